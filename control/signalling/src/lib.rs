@@ -1,0 +1,181 @@
+//! The one message set between a client (browser, load tester, independent client) and control, JSON over a
+//! WebSocket at `/api/signalling`. This file defines it; `control/signalling/fixtures/*.json` hold one example
+//! of each message, which tests in Rust and in TypeScript parse.
+//!
+//! A client opens the socket and sends `join`; control answers `welcome` or `error`. Everything else follows.
+//! Ids of participants are strings of 16 hexadecimal digits. Unknown fields are ignored by both sides; an
+//! unknown `type` gets an `error` of code `bad-message` and changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+/// Raised when a message changes in a way that the other side cannot ignore.
+pub const VERSION: u32 = 1;
+
+/// Client → control.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ClientMessage {
+    /// First message on a socket.
+    Join {
+        version: u32,
+        /// As typed; control normalises it.
+        room: String,
+        /// The person's name as others see it.
+        name: String,
+        /// Of an earlier `welcome`: come back as the same participant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<String>,
+        /// Needed without `resume`. With `resume` and without `offer`, the running media is kept if the relay
+        /// still has it; otherwise `media-lost` follows the `welcome` and the client offers again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        offer: Option<Offer>,
+        media: MediaState,
+    },
+    /// More slots, an ICE restart, or a new PeerConnection (a larger `connection`). Answered by `answer`.
+    Offer { offer: Offer },
+    /// What the participant sends changed.
+    Media { media: MediaState },
+    /// Goodbye; control removes the participant at once and closes the socket.
+    Leave,
+}
+
+/// An SDP offer and what its m-lines are for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    /// Counts the offers of this client; the `answer` repeats it.
+    pub id: u32,
+    /// Counts the PeerConnections of this participant, from 1. The client keeps counting over reconnects.
+    pub connection: u32,
+    pub sdp: String,
+    pub sends: Sends,
+    /// Receiving slots in order; slot n is the n-th. Later offers of the same connection may only append.
+    pub slots: Vec<SlotMids>,
+}
+
+/// MIDs of the sending m-lines; what the client never sends is left out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sends {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub microphone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screen_audio: Option<String>,
+}
+
+/// MIDs of one receiving slot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotMids {
+    pub audio: String,
+    pub video: String,
+}
+
+/// What a participant sends at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MediaState {
+    pub microphone: bool,
+    pub camera: bool,
+    pub screen: bool,
+}
+
+/// Control → client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ServerMessage {
+    /// The client is in the room.
+    Welcome {
+        /// The client's own id.
+        participant: String,
+        /// Secret: opens this identity again.
+        resume: String,
+        /// The room's name as it was first typed.
+        room: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<Answer>,
+        /// The others.
+        participants: Vec<Participant>,
+        slots: Vec<SlotContent>,
+    },
+    /// Answers an `offer`.
+    Answer { answer: Answer },
+    ParticipantJoined { participant: Participant },
+    ParticipantChanged { participant: Participant },
+    ParticipantLeft { participant: String },
+    /// What the slots show from now on, all of them: a slot that is not named is empty.
+    Slots { slots: Vec<SlotContent> },
+    /// Who speaks, loudest first; empty when all are silent.
+    Speakers { participants: Vec<String> },
+    /// The relay has lost this client's media: offer again with a new PeerConnection.
+    MediaLost,
+    /// The request failed. `fatal`: control closes the socket, and trying the same again will not help.
+    Error { code: ErrorCode, fatal: bool },
+}
+
+/// An SDP answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Of the offer that is answered.
+    pub id: u32,
+    pub sdp: String,
+}
+
+/// Another participant.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Participant {
+    pub id: String,
+    pub name: String,
+    pub media: MediaState,
+    /// `false` while the participant's connection is lost and may still come back.
+    pub connected: bool,
+}
+
+/// What one slot shows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotContent {
+    /// Index into the offer's `slots`.
+    pub slot: u16,
+    pub participant: String,
+    pub source: Source,
+}
+
+/// Which pair of tracks of a participant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Microphone and camera.
+    Person,
+    /// Shared screen and its sound.
+    Screen,
+}
+
+/// Why a request failed. The client has a sentence for each in each of its languages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// Not JSON of this message set, or in the wrong order.
+    BadMessage,
+    /// The client speaks another version: reload the page.
+    Version,
+    BadRoomName,
+    BadName,
+    /// The SDP cannot be used.
+    BadOffer,
+    RoomFull,
+    /// The server has no place for more rooms or participants.
+    ServerFull,
+    /// Too many messages or joins from this address.
+    RateLimited,
+    /// No relay is connected at the moment; try again.
+    NoRelay,
+    /// The same identity joined from another place.
+    Replaced,
+}

@@ -1,0 +1,58 @@
+//! What the engine asks of the world, and what it is told besides packets.
+
+use crate::srtp::Profile;
+use plausch_relay_api::{Command, DisconnectReason, Fingerprint, ParticipantId, RoomId, SpeakerLevel};
+
+/// Told to [`crate::Engine::handle_command`].
+#[derive(Debug)]
+pub enum EngineCommand {
+    /// Of control.
+    Control(Command),
+    /// Of a handshake thread.
+    Dtls { participant: ParticipantId, generation: u32, input: DtlsInput },
+}
+
+/// What a handshake thread says of one session.
+#[derive(Debug)]
+pub enum DtlsInput {
+    /// Datagrams to send to the browser, on the selected path, in order.
+    Send(Vec<Vec<u8>>),
+    /// The handshake is finished and the browser's certificate was the announced one.
+    Keys(SessionKeys),
+    /// The handshake failed.
+    Failed,
+    /// The browser said close_notify.
+    Closed,
+}
+
+/// Keys as exported from DTLS (RFC 5764, section 4.2): the client's protect what the browser sends.
+#[derive(Clone)]
+pub struct SessionKeys {
+    pub profile: Profile,
+    /// `profile.key_len()` bytes each.
+    pub client_key: Vec<u8>,
+    pub server_key: Vec<u8>,
+    /// `profile.salt_len()` bytes each.
+    pub client_salt: Vec<u8>,
+    pub server_salt: Vec<u8>,
+}
+
+impl std::fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionKeys").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+/// Drained from the engine after each entry point. The queue is bounded by the work of one call.
+#[derive(Debug)]
+pub enum Effect {
+    /// Datagrams of DTLS from an address that passed an ICE check. A session that the handshake thread does not
+    /// know begins with this; `fingerprint` is what the browser's certificate must have.
+    Dtls { participant: ParticipantId, generation: u32, fingerprint: Fingerprint, datagram: Vec<u8> },
+    /// The session is over: free it. Unknown sessions are no error.
+    DtlsEnd { participant: ParticipantId, generation: u32 },
+    /// For control: see [`plausch_relay_api::Event`].
+    Connected { participant: ParticipantId, generation: u32 },
+    Disconnected { participant: ParticipantId, generation: u32, reason: DisconnectReason },
+    Speakers { room: RoomId, speakers: Vec<SpeakerLevel> },
+}

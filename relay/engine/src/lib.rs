@@ -1,0 +1,16 @@
+//! Plausch's media engine: ICE, SRTP and selective forwarding as a pure function of its inputs.
+//!
+//! No clock, no sockets, no threads, no `unsafe`, no allocation per packet: time and randomness are arguments,
+//! packets come in batches and leave in batches, and everything that needs the world outside (DTLS handshakes,
+//! news for control) is an [`Effect`] that the caller drains. A simulation, a fuzzer, a benchmark and the real
+//! process run the same code.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod effect;
+pub mod srtp;
+pub mod time;
+
+pub use batch::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
+pub use effect::{DtlsInput, Effect, EngineCommand, SessionKeys};
+pub use time::Time;

@@ -1,0 +1,30 @@
+//! SRTP and SRTCP (RFC 3711, RFC 7714).
+
+/// A protection profile (RFC 5764, section 4.1.2; RFC 7714, section 14.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Profile {
+    /// SRTP_AES128_CM_HMAC_SHA1_80, every WebRTC endpoint has it.
+    Aes128CmSha1_80,
+    /// SRTP_AEAD_AES_128_GCM, the fastest by far.
+    AeadAes128Gcm,
+    /// SRTP_AEAD_AES_256_GCM.
+    AeadAes256Gcm,
+}
+
+impl Profile {
+    /// Bytes of the master key.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 | Self::AeadAes128Gcm => 16,
+            Self::AeadAes256Gcm => 32,
+        }
+    }
+
+    /// Bytes of the master salt.
+    pub const fn salt_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 => 14,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
+        }
+    }
+}
