@@ -6,11 +6,17 @@
 //! process run the same code.
 #![forbid(unsafe_code)]
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod batch;
+pub mod counters;
 pub mod effect;
+pub mod engine;
 pub mod srtp;
 pub mod time;
 
 pub use batch::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
+pub use counters::{CounterEntry, CounterKind, Counters};
 pub use effect::{DtlsInput, Effect, EngineCommand, SessionKeys};
+pub use engine::{Engine, EngineConfig};
 pub use time::Time;
