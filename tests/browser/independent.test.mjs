@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Person, launch } from './people.mjs';
-import { Service, root } from './service.mjs';
+import { Service, binaries } from './service.mjs';
 
 let service, browser;
 
@@ -21,7 +21,7 @@ after(async () => {
 test('the webrtc-rs client and a browser exchange sound and pictures', async () => {
     const person = await Person.open(browser, service, 'Anna');
     await person.join('Fremdes Gerät');
-    const client = spawn(join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'plausch-bench'), [
+    const client = spawn(join(binaries, 'plausch-bench'), [
         'join', '--url', service.url, '--room', 'Fremdes Gerät', '--name', 'Robi', '--seconds', '20', '--json',
     ]);
     let output = '';

@@ -9,7 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
-const binaries = join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug');
+/** Where cargo put the programs; the tests use the dev profile with its checks, measurements the release one. */
+export const binaries = join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), process.env.PLAUSCH_TEST_PROFILE ?? 'debug');
 
 /** Polls until `condition` gives something true, and gives that back; fails with `what` after `limit` ms. */
 export async function until(what, condition, limit = 15_000, every = 100) {
