@@ -103,18 +103,33 @@ pub enum ServerMessage {
         slots: Vec<SlotContent>,
     },
     /// Answers an `offer`.
-    Answer { answer: Answer },
-    ParticipantJoined { participant: Participant },
-    ParticipantChanged { participant: Participant },
-    ParticipantLeft { participant: String },
+    Answer {
+        answer: Answer,
+    },
+    ParticipantJoined {
+        participant: Participant,
+    },
+    ParticipantChanged {
+        participant: Participant,
+    },
+    ParticipantLeft {
+        participant: String,
+    },
     /// What the slots show from now on, all of them: a slot that is not named is empty.
-    Slots { slots: Vec<SlotContent> },
+    Slots {
+        slots: Vec<SlotContent>,
+    },
     /// Who speaks, loudest first; empty when all are silent.
-    Speakers { participants: Vec<String> },
+    Speakers {
+        participants: Vec<String>,
+    },
     /// The relay has lost this client's media: offer again with a new PeerConnection.
     MediaLost,
     /// The request failed. `fatal`: control closes the socket, and trying the same again will not help.
-    Error { code: ErrorCode, fatal: bool },
+    Error {
+        code: ErrorCode,
+        fatal: bool,
+    },
 }
 
 /// An SDP answer.

@@ -64,6 +64,16 @@ pub const SPEAKERS_INTERVAL_MS: u64 = 300;
 pub const RING_MESSAGES: usize = 4096;
 /// Bytes of one link frame: the largest `PutParticipant` (50 slots × 150 B + note) is below 16 KiB; ×64 slack.
 pub const LINK_FRAME_BYTES: usize = 1 << 20;
+/// Keep-alive of the link, and after how much silence it is given up: a killed control is to be noticed soon, and
+/// six lost keep-alives in a row do not happen by chance.
+pub const LINK_KEEP_ALIVE_MS: u64 = 500;
+pub const LINK_IDLE_MS: u32 = 3_000;
+/// Time for one handshake of the link, and how many run at once: a handful of relays, and room for strangers.
+pub const LINK_DIAL_MS: u64 = 3_000;
+pub const LINK_HANDSHAKES: usize = 16;
+/// Between two attempts to dial control, at first and at most.
+pub const LINK_REDIAL_MS: u64 = 200;
+pub const LINK_REDIAL_MAX_MS: u64 = 1_000;
 /// Between two `Load` events.
 pub const LOAD_INTERVAL_MS: u64 = 1_000;
 

@@ -1,0 +1,115 @@
+//! Dialling and listening.
+
+use crate::connection::Connection;
+use crate::identity::{CONTROL_NAME, Identity};
+use crate::{LinkError, Result, pinning};
+use plausch_relay_api::Event;
+use plausch_relay_api::framing::CommandFrame;
+use plausch_relay_api::limits::{LINK_DIAL_MS, LINK_HANDSHAKES, LINK_IDLE_MS, LINK_KEEP_ALIVE_MS};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Connects a relay to control. The caller speaks first: control takes the connection when its first frame comes.
+pub async fn dial(identity: &Identity, control: SocketAddr) -> Result<Connection<CommandFrame, Event>> {
+    let mut config = quinn::ClientConfig::new(Arc::new(
+        QuicClientConfig::try_from(pinning::client(identity)?)
+            .map_err(|error| LinkError::Tls(rustls::Error::General(error.to_string())))?,
+    ));
+    config.transport_config(transport(0));
+    let local: SocketAddr = match (control.is_ipv4(), control.ip().is_loopback()) {
+        (true, true) => (Ipv4Addr::LOCALHOST, 0).into(),
+        (true, false) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        (false, true) => (Ipv6Addr::LOCALHOST, 0).into(),
+        (false, false) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let endpoint = Endpoint::client(local).map_err(|source| LinkError::Bind { address: local, source })?;
+    let connect = async {
+        let connection = endpoint.connect_with(config, control, CONTROL_NAME)?.await?;
+        let (send, receive) = connection.open_bi().await?;
+        Ok(Connection::new(endpoint.clone(), connection, send, receive))
+    };
+    timeout(Duration::from_millis(LINK_DIAL_MS), connect).await.map_err(|_| LinkError::Timeout)?
+}
+
+/// Control's side. Handshakes run beside [`Listener::accept`], so that a slow or hostile dialler keeps nobody out.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    accepted: Mutex<mpsc::Receiver<Connection<Event, CommandFrame>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Binds the UDP port. Must be called inside a tokio runtime.
+    pub fn bind(identity: &Identity, address: SocketAddr) -> Result<Self> {
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(
+            QuicServerConfig::try_from(pinning::server(identity)?)
+                .map_err(|error| LinkError::Tls(rustls::Error::General(error.to_string())))?,
+        ));
+        config.transport_config(transport(1));
+        let endpoint = Endpoint::server(config, address).map_err(|source| LinkError::Bind { address, source })?;
+        let (sender, receiver) = mpsc::channel(LINK_HANDSHAKES);
+        let accepting = tokio::spawn(accept_all(endpoint.clone(), sender));
+        Ok(Self { endpoint, accepted: Mutex::new(receiver), accepting })
+    }
+
+    /// The address in use, with the real port where 0 was asked for.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.endpoint
+            .local_addr()
+            .map_err(|source| LinkError::Bind { address: (Ipv4Addr::UNSPECIFIED, 0).into(), source })
+    }
+
+    /// The next relay that authenticated itself and sent its first frame. May be cancelled.
+    pub async fn accept(&self) -> Result<Connection<Event, CommandFrame>> {
+        self.accepted.lock().await.recv().await.ok_or(LinkError::Closed)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept_all(endpoint: Endpoint, accepted: mpsc::Sender<Connection<Event, CommandFrame>>) {
+    let handshakes = Arc::new(Semaphore::new(LINK_HANDSHAKES));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let handshake = async {
+                let connection = incoming.await?;
+                let (send, receive) = connection.accept_bi().await?;
+                Ok::<_, LinkError>(Connection::new(endpoint, connection, send, receive))
+            };
+            match timeout(Duration::from_millis(LINK_DIAL_MS), handshake).await {
+                Ok(Ok(connection)) => drop(accepted.send(connection).await),
+                Ok(Err(error)) => tracing::debug!("a link was refused: {error}"),
+                Err(_) => tracing::debug!("a link was refused: {}", LinkError::Timeout),
+            }
+        });
+    }
+}
+
+/// `incoming_streams`: only the relay opens one.
+fn transport(incoming_streams: u32) -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .keep_alive_interval(Some(Duration::from_millis(LINK_KEEP_ALIVE_MS)))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(LINK_IDLE_MS))))
+        .max_concurrent_bidi_streams(VarInt::from_u32(incoming_streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None);
+    Arc::new(transport)
+}
