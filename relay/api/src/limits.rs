@@ -79,10 +79,37 @@ pub const LOAD_INTERVAL_MS: u64 = 1_000;
 
 // --- Signalling ---------------------------------------------------------------------------------------------
 
-/// Bytes of one WebSocket message: a browser's offer with 50 slots is about 100 KiB.
-pub const SIGNALLING_MESSAGE_BYTES: usize = 256 * 1024;
-/// Lines of an SDP.
-pub const SDP_LINES: usize = 8_000;
+/// Lines of an SDP: Chromium's offer is 320 lines and 196 per slot, so 10 120 with 50 slots; a fifth of slack.
+pub const SDP_LINES: usize = 12_000;
+/// Bytes of one line of an SDP: the longest is the BUNDLE group, 104 MIDs of up to 16 bytes.
+pub const SDP_LINE_BYTES: usize = 4096;
+/// M-lines of an offer: 2 a slot, the four that send, and a few that a browser keeps of stopped transceivers.
+pub const SDP_MEDIA_LINES: usize = 2 * SLOTS_PER_PARTICIPANT + TRACKS_PER_PARTICIPANT + 24;
+/// Bytes of one WebSocket message: the same offer is 318 KB of JSON.
+pub const SIGNALLING_MESSAGE_BYTES: usize = 384 * 1024;
+/// Messages that wait for a slow client before it is closed. A room of 500 that all join at once is two messages
+/// per joiner.
+pub const SIGNALLING_QUEUE_MESSAGES: usize = 2048;
+/// Between two pings of control, and the longest silence after which a socket is dead: two pings lost.
+pub const SIGNALLING_PING_MS: u64 = 10_000;
+pub const SIGNALLING_SILENCE_MS: u64 = 25_000;
+/// A socket may stay open without `join` while a person chooses devices.
+pub const SIGNALLING_IDLE_MS: u64 = 3_600_000;
+/// Messages of one socket: a burst (an offer, some toggling) and then a rate that no person reaches.
+pub const SIGNALLING_BURST_MESSAGES: u32 = 60;
+pub const SIGNALLING_MESSAGES_PER_SECOND: u32 = 20;
+/// From a command to its `Done`. The relay answers within a millisecond; longer means that the shard is gone.
+pub const COMMAND_TIMEOUT_MS: u64 = 3_000;
+/// A join waits so long for a relay, which after a restart of control dials again within one second.
+pub const RELAY_WAIT_MS: u64 = 3_000;
+/// A lost socket that comes back within this time is not shown to others.
+pub const DETACH_GRACE_MS: u64 = 2_000;
+/// Who has neither a socket nor media is removed after this time, as long as consent would last.
+pub const DETACH_TIMEOUT_MS: u64 = CONSENT_TIMEOUT_MS;
+/// Commands that wait for the link: a room of 500 that all get new slots, eight times.
+pub const LINK_QUEUE_COMMANDS: usize = 4096;
+/// Address prefixes whose rates are remembered: 65 536 × 64 B = 4 MiB.
+pub const RATE_PREFIXES: usize = 65_536;
 /// Characters of a room name as typed.
 pub const ROOM_NAME_CHARS: usize = 120;
 /// Characters of a person's name.
