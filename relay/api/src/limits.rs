@@ -11,6 +11,29 @@ pub const RTP_BYTES: usize = 1400;
 /// Packets in one batch: 256 × 1536 B = 384 KiB, inside an L2 cache.
 pub const BATCH_PACKETS: usize = 256;
 
+/// Packets that are forwarded before what they led to is sent: as many as a multishot receive of io_uring brings at
+/// once, and enough for a video frame to become one UDP_SEGMENT run per destination.
+pub const FORWARD_PACKETS: usize = 32;
+/// Outgoing bytes and runs of one such step, for the largest room: 32 × 500 × 1400 B = 22 MB. It is address space;
+/// memory is touched only as far as a room needs it, and from the start again in each step.
+pub const TX_BYTES: usize = FORWARD_PACKETS * PARTICIPANTS_PER_ROOM * RTP_BYTES;
+pub const TX_RUNS: usize = FORWARD_PACKETS * PARTICIPANTS_PER_ROOM;
+/// Receive buffers that a shard lends to the kernel: 1024 × 1.6 KB = 1.6 MB, 4 ms at 10 Gbit/s.
+pub const RECEIVE_BUFFERS: u16 = 1024;
+/// Messages handed to the kernel in one system call.
+pub const SEND_MESSAGES: usize = 256;
+/// Kernel buffer of a socket: 20 ms at 1.6 Gbit/s, for the time in which a shard is not scheduled.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+// --- Process ------------------------------------------------------------------------------------------------
+
+/// Shards of one relay, one per CPU.
+pub const SHARDS: usize = 256;
+/// Local addresses that a shard binds, each a socket.
+pub const LOCAL_ADDRESSES: usize = 32;
+/// Threads for DTLS handshakes: 1 ms each makes 1000 joins a second and thread.
+pub const HANDSHAKE_THREADS: usize = 16;
+
 // --- Participants and rooms ---------------------------------------------------------------------------------
 
 /// Participants on one shard: 2048 × 64 KiB = 128 MiB.

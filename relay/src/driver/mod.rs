@@ -1,0 +1,96 @@
+//! Moves datagrams between a shard's sockets and its engine.
+//!
+//! Two implementations of one small trait: [`uring`] is the default; [`mmsg`] serves where io_uring is forbidden,
+//! as containers often do, and is the honest baseline to measure against.
+
+mod message;
+pub mod mmsg;
+mod socket;
+#[cfg(test)]
+mod tests;
+pub mod uring;
+mod waker;
+
+pub use socket::{bind, received_buffer};
+pub use waker::Waker;
+
+use plausch_engine::{RxPacket, TxBatch};
+use plausch_relay_api::limits::LOCAL_ADDRESSES;
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A shard's sockets, in the order of the local addresses: `LocalSocket(i)` is the i-th.
+pub type Sockets = Arc<[UdpSocket]>;
+
+/// Owned by one shard thread and opened on it.
+pub trait Driver: Sized {
+    /// Takes the sockets over. They stay open when the driver is dropped, so that a restarted shard has them again.
+    fn open(sockets: Sockets, waker: Waker) -> io::Result<Self>;
+
+    /// Waits until there are datagrams, somebody wakes the shard, or the time is over; then fills `rx`, which
+    /// comes empty and with room for `limits::BATCH_PACKETS`.
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<()>;
+
+    /// Sends everything in `tx`. When this returns, the kernel has taken or refused every datagram, and the batch
+    /// may be used again. A refused datagram is a counted drop, as it would be in any router.
+    fn send(&mut self, tx: &mut TxBatch) -> io::Result<()>;
+
+    /// What happened so far.
+    fn counters(&self) -> DriverCounters;
+}
+
+/// Numbers of a driver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DriverCounters {
+    /// Datagrams sent, and the messages in which they were.
+    pub sent_packets: u64,
+    pub sent_messages: u64,
+    /// Datagrams that did not fit into the socket's send buffer.
+    pub drop_send_full: u64,
+    /// Datagrams that the kernel refused otherwise: no route, larger than the path, forbidden by a filter.
+    pub drop_send_refused: u64,
+    /// Datagrams larger than `limits::DATAGRAM_BYTES`.
+    pub drop_receive_oversized: u64,
+    /// How often the receive buffers ran out, and other errors of receiving.
+    pub receive_buffers_empty: u64,
+    pub receive_errors: u64,
+}
+
+impl DriverCounters {
+    /// Every number with its name.
+    pub fn entries(&self) -> [(&'static str, u64); 7] {
+        [
+            ("sent_packets", self.sent_packets),
+            ("sent_messages", self.sent_messages),
+            ("drop_send_full", self.drop_send_full),
+            ("drop_send_refused", self.drop_send_refused),
+            ("drop_receive_oversized", self.drop_receive_oversized),
+            ("receive_buffers_empty", self.receive_buffers_empty),
+            ("receive_errors", self.receive_errors),
+        ]
+    }
+
+    fn count_refused(&mut self, error: &io::Error, datagrams: u64) {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => self.drop_send_full += datagrams,
+            _ => self.drop_send_refused += datagrams,
+        }
+    }
+}
+
+/// Whether a device or kernel refuses UDP_SEGMENT. EIO: no checksum offload, which segmentation needs (udp(7));
+/// EINVAL and EMSGSIZE: the kernel does not know it, or the route's MTU is smaller than the segment.
+fn segmentation_refused(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
+}
+
+const _: () = assert!(LOCAL_ADDRESSES <= u8::MAX as usize, "LocalSocket is a u8");
+
+/// The empty vector with the memory of a used one, for the next batch with its other lifetime.
+pub fn recycle<'next>(mut used: Vec<RxPacket<'_>>) -> Vec<RxPacket<'next>> {
+    used.clear();
+    // In-place collection: the standard library keeps the allocation, as the test below the driver counts.
+    used.into_iter().map(|_| unreachable!("the vector is empty")).collect()
+}

@@ -1,0 +1,43 @@
+//! UDP sockets as a shard wants them.
+
+use plausch_relay_api::limits::SOCKET_BUFFER_BYTES;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::mem::size_of;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+/// Binds one local address. The socket blocks: drivers say MSG_DONTWAIT where they mean it, and io_uring waits on
+/// blocking sockets only.
+pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO)?;
+    } else {
+        // Fragments would be lost as a whole on many paths; RTP is small enough to do without.
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
+    }
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
+    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// The receive buffer that the kernel granted, as it counts: twice what was asked for.
+pub fn received_buffer(socket: &UdpSocket) -> usize {
+    socket2::SockRef::from(socket).recv_buffer_size().unwrap_or(0)
+}
+
+/// With CAP_NET_ADMIN beyond net.core.rmem_max, else up to it.
+fn set_buffer(socket: &Socket, force: i32, plain: i32) -> io::Result<()> {
+    let bytes = SOCKET_BUFFER_BYTES as i32;
+    set_option(socket, libc::SOL_SOCKET, force, bytes).or_else(|_| set_option(socket, libc::SOL_SOCKET, plain, bytes))
+}
+
+fn set_option(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the option's value is an int, which lives until the call returns.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

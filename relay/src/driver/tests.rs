@@ -1,0 +1,210 @@
+//! Both drivers do the same over loopback.
+
+use super::mmsg::Mmsg;
+use super::uring::Uring;
+use super::{Driver, Sockets, Waker, bind, recycle};
+use plausch_engine::{LocalSocket, Path, TxBatch};
+use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+const SOON: Option<Duration> = Some(Duration::from_millis(200));
+
+fn sockets() -> Sockets {
+    vec![bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap(), bind((Ipv6Addr::LOCALHOST, 0).into()).unwrap()].into()
+}
+
+fn peer(address: SocketAddr) -> UdpSocket {
+    let ip: std::net::IpAddr = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let peer = bind((ip, 0).into()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    peer
+}
+
+fn opened<D: Driver>() -> (D, Sockets, Waker) {
+    let (sockets, waker) = (sockets(), Waker::new().unwrap());
+    (D::open(sockets.clone(), waker.clone()).unwrap(), sockets, waker)
+}
+
+/// Receives until `count` datagrams are there or nothing comes any more.
+fn collect<D: Driver>(driver: &mut D, count: usize) -> Vec<(Path, Vec<u8>)> {
+    let mut received = Vec::new();
+    let mut storage = Vec::with_capacity(BATCH_PACKETS);
+    let began = Instant::now();
+    while received.len() < count && began.elapsed() < Duration::from_secs(3) {
+        let mut rx = recycle(storage);
+        driver.receive(SOON, &mut rx).unwrap();
+        received.extend(rx.iter().map(|packet| (packet.path, packet.data.to_vec())));
+        storage = recycle(rx);
+    }
+    received
+}
+
+fn receives_from_all_sockets_with_their_sender<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    for (index, socket) in sockets.iter().enumerate() {
+        let address = socket.local_addr().unwrap();
+        let peer = peer(address);
+        for len in [0, 1, 1200, DATAGRAM_BYTES] {
+            peer.send_to(&vec![index as u8; len], address).unwrap();
+        }
+        let received = collect(&mut driver, 4);
+        let path = Path { local: LocalSocket(index as u8), remote: peer.local_addr().unwrap() };
+        let lens: Vec<_> = received.iter().map(|(_, data)| data.len()).collect();
+        assert_eq!(lens, [0, 1, 1200, DATAGRAM_BYTES]);
+        assert!(received.iter().all(|(from, data)| *from == path && data.iter().all(|byte| *byte == index as u8)));
+    }
+}
+
+fn oversized_datagrams_are_counted_drops<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let address = sockets[0].local_addr().unwrap();
+    let peer = peer(address);
+    peer.send_to(&[1; DATAGRAM_BYTES + 1], address).unwrap();
+    peer.send_to(&[2; 40_000], address).unwrap();
+    peer.send_to(&[3; 3], address).unwrap();
+    let received = collect(&mut driver, 1);
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].1, [3; 3]);
+    assert_eq!(driver.counters().drop_receive_oversized, 2);
+}
+
+fn sends_runs_as_datagrams<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let mut tx = TxBatch::new(2 << 20, 2000);
+    for (index, socket) in sockets.iter().enumerate() {
+        let peer = peer(socket.local_addr().unwrap());
+        let path = Path { local: LocalSocket(index as u8), remote: peer.local_addr().unwrap() };
+        let lens: Vec<usize> = [1200; 20].into_iter().chain([700, 1, 1200, 1200, 90]).collect();
+        for (number, len) in lens.iter().enumerate() {
+            assert!(tx.push(path, &vec![number as u8; *len]));
+        }
+        assert!(tx.runs().len() < lens.len(), "the test wants runs");
+        driver.send(&mut tx).unwrap();
+        tx.clear();
+        let mut buffer = [0; 2000];
+        for (number, len) in lens.iter().enumerate() {
+            let (received, from) = peer.recv_from(&mut buffer).unwrap();
+            assert_eq!((received, from), (*len, socket.local_addr().unwrap()));
+            assert!(buffer[..received].iter().all(|byte| *byte == number as u8), "in order and unmixed");
+        }
+    }
+    assert_eq!(driver.counters().sent_packets, 50);
+}
+
+fn more_runs_than_one_submission_holds<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let peers = [peer(sockets[0].local_addr().unwrap()), peer(sockets[0].local_addr().unwrap())];
+    let mut tx = TxBatch::new(1 << 20, 2000);
+    // Alternating destinations, so that nothing becomes a run.
+    for number in 0..700u32 {
+        let remote = peers[number as usize % 2].local_addr().unwrap();
+        assert!(tx.push(Path { local: LocalSocket(0), remote }, &number.to_be_bytes()));
+    }
+    driver.send(&mut tx).unwrap();
+    assert_eq!(driver.counters().sent_packets, 700);
+    for number in 0..700u32 {
+        let mut buffer = [0; 10];
+        let len = peers[number as usize % 2].recv(&mut buffer).unwrap();
+        assert_eq!(buffer[..len], number.to_be_bytes());
+    }
+}
+
+fn refused_datagrams_are_counted_and_harm_no_others<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let peer = peer(sockets[0].local_addr().unwrap());
+    let good = Path { local: LocalSocket(0), remote: peer.local_addr().unwrap() };
+    let mut tx = TxBatch::new(1 << 20, 100);
+    // Port 0 cannot be sent to, nor an IPv6 address from an IPv4 socket.
+    for remote in ["127.0.0.1:0", "[::1]:9"] {
+        assert!(tx.push(Path { local: LocalSocket(0), remote: remote.parse().unwrap() }, &[1; 10]));
+        assert!(tx.push(good, &[2; 10]));
+    }
+    driver.send(&mut tx).unwrap();
+    assert_eq!(driver.counters().drop_send_refused, 2);
+    for _ in 0..2 {
+        assert_eq!(peer.recv(&mut [0; 20]).unwrap(), 10);
+    }
+}
+
+fn a_wake_or_the_time_ends_the_wait<D: Driver>() {
+    let (mut driver, _sockets, waker) = opened::<D>();
+    for _ in 0..3 {
+        let began = Instant::now();
+        driver.receive(Some(Duration::from_millis(50)), &mut Vec::new()).unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(45));
+        assert!(began.elapsed() < Duration::from_secs(5));
+
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                waker.wake();
+            });
+            driver.receive(Some(Duration::from_secs(20)), &mut Vec::new()).unwrap();
+        });
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+    // A wake before the wait is not lost.
+    waker.wake();
+    waker.wake();
+    let began = Instant::now();
+    driver.receive(None, &mut Vec::new()).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+fn goes_on_after_the_buffers_ran_out<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let address = sockets[0].local_addr().unwrap();
+    let peer = peer(address);
+    let count = usize::from(RECEIVE_BUFFERS) * 2 + 100;
+    for number in 0..count as u32 {
+        peer.send_to(&number.to_be_bytes(), address).unwrap();
+    }
+    let received = collect(&mut driver, count);
+    let numbers: Vec<_> = received.iter().map(|(_, data)| u32::from_be_bytes(data[..].try_into().unwrap())).collect();
+    assert_eq!(numbers, (0..count as u32).collect::<Vec<_>>(), "all, once, in order");
+}
+
+fn sockets_outlive_the_driver<D: Driver>() {
+    let (driver, sockets, waker) = opened::<D>();
+    drop(driver);
+    let address = sockets[0].local_addr().unwrap();
+    let peer = peer(address);
+    peer.send_to(&[5], address).unwrap();
+    let mut driver = D::open(sockets.clone(), waker).unwrap();
+    assert_eq!(collect(&mut driver, 1).len(), 1);
+}
+
+macro_rules! both {
+    ($($test:ident),+ $(,)?) => {
+        mod uring {
+            $(#[test] fn $test() { super::$test::<super::Uring>(); })+
+        }
+        mod mmsg {
+            $(#[test] fn $test() { super::$test::<super::Mmsg>(); })+
+        }
+    };
+}
+
+both!(
+    receives_from_all_sockets_with_their_sender,
+    oversized_datagrams_are_counted_drops,
+    sends_runs_as_datagrams,
+    more_runs_than_one_submission_holds,
+    refused_datagrams_are_counted_and_harm_no_others,
+    a_wake_or_the_time_ends_the_wait,
+    goes_on_after_the_buffers_ran_out,
+    sockets_outlive_the_driver,
+);
+
+#[test]
+fn recycling_keeps_the_memory() {
+    let mut byte = [0u8];
+    let mut rx = Vec::with_capacity(BATCH_PACKETS);
+    let path = Path { local: LocalSocket(0), remote: (Ipv4Addr::LOCALHOST, 1).into() };
+    rx.push(plausch_engine::RxPacket { path, data: &mut byte });
+    let (pointer, capacity) = (rx.as_ptr().addr(), rx.capacity());
+    let again = recycle(rx);
+    assert_eq!((again.as_ptr().addr(), again.capacity(), again.len()), (pointer, capacity, 0));
+}

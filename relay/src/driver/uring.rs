@@ -1,0 +1,414 @@
+//! The driver over io_uring: one ring per shard, multishot receive into provided buffers, sends with UDP_SEGMENT,
+//! wake-ups and deadlines in the same wait. A packet that arrives costs no system call of its own.
+
+use super::message::{NAME_BYTES, Name, Outgoing, send_in_pieces};
+use super::{Driver, DriverCounters, Sockets, Waker, segmentation_refused};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
+use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS, SEND_MESSAGES};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::VecDeque;
+use std::io;
+use std::mem::zeroed;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// `struct io_uring_recvmsg_out`, which multishot receive puts before name and payload.
+const OUT_HEADER_BYTES: usize = 16;
+const PAYLOAD_OFFSET: usize = OUT_HEADER_BYTES + NAME_BYTES;
+/// Rounded up to whole cache lines, so that two buffers share none.
+const BUFFER_BYTES: usize = (PAYLOAD_OFFSET + DATAGRAM_BYTES).next_multiple_of(64);
+/// The only buffer group.
+const GROUP: u16 = 0;
+
+/// Submissions: a chunk of sends, and all receives and the wake-up armed at once.
+const SUBMISSIONS: u32 = 512;
+/// Completions: every receive buffer and every submission, so that the queue never overflows.
+const COMPLETIONS: u32 = 4096;
+const _: () = assert!(SEND_MESSAGES < SUBMISSIONS as usize);
+const _: () = assert!(RECEIVE_BUFFERS as u32 + SUBMISSIONS <= COMPLETIONS);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two());
+
+/// What a completion is about, in the upper half of its user data; the lower half is an index.
+const RECEIVE: u64 = 1 << 32;
+const SEND: u64 = 2 << 32;
+const WAKE: u64 = 3 << 32;
+
+/// See the module.
+pub struct Uring {
+    // Dropped first: no buffer may go before the ring that writes to it.
+    ring: IoUring,
+    sockets: Sockets,
+    waker: Waker,
+    buffers: Buffers,
+    /// Describes the layout of received messages to the kernel.
+    layout: Box<libc::msghdr>,
+    /// Where the eventfd's value is read to. It has its place on the heap, and so may be lost to the kernel.
+    wakeups: Box<u64>,
+    wake_armed: bool,
+    /// Per socket: a multishot receive is under way.
+    armed: Vec<bool>,
+    /// Received, and not given to the engine yet.
+    ready: VecDeque<Ready>,
+    /// Buffers that the engine has until the next call of `receive`.
+    lent: Vec<u16>,
+    outgoing: Box<[Outgoing]>,
+    results: Box<[i32]>,
+    sends_under_way: usize,
+    counters: DriverCounters,
+}
+
+/// One received datagram.
+struct Ready {
+    buffer: u16,
+    len: usize,
+    path: Path,
+}
+
+impl Driver for Uring {
+    fn open(sockets: Sockets, waker: Waker) -> io::Result<Self> {
+        let ring = build_ring()?;
+        if !ring.params().is_feature_ext_arg() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring has no timed wait"));
+        }
+        let buffers = Buffers::new();
+        // SAFETY: the memory of the buffer ring lives as long as `buffers`, which is dropped after the ring.
+        unsafe { ring.submitter().register_buf_ring_with_flags(buffers.ring_address(), RECEIVE_BUFFERS, GROUP, 0)? };
+        // SAFETY: a C struct of integers and pointers, for which zeroes are valid.
+        let mut layout: Box<libc::msghdr> = Box::new(unsafe { zeroed() });
+        layout.msg_namelen = NAME_BYTES as libc::socklen_t;
+        let mut driver = Self {
+            ring,
+            armed: vec![false; sockets.len()],
+            sockets,
+            waker,
+            buffers,
+            layout,
+            wakeups: Box::new(0),
+            wake_armed: false,
+            ready: VecDeque::with_capacity(RECEIVE_BUFFERS.into()),
+            lent: Vec::with_capacity(BATCH_PACKETS),
+            outgoing: (0..SEND_MESSAGES).map(|_| Outgoing::new()).collect(),
+            results: vec![0; SEND_MESSAGES].into_boxed_slice(),
+            sends_under_way: 0,
+            counters: DriverCounters::default(),
+        };
+        (0..RECEIVE_BUFFERS).for_each(|buffer| driver.buffers.provide(buffer));
+        driver.buffers.publish();
+        // A kernel that does not know multishot receive says so at once.
+        driver.arm()?;
+        driver.ring.submit()?;
+        driver.reap();
+        if driver.armed.iter().any(|armed| !armed) && driver.counters.receive_buffers_empty == 0 {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring has no multishot recvmsg"));
+        }
+        Ok(driver)
+    }
+
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<()> {
+        if !self.lent.is_empty() {
+            while let Some(buffer) = self.lent.pop() {
+                self.buffers.provide(buffer);
+            }
+            self.buffers.publish();
+        }
+        self.arm()?;
+        if self.ready.is_empty() {
+            self.wait(timeout)?;
+            self.reap();
+        }
+        while rx.len() < BATCH_PACKETS
+            && let Some(ready) = self.ready.pop_front()
+        {
+            self.lent.push(ready.buffer);
+            // SAFETY: the kernel gave this buffer back with its completion and gets it again in the next `receive`,
+            // which cannot be called while 'd lasts; until then its id is in `lent` only, and only once.
+            let data = unsafe { self.buffers.payload(ready.buffer, ready.len) };
+            rx.push(RxPacket { path: ready.path, data });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
+        let mut refused = false;
+        for chunk in tx.runs().chunks(SEND_MESSAGES) {
+            for (index, run) in chunk.iter().enumerate() {
+                let fd = Fd(self.sockets[run.path.local.0 as usize].as_raw_fd());
+                let header = self.outgoing[index].prepare(run.path.remote, tx.bytes(run), run.segment);
+                let send = opcode::SendMsg::new(fd, header)
+                    .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
+                    .build()
+                    .user_data(SEND | index as u64);
+                self.push(&send)?;
+                self.sends_under_way += 1;
+            }
+            // With MSG_DONTWAIT each send is finished or refused within this call; the loop is for what cannot
+            // happen, because the batch must not be touched before.
+            while self.sends_under_way > 0 {
+                submitted(self.ring.submit_and_wait(self.sends_under_way))?;
+                self.reap();
+            }
+            for (index, run) in chunk.iter().enumerate() {
+                let datagrams = run.datagrams() as u64;
+                if self.results[index] >= 0 {
+                    self.counters.sent_messages += 1;
+                    self.counters.sent_packets += datagrams;
+                    continue;
+                }
+                let error = io::Error::from_raw_os_error(-self.results[index]);
+                if datagrams > 1 && segmentation_refused(&error) {
+                    let fd = self.sockets[run.path.local.0 as usize].as_raw_fd();
+                    refused |= send_in_pieces(fd, &mut self.outgoing[index], tx, run, &mut self.counters);
+                } else {
+                    self.counters.count_refused(&error, datagrams);
+                }
+            }
+        }
+        if refused {
+            tx.set_segmentation(false);
+        }
+        Ok(())
+    }
+
+    fn counters(&self) -> DriverCounters {
+        self.counters
+    }
+}
+
+impl Uring {
+    /// Starts what is not under way: a receive per socket and the read of the eventfd.
+    fn arm(&mut self) -> io::Result<()> {
+        for index in 0..self.armed.len() {
+            if self.armed[index] {
+                continue;
+            }
+            let fd = Fd(self.sockets[index].as_raw_fd());
+            let receive = opcode::RecvMsgMulti::new(fd, &raw const *self.layout, GROUP)
+                .flags(libc::MSG_TRUNC as u32)
+                .build()
+                .user_data(RECEIVE | index as u64);
+            self.push(&receive)?;
+            self.armed[index] = true;
+        }
+        if !self.wake_armed {
+            let pointer = (&raw mut *self.wakeups).cast();
+            let read = opcode::Read::new(Fd(self.waker.fd()), pointer, 8).build().user_data(WAKE);
+            self.push(&read)?;
+            self.wake_armed = true;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        loop {
+            // SAFETY: what entries point to is owned by `self` and has its place on the heap (`layout`, `wakeups`,
+            // `outgoing`), or is the outgoing batch, which `send` holds until its completions are there. On the way
+            // out, `drop` takes the rest back.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return Ok(());
+            }
+            submitted(self.ring.submit())?;
+        }
+    }
+
+    /// Submits, and waits for one completion at least.
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let submitter = self.ring.submitter();
+        let Some(timeout) = timeout else { return submitted(submitter.submit_and_wait(1)) };
+        let timespec = Timespec::from(timeout);
+        submitted(submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec)))
+    }
+
+    /// Takes the completions. Bounded by the size of the queue.
+    fn reap(&mut self) {
+        // Split borrows: the queue is read while the rest of the driver is written.
+        let Self { ring, buffers, layout, armed, ready, counters, results, sends_under_way, wake_armed, .. } = self;
+        for completion in ring.completion() {
+            let index = completion.user_data() as u32 as usize;
+            match completion.user_data() & !u64::from(u32::MAX) {
+                RECEIVE => {
+                    armed[index] = cqueue::more(completion.flags());
+                    match completion.result() {
+                        errno if errno == -libc::ENOBUFS => counters.receive_buffers_empty += 1,
+                        errno if errno < 0 => counters.receive_errors += 1,
+                        len => {
+                            let Some(buffer) = cqueue::buffer_select(completion.flags()) else {
+                                counters.receive_errors += 1;
+                                continue;
+                            };
+                            let local = LocalSocket(index as u8);
+                            match parse(buffers, buffer, len as usize, layout) {
+                                Ok((len, remote)) => {
+                                    ready.push_back(Ready { buffer, len, path: Path { local, remote } });
+                                }
+                                Err(reason) => {
+                                    match reason {
+                                        Unusable::Oversized => counters.drop_receive_oversized += 1,
+                                        Unusable::Malformed => counters.receive_errors += 1,
+                                    }
+                                    buffers.provide(buffer);
+                                    buffers.publish();
+                                }
+                            }
+                        }
+                    }
+                }
+                SEND => {
+                    results[index] = completion.result();
+                    *sends_under_way -= 1;
+                }
+                WAKE => *wake_armed = false,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Why a received buffer holds no datagram for the engine.
+enum Unusable {
+    Oversized,
+    Malformed,
+}
+
+/// Length of the payload and the sender.
+fn parse(buffers: &Buffers, buffer: u16, len: usize, layout: &libc::msghdr) -> Result<(usize, SocketAddr), Unusable> {
+    // SAFETY: the kernel gave this buffer back with its completion, and nobody has it yet.
+    let bytes = unsafe { buffers.received(buffer, len) };
+    let message = RecvMsgOut::parse(bytes, layout).map_err(|()| Unusable::Malformed)?;
+    if message.is_payload_truncated() || message.payload_data().len() > DATAGRAM_BYTES {
+        return Err(Unusable::Oversized);
+    }
+    let remote = Name::parse(message.name_data()).ok_or(Unusable::Malformed)?;
+    Ok((message.payload_data().len(), remote))
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // Everything that the kernel still writes to or reads from belongs to `self`: it must let go first.
+        let cancelled = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
+        let nothing_left = cancelled.is_ok() || cancelled.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !nothing_left {
+            // Better to lose two megabytes than to have the kernel write into memory of others.
+            self.buffers.leak();
+            std::mem::forget(std::mem::replace(&mut self.wakeups, Box::new(0)));
+        }
+    }
+}
+
+/// The best set-up that the kernel allows.
+fn build_ring() -> io::Result<IoUring> {
+    let with_all = IoUring::builder()
+        .setup_cqsize(COMPLETIONS)
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .build(SUBMISSIONS);
+    with_all
+        .or_else(|_| IoUring::builder().setup_cqsize(COMPLETIONS).setup_coop_taskrun().build(SUBMISSIONS))
+        .or_else(|_| IoUring::builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS))
+}
+
+/// A wait that ended for its time, a signal or a full queue is no failure: the caller reaps and comes again.
+fn submitted(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The receive buffers and the ring through which they are lent to the kernel. Raw memory, because the kernel
+/// writes to parts of it while we read others.
+struct Buffers {
+    entries: NonNull<BufRingEntry>,
+    data: NonNull<u8>,
+    tail: u16,
+    leaked: bool,
+}
+
+impl Buffers {
+    const ENTRIES: Layout = match Layout::from_size_align(RECEIVE_BUFFERS as usize * size_of::<BufRingEntry>(), 4096) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the size is a constant"),
+    };
+    const DATA: Layout = match Layout::from_size_align(RECEIVE_BUFFERS as usize * BUFFER_BYTES, 4096) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the size is a constant"),
+    };
+
+    fn new() -> Self {
+        // SAFETY: neither layout is empty.
+        let (entries, data) = unsafe { (alloc_zeroed(Self::ENTRIES), alloc_zeroed(Self::DATA)) };
+        let entries = NonNull::new(entries.cast()).unwrap_or_else(|| handle_alloc_error(Self::ENTRIES));
+        let data = NonNull::new(data).unwrap_or_else(|| handle_alloc_error(Self::DATA));
+        Self { entries, data, tail: 0, leaked: false }
+    }
+
+    fn ring_address(&self) -> u64 {
+        self.entries.as_ptr() as u64
+    }
+
+    fn address(&self, buffer: u16) -> *mut u8 {
+        debug_assert!(buffer < RECEIVE_BUFFERS);
+        // SAFETY: ids are below RECEIVE_BUFFERS (we gave them to the kernel), so this stays inside the allocation.
+        unsafe { self.data.as_ptr().add(usize::from(buffer % RECEIVE_BUFFERS) * BUFFER_BYTES) }
+    }
+
+    /// Lends a buffer to the kernel once [`Self::publish`] is called.
+    fn provide(&mut self, buffer: u16) {
+        let address = self.address(buffer) as u64;
+        // SAFETY: the index is inside the allocation by the mask, and the kernel does not look at entries at or
+        // behind the published tail. Fields are written one by one, because the tail lies inside the first entry.
+        let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(self.tail & (RECEIVE_BUFFERS - 1))) };
+        entry.set_addr(address);
+        entry.set_len(BUFFER_BYTES as u32);
+        entry.set_bid(buffer);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    fn publish(&mut self) {
+        // SAFETY: the pointer is to the first entry of the ring, whose reserved field is the tail; it is aligned and
+        // the kernel reads it atomically.
+        unsafe {
+            let tail = BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>();
+            (*tail).store(self.tail, Ordering::Release);
+        }
+    }
+
+    /// # Safety
+    /// The buffer must have come back from the kernel, and there must be no other reference into it.
+    unsafe fn payload<'d>(&self, buffer: u16, len: usize) -> &'d mut [u8] {
+        debug_assert!(len <= DATAGRAM_BYTES);
+        // SAFETY: inside the buffer, as `PAYLOAD_OFFSET + DATAGRAM_BYTES <= BUFFER_BYTES`; exclusive by contract.
+        unsafe { std::slice::from_raw_parts_mut(self.address(buffer).add(PAYLOAD_OFFSET), len.min(DATAGRAM_BYTES)) }
+    }
+
+    /// # Safety
+    /// The buffer must have come back from the kernel, and there must be no exclusive reference into it.
+    unsafe fn received(&self, buffer: u16, len: usize) -> &[u8] {
+        // SAFETY: initialised (zeroed at first), inside the buffer by the minimum, shared by contract.
+        unsafe { std::slice::from_raw_parts(self.address(buffer), len.min(BUFFER_BYTES)) }
+    }
+
+    fn leak(&mut self) {
+        self.leaked = true;
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        if !self.leaked {
+            // SAFETY: allocated in `new` with the same layouts; the kernel has let go, or `leaked` would be set.
+            unsafe {
+                dealloc(self.entries.as_ptr().cast(), Self::ENTRIES);
+                dealloc(self.data.as_ptr(), Self::DATA);
+            }
+        }
+    }
+}
