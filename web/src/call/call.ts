@@ -1,0 +1,420 @@
+import { computed, effect, signal, untracked, type ReadonlySignal } from '@preact/signals-core';
+import {
+  VERSION,
+  type Answer,
+  type ErrorCode,
+  type MediaState,
+  type Offer,
+  type Participant,
+  type ServerMessage,
+  type SlotContent,
+  type Source,
+} from '../protocol/messages';
+import {
+  ANSWER_TIMEOUT_MS,
+  CONNECT_TIMEOUT_MS,
+  DISCONNECTED_GRACE_MS,
+  NO_RELAY_RETRY_MS,
+  RATE_LIMITED_RETRY_MS,
+  RESTART_TIMEOUT_MS,
+  SLOTS_AT_START,
+  SLOTS_MAX,
+  SLOTS_STEP,
+} from './limits';
+import { SEND_KINDS, type LocalTracks } from './local';
+import { Peer, type MakePeerConnection, type Slot } from './peer';
+import { Signalling, type MakeSocket } from './signalling';
+
+/** `ready`: before joining; `left` and `failed` are final, a new `Call` follows. */
+export type Phase = 'ready' | 'joining' | 'joined' | 'left' | 'failed';
+
+export interface CallOptions {
+  /** Of the signalling WebSocket. */
+  url: string;
+  /** As typed. */
+  room: string;
+  local: LocalTracks;
+  makeSocket: MakeSocket;
+  makePeerConnection: MakePeerConnection;
+  /** Somebody else came or went, for announcements. */
+  presence?: (kind: 'joined' | 'left', participant: Participant) => void;
+}
+
+type Timer = ReturnType<typeof setTimeout> | undefined;
+
+/**
+ * One person's call: holds the socket and the PeerConnection and repairs both.
+ *
+ * Socket and media fail apart. A lost socket is opened again and the identity resumed, while media goes on. Lost media
+ * is repaired by an ICE restart, then by a new PeerConnection; the server may also ask for a new one (`media-lost`).
+ */
+export class Call {
+  readonly phase = signal<Phase>('ready');
+  /** Why the call failed, or what holds up the join at the moment. */
+  readonly trouble = signal<ErrorCode | undefined>(undefined);
+  readonly self = signal<string | undefined>(undefined);
+  readonly roomTitle = signal<string>('');
+  /** The others, in the order in which they came. */
+  readonly participants = signal<ReadonlyMap<string, Participant>>(new Map());
+  readonly speakers = signal<readonly string[]>([]);
+  readonly slots = signal<readonly SlotContent[]>([]);
+  /** Something that was there is gone and being repaired. */
+  readonly lost: ReadonlySignal<boolean>;
+
+  private readonly peer = signal<Peer | undefined>(undefined);
+  /** The server knows us on the present socket. */
+  private readonly attached = signal(false);
+  private readonly mediaDown = signal(false);
+  private readonly socket: Signalling;
+  private readonly stopEffects: (() => void)[] = [];
+
+  private name = '';
+  private resume: string | undefined;
+  private toldMedia: MediaState | undefined;
+  private offers = 0;
+  private connections = 0;
+  /** Made and not yet answered; sent again when the socket comes back. */
+  private pending: Offer | undefined;
+  private preparing: Promise<void> | undefined;
+  private negotiating = false;
+  private wanted = { restart: false, renew: false, slots: SLOTS_AT_START };
+  private repair: Timer;
+  private answerDue: Timer;
+  private retry: Timer;
+
+  constructor(private readonly options: CallOptions) {
+    this.roomTitle.value = options.room;
+    this.lost = computed(() => this.phase.value === 'joined' && (!this.attached.value || this.mediaDown.value));
+    this.socket = new Signalling(options.url, options.makeSocket, {
+      opened: () => this.introduce(),
+      received: (message) => void this.received(message),
+      lost: () => {
+        this.attached.value = false;
+        clearTimeout(this.answerDue);
+      },
+    });
+    const { local } = options;
+    for (const kind of SEND_KINDS) {
+      this.stopEffects.push(
+        effect(() => {
+          const peer = this.peer.value;
+          const track = local.tracks[kind].value;
+          // A connection that is closed meanwhile rejects; its successor gets the track by this same effect.
+          peer?.send(kind, track).catch(() => undefined);
+        }),
+      );
+    }
+    this.stopEffects.push(
+      effect(() => {
+        local.state.value;
+        untracked(() => this.tellMedia());
+      }),
+    );
+  }
+
+  /** Opens the socket ahead of the join. Also: the network is back, do not wait. */
+  connect(): void {
+    this.socket.open();
+  }
+
+  /** Makes the PeerConnection and its first offer ahead of the join. */
+  async prepare(): Promise<void> {
+    this.preparing ??= this.makePeer();
+    await this.preparing;
+  }
+
+  async join(name: string): Promise<void> {
+    if (this.phase.value !== 'ready') return;
+    this.phase.value = 'joining';
+    this.name = name;
+    this.socket.open();
+    await this.prepare();
+    this.introduce();
+  }
+
+  /** Says goodbye and ends; also for `pagehide`. */
+  leave(): void {
+    this.socket.send({ type: 'leave' });
+    this.end('left');
+  }
+
+  /** The slot that shows this source at the moment. */
+  slotOf(participant: string, source: Source): (Slot & { index: number }) | undefined {
+    const content = this.slots.value.find((slot) => slot.participant === participant && slot.source === source);
+    const slot = content && this.peer.value?.slots[content.slot];
+    return slot && content && { ...slot, index: content.slot };
+  }
+
+  async stats(): Promise<RTCStatsReport | undefined> {
+    return this.peer.value?.stats();
+  }
+
+  get connection(): { number: number; state: RTCPeerConnectionState } | undefined {
+    const peer = this.peer.value;
+    return peer && { number: peer.connection, state: peer.state };
+  }
+
+  private end(phase: 'left' | 'failed'): void {
+    this.phase.value = phase;
+    for (const timer of [this.repair, this.answerDue, this.retry]) clearTimeout(timer);
+    for (const stop of this.stopEffects.splice(0)) stop();
+    this.socket.close();
+    this.attached.value = false;
+    this.peer.value?.close();
+    this.peer.value = undefined;
+    this.pending = undefined;
+    this.participants.value = new Map();
+    this.slots.value = [];
+    this.speakers.value = [];
+  }
+
+  private get ended(): boolean {
+    return this.phase.value === 'left' || this.phase.value === 'failed';
+  }
+
+  // --- Socket ----------------------------------------------------------------------------------------------
+
+  /** First message on each socket, as soon as there is something to say. */
+  private introduce(): void {
+    const media = this.options.local.state.value;
+    const { room } = this.options;
+    this.toldMedia = media;
+    const common = { type: 'join', version: VERSION, room, name: this.name, media } as const;
+    if (this.phase.value === 'joined' && this.resume !== undefined) {
+      if (this.socket.send({ ...common, resume: this.resume })) this.expectAnswer();
+    } else if (this.phase.value === 'joining' && this.pending !== undefined) {
+      if (this.socket.send({ ...common, offer: this.pending })) this.expectAnswer();
+    }
+  }
+
+  private async received(message: ServerMessage): Promise<void> {
+    if (this.ended) return;
+    switch (message.type) {
+      case 'welcome':
+        return this.welcomed(message);
+      case 'answer':
+        return this.answered(message.answer);
+      case 'participant-joined':
+      case 'participant-changed': {
+        const { participant } = message;
+        const known = this.participants.value.has(participant.id);
+        this.participants.value = new Map(this.participants.value).set(participant.id, participant);
+        if (!known) this.options.presence?.('joined', participant);
+        return this.fitSlots();
+      }
+      case 'participant-left': {
+        const participant = this.participants.value.get(message.participant);
+        if (participant === undefined) return;
+        const rest = new Map(this.participants.value);
+        rest.delete(participant.id);
+        this.participants.value = rest;
+        this.slots.value = this.slots.value.filter((slot) => slot.participant !== participant.id);
+        this.options.presence?.('left', participant);
+        return;
+      }
+      case 'slots':
+        this.slots.value = message.slots;
+        return;
+      case 'speakers':
+        this.speakers.value = message.participants;
+        return;
+      case 'media-lost':
+        return this.renew();
+      case 'error':
+        return this.refused(message.code, message.fatal);
+    }
+  }
+
+  private async welcomed(welcome: Extract<ServerMessage, { type: 'welcome' }>): Promise<void> {
+    clearTimeout(this.answerDue);
+    this.socket.settled();
+    const before = this.participants.value;
+    const first = this.phase.value === 'joining';
+    this.self.value = welcome.participant;
+    this.resume = welcome.resume;
+    this.roomTitle.value = welcome.room;
+    this.participants.value = inOldOrder(before, welcome.participants);
+    this.slots.value = welcome.slots;
+    this.speakers.value = [];
+    this.trouble.value = undefined;
+    this.attached.value = true;
+    this.phase.value = 'joined';
+    this.tellMedia();
+    if (!first) this.announceDifference(before);
+    if (welcome.answer !== undefined) {
+      this.repairAfter(CONNECT_TIMEOUT_MS, () => void this.renew());
+      await this.answered(welcome.answer);
+    } else if (this.wanted.renew) {
+      await this.renew();
+    } else if (this.pending !== undefined) {
+      this.offerPending();
+    }
+    await this.fitSlots();
+  }
+
+  private announceDifference(before: ReadonlyMap<string, Participant>): void {
+    const after = this.participants.value;
+    for (const [id, participant] of before) if (!after.has(id)) this.options.presence?.('left', participant);
+    for (const [id, participant] of after) if (!before.has(id)) this.options.presence?.('joined', participant);
+  }
+
+  private async refused(code: ErrorCode, fatal: boolean): Promise<void> {
+    clearTimeout(this.answerDue);
+    const passing = !fatal && (code === 'no-relay' || code === 'rate-limited');
+    if (passing) {
+      this.trouble.value = code;
+      clearTimeout(this.retry);
+      const wait = code === 'no-relay' ? NO_RELAY_RETRY_MS : RATE_LIMITED_RETRY_MS;
+      this.retry = setTimeout(() => (this.attached.value ? this.offerPending() : this.introduce()), wait);
+      return;
+    }
+    if (this.phase.value === 'joined' && !fatal) {
+      // A refused offer: start over with a clean connection when the repair timer says so.
+      if (code === 'bad-offer') {
+        this.pending = undefined;
+        this.repairAfter(NO_RELAY_RETRY_MS, () => void this.renew());
+      }
+      return;
+    }
+    if (this.phase.value === 'joined' && this.resume !== undefined && (code === 'bad-message' || code === 'bad-offer')) {
+      // The server does not know this identity any more: come in afresh, under the same name.
+      this.resume = undefined;
+      this.phase.value = 'joining';
+      this.socket.drop();
+      await this.makePeer();
+      this.introduce();
+      return;
+    }
+    this.trouble.value = code;
+    this.end('failed');
+  }
+
+  /** Tells the others what we send, when that is news to the server. */
+  private tellMedia(): void {
+    const media = this.options.local.state.value;
+    if (!this.attached.value || media === this.toldMedia) return;
+    if (this.socket.send({ type: 'media', media })) this.toldMedia = media;
+  }
+
+  /** A join or offer went out: without any answer the socket is taken for dead. */
+  private expectAnswer(): void {
+    clearTimeout(this.answerDue);
+    this.answerDue = setTimeout(() => this.socket.drop(), ANSWER_TIMEOUT_MS);
+  }
+
+  // --- Media -----------------------------------------------------------------------------------------------
+
+  /** A new PeerConnection in place of the present one, and its first offer, not yet sent. */
+  private async makePeer(): Promise<void> {
+    this.connections += 1;
+    this.wanted.renew = false;
+    this.wanted.restart = false;
+    const old = this.peer.value;
+    const peer = new Peer(this.options.makePeerConnection(), this.connections, this.wanted.slots, (state) =>
+      this.peerChanged(peer, state),
+    );
+    this.pending = undefined;
+    this.peer.value = peer;
+    old?.close();
+    this.offers += 1;
+    const offer = await peer.offer(this.offers);
+    if (this.peer.value === peer) this.pending = offer;
+  }
+
+  private peerChanged(peer: Peer, state: RTCPeerConnectionState): void {
+    if (peer !== this.peer.value || this.phase.value !== 'joined') return;
+    if (state === 'connected') {
+      clearTimeout(this.repair);
+      this.mediaDown.value = false;
+    } else if (state === 'disconnected' || state === 'failed') {
+      this.mediaDown.value = true;
+      this.repairAfter(state === 'failed' ? 0 : DISCONNECTED_GRACE_MS, () => this.restartIce());
+    }
+  }
+
+  private repairAfter(wait_ms: number, action: () => void): void {
+    clearTimeout(this.repair);
+    this.repair = setTimeout(action, wait_ms);
+  }
+
+  private restartIce(): void {
+    this.wanted.restart = true;
+    void this.negotiate();
+    this.repairAfter(RESTART_TIMEOUT_MS, () => void this.renew());
+  }
+
+  private async renew(): Promise<void> {
+    if (this.ended) return;
+    if (!this.attached.value) {
+      // Nobody would answer; the next welcome asks again.
+      this.wanted.renew = true;
+      return;
+    }
+    this.mediaDown.value = true;
+    this.repairAfter(CONNECT_TIMEOUT_MS, () => void this.renew());
+    await this.makePeer();
+    this.offerPending();
+  }
+
+  /** More sources than slots: the connection grows, up to its limit. */
+  private async fitSlots(): Promise<void> {
+    let sources = 0;
+    for (const { media } of this.participants.value.values()) sources += media.screen ? 2 : 1;
+    const steps = Math.ceil(sources / SLOTS_STEP) * SLOTS_STEP;
+    this.wanted.slots = Math.max(this.wanted.slots, Math.min(steps, SLOTS_MAX));
+    await this.negotiate();
+  }
+
+  /** One offer at a time; what is wanted meanwhile goes into the next one. */
+  private async negotiate(): Promise<void> {
+    const peer = this.peer.value;
+    if (peer === undefined || this.negotiating || this.pending !== undefined || !this.attached.value) return;
+    if (!this.wanted.restart && this.wanted.slots <= peer.slots.length) return;
+    const iceRestart = this.wanted.restart;
+    this.wanted.restart = false;
+    this.negotiating = true;
+    try {
+      peer.grow(this.wanted.slots);
+      this.offers += 1;
+      const offer = await peer.offer(this.offers, iceRestart);
+      if (this.peer.value === peer) this.pending = offer;
+    } finally {
+      this.negotiating = false;
+    }
+    this.offerPending();
+  }
+
+  private offerPending(): void {
+    if (this.pending === undefined || !this.attached.value) return;
+    if (this.socket.send({ type: 'offer', offer: this.pending })) this.expectAnswer();
+  }
+
+  private async answered(answer: Answer): Promise<void> {
+    const peer = this.peer.value;
+    if (peer === undefined || this.pending?.id !== answer.id) return;
+    clearTimeout(this.answerDue);
+    this.trouble.value = undefined;
+    this.pending = undefined;
+    try {
+      await peer.answer(answer.sdp);
+    } catch (error) {
+      if (this.peer.value !== peer) return;
+      console.error('The answer cannot be applied; making a new connection.', error);
+      this.repairAfter(NO_RELAY_RETRY_MS, () => void this.renew());
+      return;
+    }
+    await this.negotiate();
+  }
+}
+
+/** Those who were there keep their place, so that a reconnect does not shuffle the tiles. */
+function inOldOrder(before: ReadonlyMap<string, Participant>, now: Participant[]): Map<string, Participant> {
+  const present = new Map(now.map((participant) => [participant.id, participant]));
+  const ordered = new Map<string, Participant>();
+  for (const id of before.keys()) {
+    const participant = present.get(id);
+    if (participant !== undefined) ordered.set(id, participant);
+  }
+  for (const [id, participant] of present) ordered.set(id, participant);
+  return ordered;
+}

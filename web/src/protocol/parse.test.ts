@@ -1,0 +1,75 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { parseClientMessage, parseServerMessage } from './parse';
+
+const folder = fileURLToPath(new URL('../../../control/signalling/fixtures/', import.meta.url));
+const CLIENT_TYPES = ['join', 'offer', 'media', 'leave'];
+const SERVER_TYPES = [
+  'welcome',
+  'answer',
+  'participant-joined',
+  'participant-changed',
+  'participant-left',
+  'slots',
+  'speakers',
+  'media-lost',
+  'error',
+];
+
+describe('the fixtures that Rust parses too', () => {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.json'));
+  const seen = new Set<string>();
+
+  test.each(files)('%s', (file) => {
+    const json = readFileSync(folder + file, 'utf8');
+    const value = JSON.parse(json) as { type: string };
+    seen.add(value.type);
+    const parsed = CLIENT_TYPES.includes(value.type) ? parseClientMessage(json) : parseServerMessage(json);
+    // Fixtures hold every field in full, so nothing may be lost or added.
+    expect(parsed).toEqual(value);
+  });
+
+  test('there is one for each message', () => {
+    expect([...seen].sort()).toEqual([...CLIENT_TYPES, ...SERVER_TYPES].sort());
+  });
+});
+
+describe('what is refused or ignored', () => {
+  test.each([
+    '',
+    '{',
+    'null',
+    '[]',
+    '"welcome"',
+    '{}',
+    '{"type":1}',
+    '{"type":"unheard-of"}',
+    '{"type":"toString"}',
+    '{"type":"__proto__"}',
+    '{"type":"answer","answer":{"id":-1,"sdp":""}}',
+    '{"type":"answer","answer":{"id":1.5,"sdp":""}}',
+    '{"type":"answer"}',
+    '{"type":"error","code":"made-up","fatal":true}',
+    '{"type":"slots","slots":[{"slot":"1","participant":"a","source":"person"}]}',
+    '{"type":"slots","slots":[{"slot":1,"participant":"a","source":"window"}]}',
+    '{"type":"participant-left","participant":{}}',
+  ])('%s', (json) => {
+    expect(parseServerMessage(json)).toBeUndefined();
+  });
+
+  test('unknown fields are ignored, missing media fields are off', () => {
+    const parsed = parseServerMessage(
+      '{"type":"participant-joined","later":1,"participant":{"id":"a","name":"A","connected":true,"media":{"camera":true}}}',
+    );
+    expect(parsed).toEqual({
+      type: 'participant-joined',
+      participant: {
+        id: 'a',
+        name: 'A',
+        connected: true,
+        media: { microphone: false, camera: true, screen: false },
+      },
+    });
+  });
+});

@@ -1,0 +1,66 @@
+import { signal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect, useLayoutEffect } from 'preact/hooks';
+import { language, words } from '../i18n/language';
+import { DevicePage } from './device-page';
+import { FarewellPage } from './farewell-page';
+import { exposeCall } from './inspect';
+import { RoomPage } from './room-page';
+import { roomInAddress } from './routing';
+import { Session } from './session';
+import { StartPage } from './start-page';
+
+/** The visit to the room of the address. */
+const session = signal<Session | undefined>(undefined);
+/** The last attempt was refused for the person's name: the device page says so. */
+const nameRefused = signal(false);
+
+function enter(room: string): void {
+  session.value?.dispose();
+  session.value = new Session(room);
+  exposeCall(session.value.call);
+}
+
+export function App(): JSX.Element | null {
+  const room = roomInAddress.value;
+  useLayoutEffect(() => {
+    document.documentElement.lang = language.value;
+  }, [language.value]);
+  useLayoutEffect(() => {
+    if (typeof RTCPeerConnection === 'undefined') return undefined;
+    nameRefused.value = false;
+    if (room !== undefined) enter(room);
+    return () => {
+      session.value?.dispose();
+      session.value = undefined;
+    };
+  }, [room]);
+
+  const current = session.value;
+  const stage = current?.stage.value;
+  const failure = stage === 'failed' ? current?.call.trouble.value : undefined;
+  useEffect(() => {
+    if (failure !== 'bad-name' || room === undefined) return;
+    nameRefused.value = true;
+    enter(room);
+  }, [failure]);
+  useLayoutEffect(() => {
+    // The room is dark and calm, everything else light.
+    document.documentElement.dataset['theme'] = stage === 'joined' ? 'dark' : 'light';
+    const theme = stage === 'joined' ? '#12181b' : '#e6efec';
+    document.querySelector('meta[name=theme-color]')?.setAttribute('content', theme);
+  }, [stage]);
+
+  if (room === undefined) return <StartPage />;
+  if (typeof RTCPeerConnection === 'undefined') return <p class="unsupported">{words.value.browserUnsupported}</p>;
+  if (current === undefined || current.room !== room) return null;
+  switch (stage) {
+    case 'joined':
+      return <RoomPage session={current} />;
+    case 'left':
+    case 'failed':
+      return <FarewellPage room={current.call.roomTitle.value} failure={failure} onRejoin={() => enter(room)} />;
+    default:
+      return <DevicePage key={current} session={current} nameRefused={nameRefused.value} />;
+  }
+}

@@ -1,0 +1,189 @@
+import { useSignal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { watchLevel } from '../devices/level';
+import { loadPreferences } from '../devices/preferences';
+import { words } from '../i18n/language';
+import { colourOf, initials } from './avatar';
+import { DeviceSelects } from './device-selects';
+import { hasKeyboard } from './focus';
+import { CameraIcon, CameraOffIcon, Mark, MicrophoneIcon, MicrophoneOffIcon } from './icons';
+import { LanguageSwitch } from './language-switch';
+import { navigate } from './routing';
+import type { Session } from './session';
+import { Video } from './video';
+
+/** Mirrors PARTICIPANT_NAME_CHARS of the server. */
+const NAME_CHARS = 64;
+
+export function DevicePage({ session, nameRefused }: { session: Session; nameRefused: boolean }): JSX.Element {
+  const t = words.value;
+  const { media, call } = session;
+  const field = useRef<HTMLInputElement>(null);
+  const title = useRef<HTMLHeadingElement>(null);
+  const name = useSignal(loadPreferences().name);
+  const complaint = useSignal<'nameMissing' | 'nameUnusable' | undefined>(nameRefused ? 'nameUnusable' : undefined);
+  const joining = call.phase.value === 'joining';
+  const trouble = call.trouble.value;
+
+  useEffect(() => {
+    document.title = `${session.room} – Plausch`;
+    if (hasKeyboard()) field.current?.focus();
+    else title.current?.focus();
+  }, []);
+
+  const join = (event: Event): void => {
+    event.preventDefault();
+    const typed = name.value.trim();
+    if (typed === '') {
+      complaint.value = 'nameMissing';
+      field.current?.focus();
+    } else if (!joining) {
+      session.join(typed);
+    }
+  };
+
+  return (
+    <div class="page device">
+      <header class="page-head">
+        <a
+          class="home"
+          href="/"
+          onClick={(event) => {
+            event.preventDefault();
+            navigate('/');
+          }}
+        >
+          <Mark />
+          Plausch
+        </a>
+        <LanguageSwitch />
+      </header>
+      <main class="device-main">
+        <div class="device-title">
+          <p class="overline">{t.joinTitle}</p>
+          <h1 ref={title} tabIndex={-1}>
+            {session.room}
+          </h1>
+        </div>
+        <Preview session={session} name={name.value} />
+        <form class="device-form" onSubmit={join} noValidate>
+          <label class="field large">
+            <span>{t.yourName}</span>
+            <input
+              ref={field}
+              type="text"
+              value={name.value}
+              maxLength={NAME_CHARS}
+              autocomplete="name"
+              enterkeyhint="go"
+              aria-describedby="name-advice"
+              aria-invalid={complaint.value !== undefined}
+              onInput={(event) => {
+                name.value = event.currentTarget.value;
+                complaint.value = undefined;
+              }}
+            />
+          </label>
+          <p id="name-advice" class="advice complaint" aria-live="polite">
+            {complaint.value && t[complaint.value]}
+          </p>
+          <button type="submit" class="primary join" aria-disabled={joining}>
+            {joining ? t.joining : t.join}
+          </button>
+          <p class="advice" role="status">
+            {joining && trouble !== undefined && t.errors[trouble]}
+          </p>
+          <DeviceTrouble session={session} />
+          <DeviceSelects media={media} />
+        </form>
+      </main>
+    </div>
+  );
+}
+
+function Preview({ session, name }: { session: Session; name: string }): JSX.Element {
+  const t = words.value;
+  const { media } = session;
+  const camera = media.tracks.camera.value;
+  const { microphone, camera: cameraOn } = media.state.value;
+  return (
+    <section class="preview" aria-label={t.preview}>
+      <div class="preview-picture">
+        {camera === null ? (
+          <div class="preview-empty">
+            <div class={`avatar colour-${colourOf(name)}`} aria-hidden="true">
+              <span>{initials(name)}</span>
+            </div>
+            <p>{session.asking.value ? t.previewAsking : t.previewOff}</p>
+          </div>
+        ) : (
+          <Video track={camera} mirrored label={t.preview} />
+        )}
+        <div class="preview-buttons">
+          <button
+            type="button"
+            class={microphone ? 'tool round' : 'tool round off'}
+            aria-label={microphone ? t.mute : t.unmute}
+            onClick={() => media.toggleMicrophone()}
+          >
+            {microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon />}
+          </button>
+          <button
+            type="button"
+            class={cameraOn ? 'tool round' : 'tool round off'}
+            aria-label={cameraOn ? t.cameraOff : t.cameraOn}
+            onClick={() => void media.toggleCamera()}
+          >
+            {cameraOn ? <CameraIcon /> : <CameraOffIcon />}
+          </button>
+        </div>
+      </div>
+      <LevelMeter session={session} />
+    </section>
+  );
+}
+
+function LevelMeter({ session }: { session: Session }): JSX.Element {
+  const t = words.value;
+  const bar = useRef<HTMLDivElement>(null);
+  const track = session.media.tracks.microphone.value;
+  useEffect(() => {
+    if (track === null) return undefined;
+    // Sixty times a second: past the virtual DOM.
+    return watchLevel(track, (level) => bar.current?.style.setProperty('--level', level.toFixed(3)));
+  }, [track]);
+  const muted = !session.media.state.value.microphone;
+  return (
+    <div class={muted ? 'level muted' : 'level'}>
+      {muted ? <MicrophoneOffIcon /> : <MicrophoneIcon />}
+      <div class="level-track" role="img" aria-label={t.levelLabel}>
+        <div ref={bar} class="level-bar" />
+      </div>
+      <p>{muted ? t.micMuted : t.levelHint}</p>
+    </div>
+  );
+}
+
+/** What is wrong with the devices and what helps; nobody is kept out by it. */
+function DeviceTrouble({ session }: { session: Session }): JSX.Element | null {
+  const t = words.value;
+  const microphone = session.media.trouble.microphone.value;
+  const camera = session.media.trouble.camera.value;
+  if (microphone === undefined && camera === undefined) return null;
+  const sentences =
+    microphone !== undefined && microphone === camera
+      ? [t.troubleBoth[microphone]]
+      : [microphone && t.troubleMicrophone[microphone], camera && t.troubleCamera[camera]].filter(Boolean);
+  return (
+    <div class="trouble" role="alert">
+      {sentences.map((sentence) => (
+        <p key={sentence}>{sentence}</p>
+      ))}
+      <p>{t.joinAnyway}</p>
+      <button type="button" class="secondary" onClick={() => void session.openDevices()}>
+        {t.tryAgain}
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,52 @@
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { words } from '../i18n/language';
+import type { ErrorCode } from '../protocol/messages';
+import { useFocusOnEntry } from './focus';
+import { Mark } from './icons';
+import { LanguageSwitch } from './language-switch';
+import { navigate } from './routing';
+
+interface FarewellProps {
+  room: string;
+  /** Why the call ended; `undefined`: the person left. */
+  failure: ErrorCode | undefined;
+  onRejoin: () => void;
+}
+
+export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.Element {
+  const t = words.value;
+  const title = useFocusOnEntry<HTMLHeadingElement>();
+  useEffect(() => {
+    document.title = `${room} – Plausch`;
+  }, []);
+  const reload = failure === 'version' || failure === 'bad-message';
+  return (
+    <div class="page farewell">
+      <header class="page-head">
+        <LanguageSwitch />
+      </header>
+      <main class="farewell-main">
+        <Mark />
+        <h1 ref={title} tabIndex={-1}>
+          {failure === undefined ? t.leftTitle : t.failedTitle}
+        </h1>
+        <p>{failure === undefined ? t.leftText : t.errors[failure]}</p>
+        <div class="farewell-actions">
+          {reload ? (
+            <button type="button" class="primary" onClick={() => location.reload()}>
+              {t.reload}
+            </button>
+          ) : (
+            <button type="button" class="primary" onClick={onRejoin}>
+              {t.rejoin}
+            </button>
+          )}
+          <button type="button" class="secondary" onClick={() => navigate('/')}>
+            {t.startPage}
+          </button>
+        </div>
+      </main>
+    </div>
+  );
+}

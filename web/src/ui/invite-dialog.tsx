@@ -1,0 +1,51 @@
+import type { JSX } from 'preact';
+import { useRef, useState } from 'preact/hooks';
+import { words } from '../i18n/language';
+import { Dialog } from './dialog';
+import { CheckIcon, SendIcon } from './icons';
+
+export function InviteDialog({ room, onClose }: { room: string; onClose: () => void }): JSX.Element {
+  const t = words.value;
+  const field = useRef<HTMLInputElement>(null);
+  const [copied, setCopied] = useState(false);
+  const address = location.origin + location.pathname;
+
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(address);
+    } catch {
+      // Without permission or https: the old way.
+      field.current?.select();
+      if (!document.execCommand('copy')) return;
+    }
+    setCopied(true);
+  };
+
+  return (
+    <Dialog title={t.inviteTitle} onClose={onClose}>
+      <p>{t.inviteText}</p>
+      <label class="field">
+        <span>{t.inviteLink}</span>
+        <input ref={field} class="address" value={address} readOnly onFocus={(event) => event.currentTarget.select()} />
+      </label>
+      <div class="dialog-actions">
+        <button type="button" class="primary" onClick={() => void copy()}>
+          {copied && <CheckIcon />}
+          <span role="status">{copied ? t.copied : t.copy}</span>
+        </button>
+        {typeof navigator.share === 'function' && (
+          <button
+            type="button"
+            class="secondary"
+            onClick={() => {
+              navigator.share({ title: room, text: t.shareMessage(room), url: address }).catch(() => undefined);
+            }}
+          >
+            <SendIcon />
+            {t.shareSheet}
+          </button>
+        )}
+      </div>
+    </Dialog>
+  );
+}

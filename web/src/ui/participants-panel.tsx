@@ -1,0 +1,64 @@
+import type { JSX } from 'preact';
+import { words } from '../i18n/language';
+import { colourOf, initials } from './avatar';
+import { useFocusOnEntry } from './focus';
+import { CameraIcon, CameraOffIcon, CloseIcon, InviteIcon, MicrophoneIcon, MicrophoneOffIcon, ScreenIcon } from './icons';
+import type { Session } from './session';
+import type { MediaState } from '../protocol/messages';
+
+interface PanelProps {
+  session: Session;
+  onClose: () => void;
+  onInvite: () => void;
+}
+
+export function ParticipantsPanel({ session, onClose, onInvite }: PanelProps): JSX.Element {
+  const t = words.value;
+  const title = useFocusOnEntry<HTMLHeadingElement>();
+  return (
+    <aside
+      id="participants"
+      class="panel"
+      aria-labelledby="participants-title"
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') onClose();
+      }}
+    >
+      <header class="panel-head">
+        <h2 ref={title} id="participants-title" tabIndex={-1}>
+          {t.participants}
+        </h2>
+        <button type="button" class="plain round" aria-label={t.close} onClick={onClose}>
+          <CloseIcon />
+        </button>
+      </header>
+      <ul class="people-list">
+        <Person name={session.name.value} media={session.media.state.value} you />
+        {[...session.call.participants.value.values()].map(({ id, name, media }) => (
+          <Person key={id} name={name} media={media} />
+        ))}
+      </ul>
+      <button type="button" class="secondary" onClick={onInvite}>
+        <InviteIcon />
+        {t.inviteTitle}
+      </button>
+    </aside>
+  );
+}
+
+function Person({ name, media, you = false }: { name: string; media: MediaState; you?: boolean }): JSX.Element {
+  const t = words.value;
+  return (
+    <li>
+      <span class={`avatar small colour-${colourOf(name)}`} aria-hidden="true">
+        <span>{initials(name)}</span>
+      </span>
+      <span class="people-name">
+        {name} {you && <span class="people-you">{t.you}</span>}
+      </span>
+      {media.screen && <ScreenIcon label={t.screenOf(name)} />}
+      {media.camera ? <CameraIcon /> : <CameraOffIcon label={t.cameraIsOff} />}
+      {media.microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon label={t.micMuted} />}
+    </li>
+  );
+}

@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import { de } from '../i18n/de';
+import { en } from '../i18n/en';
+import { addressOf, isGuessable, isUsable, normalise, roomOf, suggestName } from './room-names';
+
+test('people who write a name differently meet', () => {
+  expect(normalise(' Kulturverein Marion ')).toBe('kulturvereinmarion');
+  expect(normalise('Ａ１')).toBe('a1');
+  expect(normalise('ÄRZTE')).toBe(normalise('ärzte'));
+});
+
+describe('addresses', () => {
+  test.each([
+    ['Kulturverein Marion', '/KulturvereinMarion'],
+    ['kaffee und kuchen', '/kaffeeUndKuchen'],
+    ['Straße ßtrange', '/Stra%C3%9Fe%C3%9Ftrange'],
+    ['50 % / ? #', '/50%25%2F%3F%23'],
+    ['🧵', '/%F0%9F%A7%B5'],
+  ])('%s', (name, address) => {
+    expect(addressOf(name)).toBe(address);
+    expect(normalise(roomOf(address) ?? '')).toBe(normalise(name));
+  });
+
+  test('of the start page and of broken escapes', () => {
+    expect(roomOf('/')).toBeUndefined();
+    expect(roomOf('/index.html')).toBeUndefined();
+    expect(roomOf('/100%')).toBe('100%');
+    expect(roomOf('/Chor/')).toBe('Chor');
+  });
+});
+
+test('names that cannot be addresses', () => {
+  for (const name of ['', '  ', '.', '..', 'API', 'assets', 'a\u0007b', 'x'.repeat(121)]) expect(isUsable(name)).toBe(false);
+  for (const name of ['a', 'St. Georg', '🎻', 'x'.repeat(120)]) expect(isUsable(name)).toBe(true);
+});
+
+test('short plain names are guessable', () => {
+  for (const name of ['OmaOpa', 'Yoga', 'Chor 1']) expect(isGuessable(name)).toBe(true);
+  for (const name of ['Kulturverein Marion', 'Chor 4711']) expect(isGuessable(name)).toBe(false);
+});
+
+test.each([en, de])('proposals are usable, not guessable, and many ($languageName)', ({ roomWords }) => {
+  for (const list of roomWords) expect(new Set(list).size).toBe(32);
+  const name = suggestName(roomWords, (below) => below - 1);
+  expect(isUsable(name)).toBe(true);
+  expect(isGuessable(name)).toBe(false);
+  expect(addressOf(name)).toBe(`/${encodeURIComponent(name)}`);
+});

@@ -1,0 +1,119 @@
+import { useSignal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { words } from '../i18n/language';
+import { hasKeyboard } from './focus';
+import { Mark, SparkIcon } from './icons';
+import { LanguageSwitch } from './language-switch';
+import { addressOf, isGuessable, isUsable, ROOM_NAME_CHARS, secureRandom, suggestName } from './room-names';
+import { navigate } from './routing';
+import { clearVisited, visitedRooms } from './visited';
+
+export function StartPage(): JSX.Element {
+  const t = words.value;
+  const field = useRef<HTMLInputElement>(null);
+  const name = useSignal('');
+  const complaint = useSignal<'roomMissing' | 'roomUnusable' | undefined>(undefined);
+
+  useEffect(() => {
+    document.title = 'Plausch';
+    if (hasKeyboard()) field.current?.focus();
+  }, []);
+
+  const go = (event: Event): void => {
+    event.preventDefault();
+    if (isUsable(name.value)) {
+      navigate(addressOf(name.value));
+    } else {
+      complaint.value = name.value.trim() === '' ? 'roomMissing' : 'roomUnusable';
+      field.current?.focus();
+    }
+  };
+  const suggest = (): void => {
+    name.value = suggestName(t.roomWords, secureRandom);
+    complaint.value = undefined;
+    field.current?.focus();
+  };
+  // A known room needs no advice.
+  const typed = name.value.trim();
+  const guessable = typed.length > 2 && isGuessable(typed) && !visitedRooms.value.includes(typed);
+
+  return (
+    <div class="page start">
+      <header class="page-head">
+        <LanguageSwitch />
+      </header>
+      <main class="start-main">
+        <h1 class="brand">
+          <Mark />
+          Plausch
+        </h1>
+        <p class="tagline">{t.tagline}</p>
+        <form class="start-form" onSubmit={go} noValidate>
+          <label class="start-label" for="room">
+            {t.roomName}
+          </label>
+          <div class="start-row">
+            <input
+              ref={field}
+              id="room"
+              type="text"
+              class="start-field"
+              value={name.value}
+              maxLength={ROOM_NAME_CHARS}
+              autocomplete="off"
+              autocapitalize="words"
+              spellcheck={false}
+              enterkeyhint="go"
+              aria-describedby="room-advice"
+              aria-invalid={complaint.value !== undefined}
+              onInput={(event) => {
+                name.value = event.currentTarget.value;
+                complaint.value = undefined;
+              }}
+            />
+            <button type="submit" class="primary start-go">
+              {t.go}
+            </button>
+          </div>
+          <p id="room-advice" class={complaint.value ? 'advice complaint' : 'advice'} aria-live="polite">
+            {complaint.value ? t[complaint.value] : guessable ? t.roomGuessable : t.roomHint}
+          </p>
+          <button type="button" class="plain suggest" onClick={suggest}>
+            <SparkIcon />
+            {t.roomSuggest}
+          </button>
+        </form>
+        {visitedRooms.value.length > 0 && (
+          <section class="visited" aria-labelledby="visited">
+            <div class="visited-head">
+              <h2 id="visited">{t.recentRooms}</h2>
+              <button type="button" class="plain" onClick={clearVisited}>
+                {t.recentClear}
+              </button>
+            </div>
+            <ul>
+              {visitedRooms.value.map((room) => (
+                <li key={room}>
+                  <a
+                    href={addressOf(room)}
+                    onClick={(event) => {
+                      event.preventDefault();
+                      navigate(addressOf(room));
+                    }}
+                  >
+                    {room}
+                  </a>
+                </li>
+              ))}
+            </ul>
+            <p class="note">{t.recentNote}</p>
+          </section>
+        )}
+      </main>
+      <footer class="page-foot">
+        <p>{t.promise}</p>
+      </footer>
+    </div>
+  );
+}
