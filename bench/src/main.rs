@@ -1,1 +1,37 @@
-fn main() {}
+//! `plausch-bench`: takes part in calls as real participants would, and tells what it saw.
+
+mod join;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Loads a Plausch server as real participants would, and tells the truth about it.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Joins a room as one participant that plays a test picture and a tone, and shows what arrives.
+    Join(join::JoinArguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match Arguments::parse().command {
+        Command::Join(arguments) => join::run(arguments).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plausch-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A participant without a browser.
+//!
+//! ```no_run
+//! # use plausch_bench::client::{Client, JoinOptions};
+//! # use std::time::Duration;
+//! # async fn example() -> Result<(), plausch_bench::client::ClientError> {
+//! let client = Client::join(JoinOptions::new("http://localhost:8080", "room", "Anna")).await?;
+//! client.wait_for("media of somebody", Duration::from_secs(10), |stats| stats.received_packets() > 0).await?;
+//! client.leave().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Read in the order in which a call is made: `session` (the life in a room), `signalling` and `sdp` (what is said
+//! to control), `transport` (one PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
+
+mod clip;
+mod dtls;
+mod error;
+mod feedback;
+mod ice;
+mod publish;
+mod random;
+mod receive;
+mod sdp;
+mod session;
+mod shared;
+mod signalling;
+mod stamp;
+mod stats;
+mod transport;
+mod vp8;
+
+pub use dtls::SrtpProfiles;
+pub use error::ClientError;
+pub use stats::{Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
+
+use plausch_signalling::MediaState;
+use session::{Ending, Request, Session};
+use shared::Shared;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// A fixed moment before all packets, for clocks that only need differences.
+pub(crate) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// How often `wait_for` looks.
+const WAIT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Which addresses of the relay to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum IpFamily {
+    /// The family of the best candidate.
+    #[default]
+    Any,
+    V4,
+    V6,
+}
+
+/// Where and how to join.
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// `http://host:port` of control.
+    pub url: String,
+    pub room: String,
+    pub name: String,
+    /// Offers to send audio.
+    pub microphone: bool,
+    /// Offers to send video in this many simulcast layers, 0 to 3; a single one is no simulcast.
+    pub camera_layers: u8,
+    /// Receiving slots.
+    pub slots: u16,
+    /// What is sent at first.
+    pub media: MediaState,
+    /// RFC 6464: 0 is the loudest, 127 is silence.
+    pub audio_level: u8,
+    pub profiles: SrtpProfiles,
+    pub ip: IpFamily,
+    /// Every n-th received packet is decrypted and looked into; the others are counted by their headers.
+    pub decrypt_every: u32,
+    /// Asks for lost packets again.
+    pub nack: bool,
+}
+
+impl JoinOptions {
+    /// Audio and video, four slots, all decrypted.
+    pub fn new(url: impl Into<String>, room: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            room: room.into(),
+            name: name.into(),
+            microphone: true,
+            camera_layers: 1,
+            slots: 4,
+            media: MediaState { microphone: true, camera: true, screen: false },
+            audio_level: 30,
+            profiles: SrtpProfiles::All,
+            ip: IpFamily::Any,
+            decrypt_every: 1,
+            nack: true,
+        }
+    }
+}
+
+/// A participant in a room. Dropping it without `leave` is a crash: nobody is told.
+pub struct Client {
+    shared: Arc<Shared>,
+    requests: mpsc::UnboundedSender<Request>,
+}
+
+impl Client {
+    /// Joins and waits until DTLS is finished, so that media can flow.
+    pub async fn join(options: JoinOptions) -> Result<Self, ClientError> {
+        LazyLock::force(&EPOCH);
+        let shared = Arc::new(Shared::new(&options));
+        let (joined_tx, joined_rx) = oneshot::channel();
+        let session = Session::enter(options, shared.clone(), joined_tx).await?;
+        let (requests, requests_rx) = mpsc::unbounded_channel();
+        tokio::spawn(session.run(requests_rx));
+        // ICE and DTLS have their own time limits.
+        joined_rx.await.map_err(|_| ClientError::Left)??;
+        Ok(Self { shared, requests })
+    }
+
+    /// Own id in the room.
+    pub fn participant(&self) -> String {
+        self.stats().participant
+    }
+
+    /// What was seen so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Waits until `reached` says so; `what` is named when it does not within the time.
+    pub async fn wait_for(
+        &self,
+        what: &str,
+        within: Duration,
+        mut reached: impl FnMut(&Stats) -> bool,
+    ) -> Result<Stats, ClientError> {
+        let begin = Instant::now();
+        loop {
+            let stats = self.stats();
+            if reached(&stats) {
+                return Ok(stats);
+            }
+            if begin.elapsed() > within {
+                return Err(ClientError::WaitedInVain { what: what.to_owned(), within });
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
+        }
+    }
+
+    /// Switches microphone and camera, and tells the others.
+    pub fn set_media(&self, media: MediaState) {
+        let _ = self.requests.send(Request::SetMedia(media));
+    }
+
+    /// How loud the sent audio says it is (RFC 6464).
+    pub fn set_audio_level(&self, level: u8) {
+        self.shared.live().audio_level = level;
+    }
+
+    /// Adds receiving slots by a new offer, and waits for its answer.
+    pub async fn add_slots(&self, more: u16) -> Result<(), ClientError> {
+        self.ask(|done| Request::AddSlots(more, done)).await?
+    }
+
+    /// Restarts ICE by a new offer, and waits for its answer.
+    pub async fn restart_ice(&self) -> Result<(), ClientError> {
+        self.ask(Request::RestartIce).await?
+    }
+
+    /// Goes on from another UDP port, as after a change of network.
+    pub fn change_address(&self) {
+        let _ = self.requests.send(Request::ChangeAddress);
+    }
+
+    /// Asks for a key frame in a slot.
+    pub fn request_key_frame(&self, slot: u16) {
+        self.shared.live().receiver.want_key_frame(slot);
+    }
+
+    /// Measures pauses from now on.
+    pub fn clear_pauses(&self) {
+        self.shared.live().receiver.clear_pauses(Instant::now());
+    }
+
+    /// Loses the WebSocket without a close frame; the client comes back by itself.
+    pub fn lose_socket(&self) {
+        let _ = self.requests.send(Request::LoseSocket);
+    }
+
+    /// Says goodbye.
+    pub async fn leave(self) {
+        self.end(Ending::Leave).await;
+    }
+
+    /// Goes as a closed browser tab does that could not say goodbye: WebSocket and DTLS are closed properly.
+    pub async fn close_tab(self) {
+        self.end(Ending::CloseTab).await;
+    }
+
+    /// Is gone without a word, as after a crash or a power cut.
+    pub async fn vanish(self) {
+        self.end(Ending::Vanish).await;
+    }
+
+    async fn end(&self, ending: Ending) {
+        // A session that is over already needs no ending.
+        let _ = self.ask(|done| Request::End(ending, done)).await;
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, ClientError> {
+        let (done, answer) = oneshot::channel();
+        self.requests.send(request(done)).map_err(|_| ClientError::Left)?;
+        answer.await.map_err(|_| ClientError::Left)
+    }
+}

@@ -1,0 +1,282 @@
+//! What the client sends: RTP packets of its microphone and camera, when they are due.
+
+use super::clip::{self, Frames};
+use super::sdp::{
+    EXTENSION_AUDIO_LEVEL, EXTENSION_MID, EXTENSION_RID, EXTENSION_TRANSPORT_CC, MID_CAMERA, MID_MICROPHONE,
+    PAYLOAD_OPUS, PAYLOAD_VP8, RIDS, RemoteDescription,
+};
+use super::stamp::{self, Stamp};
+use super::{random, vp8};
+use bytes::Bytes;
+use plausch_signalling::MediaState;
+use rtp::header::Header;
+use rtp::packet::Packet;
+use std::time::{Duration, Instant};
+use webrtc_util::marshal::Marshal;
+
+/// VP8 data in one packet: with headers, extensions, descriptor and tag below 1200 bytes, as browsers do.
+const CHUNK_BYTES: usize = 1100;
+/// A sender that was held up for longer skips what it missed instead of sending a burst.
+const CATCH_UP: Duration = Duration::from_millis(200);
+const AUDIO_INTERVAL: Duration = Duration::from_millis(clip::AUDIO_INTERVAL_MS);
+const FRAME_INTERVAL: Duration = Duration::from_millis(clip::FRAME_INTERVAL_MS);
+/// RTP clock ticks of an interval: 48 kHz and 90 kHz.
+const AUDIO_TICKS: u32 = 48 * clip::AUDIO_INTERVAL_MS as u32;
+const FRAME_TICKS: u32 = 90 * clip::FRAME_INTERVAL_MS as u32;
+
+/// One RTP stream that is sent.
+pub(crate) struct SentStream {
+    pub(crate) ssrc: u32,
+    pub(crate) packets: u32,
+    pub(crate) octets: u32,
+    /// RTP time stamp of the latest packet, and when that was.
+    pub(crate) latest: Option<(u32, Instant)>,
+    sequence: u16,
+    timestamp: u32,
+    payload_type: u8,
+    mid: &'static str,
+    rid: Option<&'static str>,
+}
+
+struct Layer {
+    stream: SentStream,
+    frames: &'static Frames,
+    /// Next frame of the loop.
+    position: usize,
+    picture_id: u16,
+    tl0_pic_idx: u8,
+}
+
+/// Which header extensions the relay accepted.
+#[derive(Clone, Copy, Default)]
+struct Accepted {
+    audio_level: bool,
+    transport_cc: bool,
+}
+
+/// The client's sending side.
+pub(crate) struct Publisher {
+    audio: Option<SentStream>,
+    audio_position: usize,
+    layers: Vec<Layer>,
+    accepted: Accepted,
+    transport_sequence: u16,
+    next_audio: Instant,
+    next_frame: Instant,
+    room: u64,
+    participant: u64,
+    count: u32,
+    /// Key frames that were sent because somebody asked.
+    pub(crate) requested_key_frames: u64,
+}
+
+impl Publisher {
+    /// `camera` holds one SSRC for each layer.
+    pub(crate) fn new(
+        microphone: Option<u32>,
+        camera: &[u32],
+        remote: &RemoteDescription,
+        room: u64,
+        participant: u64,
+        now: Instant,
+    ) -> Self {
+        let accepts = |mid: &str, id: u8| remote.media(mid).is_some_and(|media| media.extensions.contains(&id));
+        let audio = microphone
+            .filter(|_| remote.media(MID_MICROPHONE).is_some())
+            .map(|ssrc| SentStream::new(ssrc, PAYLOAD_OPUS, MID_MICROPHONE, None));
+        let camera = if remote.media(MID_CAMERA).is_some() { camera } else { &[] };
+        let layers = camera
+            .iter()
+            .enumerate()
+            .map(|(index, ssrc)| Layer {
+                stream: SentStream::new(
+                    *ssrc,
+                    PAYLOAD_VP8,
+                    MID_CAMERA,
+                    (camera.len() > 1).then(|| RIDS[index.min(RIDS.len() - 1)]),
+                ),
+                frames: clip::video(index, camera.len()),
+                position: 0,
+                picture_id: u16::from_be_bytes(random::bytes()),
+                tl0_pic_idx: 0,
+            })
+            .collect();
+        Self {
+            audio,
+            audio_position: 0,
+            layers,
+            accepted: Accepted {
+                audio_level: accepts(MID_MICROPHONE, EXTENSION_AUDIO_LEVEL),
+                transport_cc: accepts(MID_MICROPHONE, EXTENSION_TRANSPORT_CC)
+                    || accepts(MID_CAMERA, EXTENSION_TRANSPORT_CC),
+            },
+            transport_sequence: 0,
+            next_audio: now,
+            next_frame: now,
+            room,
+            participant,
+            count: 0,
+            requested_key_frames: 0,
+        }
+    }
+
+    /// When `produce` has something to do.
+    pub(crate) fn due(&self) -> Instant {
+        self.next_audio.min(self.next_frame)
+    }
+
+    /// All streams, for sender reports.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &SentStream> {
+        self.audio.iter().chain(self.layers.iter().map(|layer| &layer.stream))
+    }
+
+    /// The next frame of this layer shall be a key frame.
+    pub(crate) fn request_key_frame(&mut self, ssrc: u32) {
+        if let Some(layer) = self.layers.iter_mut().find(|layer| layer.stream.ssrc == ssrc && layer.position != 0) {
+            layer.position = 0;
+            self.requested_key_frames += 1;
+        }
+    }
+
+    /// Hands all packets that are due to `send`, with their SSRC and sequence number, in plain form.
+    pub(crate) fn produce(
+        &mut self,
+        now: Instant,
+        media: MediaState,
+        audio_level: u8,
+        mut send: impl FnMut(u32, u16, Bytes),
+    ) {
+        skip_missed(&mut self.next_audio, now, AUDIO_INTERVAL);
+        skip_missed(&mut self.next_frame, now, FRAME_INTERVAL);
+        while self.next_audio <= now {
+            self.next_audio += AUDIO_INTERVAL;
+            self.audio_packet(now, media.microphone, audio_level, &mut send);
+        }
+        while self.next_frame <= now {
+            self.next_frame += FRAME_INTERVAL;
+            for index in 0..self.layers.len() {
+                self.video_frame(index, now, media.camera, &mut send);
+            }
+        }
+    }
+
+    fn audio_packet(&mut self, now: Instant, on: bool, level: u8, send: &mut impl FnMut(u32, u16, Bytes)) {
+        let stamp = self.stamp();
+        let Some(stream) = &mut self.audio else { return };
+        // The clock runs on while muted.
+        stream.timestamp = stream.timestamp.wrapping_add(AUDIO_TICKS);
+        if !on {
+            return;
+        }
+        let tone = clip::tone();
+        let mut payload = Vec::new();
+        stamp::stamp_opus(tone[self.audio_position % tone.len()], stamp, &mut payload);
+        self.audio_position += 1;
+        const VOICE: u8 = 0x80;
+        let level = self.accepted.audio_level.then(|| VOICE | level.min(127));
+        let transport = next_transport_sequence(self.accepted.transport_cc, &mut self.transport_sequence);
+        if let Some((sequence, packet)) = stream.packet(payload, false, level, transport, now) {
+            send(stream.ssrc, sequence, packet);
+        }
+    }
+
+    fn video_frame(&mut self, index: usize, now: Instant, on: bool, send: &mut impl FnMut(u32, u16, Bytes)) {
+        let stamp = self.stamp();
+        let layer = &mut self.layers[index];
+        layer.stream.timestamp = layer.stream.timestamp.wrapping_add(FRAME_TICKS);
+        if !on {
+            // A camera that comes back begins with a key frame.
+            layer.position = 0;
+            return;
+        }
+        let frame = layer.frames[layer.position];
+        layer.position = (layer.position + 1) % layer.frames.len();
+        layer.picture_id = layer.picture_id.wrapping_add(1);
+        layer.tl0_pic_idx = layer.tl0_pic_idx.wrapping_add(1);
+        let mut chunks = frame.chunks(CHUNK_BYTES).enumerate().peekable();
+        while let Some((part, chunk)) = chunks.next() {
+            let last = chunks.peek().is_none();
+            let mut payload = Vec::with_capacity(vp8::DESCRIPTOR_BYTES + chunk.len() + stamp::BYTES);
+            vp8::write_descriptor(&mut payload, part == 0, layer.picture_id, layer.tl0_pic_idx);
+            payload.extend(chunk);
+            if last {
+                payload.extend(stamp.to_bytes());
+            }
+            let transport = next_transport_sequence(self.accepted.transport_cc, &mut self.transport_sequence);
+            if let Some((sequence, packet)) = layer.stream.packet(payload, last, None, transport, now) {
+                send(layer.stream.ssrc, sequence, packet);
+            }
+        }
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.count = self.count.wrapping_add(1);
+        Stamp { room: self.room, participant: self.participant, sent_us: stamp::now_us(), count: self.count }
+    }
+}
+
+impl SentStream {
+    fn new(ssrc: u32, payload_type: u8, mid: &'static str, rid: Option<&'static str>) -> Self {
+        Self {
+            ssrc,
+            packets: 0,
+            octets: 0,
+            latest: None,
+            // In the lower half, so that a lost first packet cannot make the receiver guess ROC wrongly (RFC 3711, section 3.3.1).
+            sequence: u16::from_be_bytes(random::bytes()) & 0x7fff,
+            timestamp: u32::from_be_bytes(random::bytes()),
+            payload_type,
+            mid,
+            rid,
+        }
+    }
+
+    /// The next packet and its sequence number.
+    fn packet(
+        &mut self,
+        payload: Vec<u8>,
+        marker: bool,
+        audio_level: Option<u8>,
+        transport_sequence: Option<u16>,
+        now: Instant,
+    ) -> Option<(u16, Bytes)> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = Header {
+            version: 2,
+            marker,
+            payload_type: self.payload_type,
+            sequence_number: self.sequence,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+            ..Header::default()
+        };
+        header.set_extension(EXTENSION_MID, Bytes::from_static(self.mid.as_bytes())).ok()?;
+        if let Some(rid) = self.rid {
+            header.set_extension(EXTENSION_RID, Bytes::from_static(rid.as_bytes())).ok()?;
+        }
+        if let Some(level) = audio_level {
+            header.set_extension(EXTENSION_AUDIO_LEVEL, Bytes::copy_from_slice(&[level])).ok()?;
+        }
+        if let Some(sequence) = transport_sequence {
+            header.set_extension(EXTENSION_TRANSPORT_CC, Bytes::copy_from_slice(&sequence.to_be_bytes())).ok()?;
+        }
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(payload.len() as u32);
+        self.latest = Some((self.timestamp, now));
+        let packet = Packet { header, payload: payload.into() }.marshal().ok()?;
+        Some((self.sequence, packet))
+    }
+}
+
+fn next_transport_sequence(accepted: bool, counter: &mut u16) -> Option<u16> {
+    accepted.then(|| {
+        *counter = counter.wrapping_add(1);
+        *counter
+    })
+}
+
+fn skip_missed(next: &mut Instant, now: Instant, interval: Duration) {
+    if now.saturating_duration_since(*next) > CATCH_UP.max(interval) {
+        *next = now;
+    }
+}

@@ -1,0 +1,512 @@
+//! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
+
+use super::sdp::{EXTENSION_MID, PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
+use super::stamp::{self, Stamp};
+use super::stats::{SlotStats, TrackStats};
+use super::vp8;
+use bytes::Bytes;
+use rtp::header::Header;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+use webrtc_util::marshal::{MarshalSize, Unmarshal};
+
+/// A larger step of the sequence number than this is a jump, not loss.
+const LARGEST_GAP: u64 = 1_000;
+/// Missing packets that are waited for on one stream.
+const MISSING: usize = 2_000;
+/// Between two NACKs for the same packet, and how many.
+const NACK_INTERVAL: Duration = Duration::from_millis(60);
+const NACK_TRIES: u8 = 5;
+/// Between two key-frame requests of the client for one slot.
+const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(1_000);
+
+/// Audio or video of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Half {
+    Audio,
+    Video,
+}
+
+/// One m-line that receives.
+struct Track {
+    mid: String,
+    /// Of the answer, or of the first packet with our MID.
+    ssrc: Option<u32>,
+    stats: TrackStats,
+    last_packet: Option<Instant>,
+    stream: Option<Stream>,
+}
+
+/// One SSRC as received.
+struct Stream {
+    first: u64,
+    highest: u64,
+    received: u64,
+    jitter: f64,
+    transit: Option<f64>,
+    missing: BTreeMap<u64, Missing>,
+    /// The latest VP8 packet that was read: its number and picture id.
+    picture: Option<(u64, u16)>,
+    /// A frame could not be decoded until a key frame comes.
+    needs_key_frame: bool,
+    key_frame_requested: Option<Instant>,
+    sender_report: Option<(u32, Instant)>,
+    reported: (u64, u64),
+}
+
+#[derive(Default)]
+struct Missing {
+    asked: Option<Instant>,
+    tries: u8,
+}
+
+/// What a reception report says of one SSRC (RFC 3550, section 6.4.1).
+pub(crate) struct Report {
+    pub(crate) ssrc: u32,
+    pub(crate) fraction_lost: u8,
+    pub(crate) total_lost: u32,
+    pub(crate) highest: u32,
+    pub(crate) jitter: u32,
+    pub(crate) last_sender_report: u32,
+    pub(crate) delay: Duration,
+}
+
+/// All slots of the client, kept over its PeerConnections.
+#[derive(Default)]
+pub(crate) struct Receiver {
+    /// Two for each slot: audio, then video.
+    tracks: Vec<Track>,
+    by_ssrc: HashMap<u32, usize>,
+    /// Own room, to notice media of others.
+    room: u64,
+    pub(crate) unknown_packets: u64,
+    pub(crate) foreign_packets: u64,
+    pub(crate) first_packet: Option<Instant>,
+    pub(crate) first_key_frame: Option<Instant>,
+}
+
+impl Receiver {
+    pub(crate) fn new(room: u64) -> Self {
+        Self { room, ..Self::default() }
+    }
+
+    /// Takes the SSRCs of an answer. `fresh`: a new PeerConnection, whose streams begin anew.
+    pub(crate) fn describe(&mut self, slots: u16, remote: &RemoteDescription, fresh: bool) {
+        if fresh {
+            self.by_ssrc.clear();
+            for track in &mut self.tracks {
+                track.ssrc = None;
+                track.stream = None;
+            }
+        }
+        for slot in 0..slots {
+            let mids = slot_mids(slot);
+            for (mid, half) in [(mids.audio, Half::Audio), (mids.video, Half::Video)] {
+                let index = track_index(usize::from(slot), half);
+                let ssrc = remote.media(&mid).and_then(|media| media.ssrcs.first().copied());
+                if index >= self.tracks.len() {
+                    self.tracks.push(Track {
+                        mid,
+                        ssrc: None,
+                        stats: TrackStats::default(),
+                        last_packet: None,
+                        stream: None,
+                    });
+                }
+                if let Some(ssrc) = ssrc {
+                    self.bind(ssrc, index);
+                }
+            }
+        }
+    }
+
+    fn bind(&mut self, ssrc: u32, index: usize) {
+        if let Some(old) = self.tracks[index].ssrc.replace(ssrc)
+            && old != ssrc
+        {
+            self.by_ssrc.remove(&old);
+            self.tracks[index].stream = None;
+        }
+        self.by_ssrc.insert(ssrc, index);
+    }
+
+    /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        open: impl FnOnce(&Header) -> Option<Result<Bytes, ()>>,
+    ) {
+        let mut rest = packet;
+        let Ok(header) = Header::unmarshal(&mut rest) else {
+            self.unknown_packets += 1;
+            return;
+        };
+        let mid = header.get_extension(EXTENSION_MID);
+        let Some(index) = self.find(header.ssrc, mid.as_deref()) else {
+            self.unknown_packets += 1;
+            return;
+        };
+        // Unauthenticated packets must not change anything, so decrypt first.
+        let opened = open(&header);
+        let track = &mut self.tracks[index];
+        if let Some(Err(())) = opened {
+            track.stats.undecryptable += 1;
+            return;
+        }
+        self.first_packet.get_or_insert(now);
+        let stats = &mut track.stats;
+        stats.packets += 1;
+        stats.bytes += packet.len() as u64;
+        stats.wrong_mid += u64::from(mid.as_deref() != Some(track.mid.as_bytes()));
+        if let Some(last) = track.last_packet.replace(now) {
+            stats.longest_pause = stats.longest_pause.max(now.duration_since(last));
+        }
+        let video = index % 2 == 1;
+        stats.frames += u64::from(video && header.marker);
+        let clock_rate = if video { 90_000.0 } else { 48_000.0 };
+        let stream = track.stream.get_or_insert_with(|| Stream::new(header.sequence_number, video));
+        let number = stream.count(now, &header, clock_rate, stats);
+        let Some(Ok(plain)) = opened else { return };
+        stats.decrypted += 1;
+        let payload = payload(&plain, &header);
+        if header.payload_type == PAYLOAD_VP8
+            && stream.read_vp8(payload, number, stats)
+            && self.first_key_frame.is_none()
+        {
+            self.first_key_frame = Some(now);
+        }
+        if matches!(header.payload_type, PAYLOAD_VP8 | PAYLOAD_OPUS)
+            && let Some(stamp) = Stamp::from_end_of(payload)
+        {
+            *stats.senders.entry(format!("{:016x}", stamp.participant)).or_default() += 1;
+            stats.latency.record(stamp::now_us().saturating_sub(stamp.sent_us));
+            self.foreign_packets += u64::from(stamp.room != self.room);
+        }
+    }
+
+    fn find(&mut self, ssrc: u32, mid: Option<&[u8]>) -> Option<usize> {
+        if let Some(index) = self.by_ssrc.get(&ssrc) {
+            return Some(*index);
+        }
+        let index = self.tracks.iter().position(|track| Some(track.mid.as_bytes()) == mid && track.ssrc.is_none())?;
+        self.bind(ssrc, index);
+        Some(index)
+    }
+
+    /// A sender report of the relay came in.
+    pub(crate) fn sender_report(&mut self, now: Instant, ssrc: u32, ntp: u64) {
+        if let Some(stream) = self.by_ssrc.get(&ssrc).and_then(|index| self.tracks[*index].stream.as_mut()) {
+            stream.sender_report = Some(((ntp >> 16) as u32, now));
+        }
+    }
+
+    /// Reception reports of all streams that are alive.
+    pub(crate) fn reports(&mut self, now: Instant) -> Vec<Report> {
+        let alive = |last: &Option<Instant>| last.is_some_and(|last| now.duration_since(last) < Duration::from_secs(5));
+        self.tracks
+            .iter_mut()
+            .filter(|track| alive(&track.last_packet))
+            .filter_map(|track| Some(track.stream.as_mut()?.report(track.ssrc?, now)))
+            .collect()
+    }
+
+    /// Packets to ask for again: (SSRC, sequence numbers).
+    pub(crate) fn nacks(&mut self, now: Instant) -> Vec<(u32, Vec<u16>)> {
+        let video = self.tracks.iter_mut().skip(1).step_by(2);
+        video
+            .filter_map(|track| {
+                let wanted = track.stream.as_mut()?.nack(now);
+                (!wanted.is_empty()).then_some((track.ssrc?, wanted))
+            })
+            .collect()
+    }
+
+    /// SSRCs of video that cannot be decoded without a new key frame.
+    pub(crate) fn key_frame_requests(&mut self, now: Instant) -> Vec<u32> {
+        let video = self.tracks.iter_mut().skip(1).step_by(2);
+        video
+            .filter_map(|track| {
+                let stream = track.stream.as_mut()?;
+                let asked_lately = stream
+                    .key_frame_requested
+                    .is_some_and(|asked| now.duration_since(asked) < KEY_FRAME_REQUEST_INTERVAL);
+                if !stream.needs_key_frame || asked_lately {
+                    return None;
+                }
+                stream.key_frame_requested = Some(now);
+                track.ssrc
+            })
+            .collect()
+    }
+
+    /// Asks for a key frame in this slot.
+    pub(crate) fn want_key_frame(&mut self, slot: u16) {
+        let track = self.tracks.get_mut(track_index(usize::from(slot), Half::Video));
+        if let Some(stream) = track.and_then(|track| track.stream.as_mut()) {
+            stream.needs_key_frame = true;
+            stream.key_frame_requested = None;
+        }
+    }
+
+    /// Pauses are measured from now on.
+    pub(crate) fn clear_pauses(&mut self, now: Instant) {
+        for track in &mut self.tracks {
+            track.stats.longest_pause = Duration::ZERO;
+            track.last_packet = track.last_packet.map(|_| now);
+        }
+    }
+
+    /// All slots; what control says is in them is added by the caller.
+    pub(crate) fn slots(&self, now: Instant) -> Vec<SlotStats> {
+        let stats = |track: &Track| {
+            let mut stats = track.stats.clone();
+            stats.since_last = track.last_packet.map(|last| now.duration_since(last));
+            stats.longest_pause = stats.longest_pause.max(stats.since_last.unwrap_or_default());
+            stats.missing += track.stream.as_ref().map_or(0, |stream| stream.missing.len() as u64);
+            stats
+        };
+        self.tracks
+            .chunks(2)
+            .filter_map(|pair| {
+                let [audio, video] = pair else { return None };
+                Some(SlotStats { content: None, audio: stats(audio), video: stats(video) })
+            })
+            .collect()
+    }
+}
+
+fn track_index(slot: usize, half: Half) -> usize {
+    2 * slot + usize::from(half == Half::Video)
+}
+
+/// The payload of a plain packet, without header and padding.
+fn payload<'a>(plain: &'a [u8], header: &Header) -> &'a [u8] {
+    let payload = plain.get(header.marshal_size()..).unwrap_or_default();
+    let padding = match header.padding {
+        true => payload.last().copied().map_or(0, usize::from),
+        false => 0,
+    };
+    &payload[..payload.len().saturating_sub(padding)]
+}
+
+impl Stream {
+    fn new(sequence: u16, video: bool) -> Self {
+        // One turn ahead, so that a packet from before the first one has a number, too.
+        let first = (1 << 16) | u64::from(sequence);
+        Self {
+            first,
+            highest: first - 1,
+            received: 0,
+            jitter: 0.0,
+            transit: None,
+            missing: BTreeMap::new(),
+            picture: None,
+            needs_key_frame: video,
+            key_frame_requested: None,
+            sender_report: None,
+            reported: (0, 0),
+        }
+    }
+
+    /// Counts a packet by its header; returns its number without wraps.
+    fn count(&mut self, now: Instant, header: &Header, clock_rate: f64, stats: &mut TrackStats) -> u64 {
+        let step = header.sequence_number.wrapping_sub(self.highest as u16) as i16;
+        let number = self.highest.wrapping_add_signed(i64::from(step));
+        self.received += 1;
+        if number <= self.highest {
+            // Late or double. Packets from before the first one count as late.
+            match self.missing.remove(&number).is_some() || number < self.first {
+                true => stats.reordered += 1,
+                false => stats.duplicates += 1,
+            }
+            return number;
+        }
+        let gap = number - self.highest - 1;
+        if gap > LARGEST_GAP {
+            stats.sequence_jumps += 1;
+            self.first = number;
+            self.missing.clear();
+            self.needs_key_frame = true;
+        } else {
+            for lost in self.highest + 1..number {
+                self.missing.insert(lost, Missing::default());
+            }
+            while self.missing.len() > MISSING {
+                self.missing.pop_first();
+                stats.missing += 1;
+            }
+        }
+        self.highest = number;
+        self.measure_jitter(now, header.timestamp, clock_rate);
+        number
+    }
+
+    /// RFC 3550, appendix A.8. Only differences matter, so any clock serves.
+    fn measure_jitter(&mut self, now: Instant, timestamp: u32, clock_rate: f64) {
+        let epoch = *super::EPOCH;
+        let transit = now.duration_since(epoch).as_secs_f64() * clock_rate - f64::from(timestamp);
+        if let Some(before) = self.transit.replace(transit) {
+            let difference = (transit - before).abs();
+            // A wrapped or jumped time stamp is no jitter.
+            if difference < clock_rate {
+                self.jitter += (difference - self.jitter) / 16.0;
+            }
+        }
+    }
+
+    /// Reads a VP8 payload; `true` when it begins a key frame.
+    fn read_vp8(&mut self, payload: &[u8], number: u64, stats: &mut TrackStats) -> bool {
+        let Some(descriptor) = vp8::read_descriptor(payload) else { return false };
+        if let Some((id, long)) = descriptor.picture_id {
+            let mask = if long { vp8::PICTURE_ID_MASK } else { 0x7f };
+            let expected = |before: u16| if descriptor.starts_frame { (before + 1) & mask } else { before };
+            let jumped = self.picture.is_some_and(|(at, before)| at + 1 == number && id != expected(before));
+            stats.picture_id_jumps += u64::from(jumped);
+            if self.picture.is_none_or(|(at, _)| at < number) {
+                self.picture = Some((number, id));
+            }
+        }
+        let size = descriptor.starts_frame.then(|| vp8::key_frame_size(&payload[descriptor.len..])).flatten();
+        if let Some(size) = size {
+            stats.key_frames += 1;
+            stats.picture = Some(size);
+            self.needs_key_frame = false;
+        }
+        size.is_some()
+    }
+
+    fn nack(&mut self, now: Instant) -> Vec<u16> {
+        let mut wanted = Vec::new();
+        let mut given_up = false;
+        for (number, missing) in &mut self.missing {
+            if missing.asked.is_some_and(|asked| now.duration_since(asked) < NACK_INTERVAL) {
+                continue;
+            }
+            if missing.tries < NACK_TRIES {
+                missing.asked = Some(now);
+                wanted.push(*number as u16);
+            }
+            // Asked in vain: only a key frame helps now.
+            given_up |= missing.tries == NACK_TRIES;
+            missing.tries = missing.tries.saturating_add(1);
+        }
+        self.needs_key_frame |= given_up;
+        wanted
+    }
+
+    fn report(&mut self, ssrc: u32, now: Instant) -> Report {
+        let expected = self.highest + 1 - self.first;
+        let (expected_before, received_before) = std::mem::replace(&mut self.reported, (expected, self.received));
+        let expected_now = expected.saturating_sub(expected_before);
+        let received_now = self.received - received_before;
+        let lost_now = expected_now.saturating_sub(received_now);
+        Report {
+            ssrc,
+            fraction_lost: (lost_now * 256).checked_div(expected_now).unwrap_or(0).min(255) as u8,
+            total_lost: expected.saturating_sub(self.received).min(0x7f_ffff) as u32,
+            highest: self.highest as u32,
+            jitter: self.jitter as u32,
+            last_sender_report: self.sender_report.map_or(0, |(ntp, _)| ntp),
+            delay: self.sender_report.map_or(Duration::ZERO, |(_, at)| now.duration_since(at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ice::Credentials;
+    use crate::client::sdp::RemoteMedia;
+    use rtp::packet::Packet;
+    use webrtc_util::marshal::Marshal;
+
+    const SSRC: u32 = 77;
+
+    fn receiver() -> Receiver {
+        let remote = RemoteDescription {
+            ice: Credentials::random(),
+            fingerprint: [0; 32],
+            candidates: Vec::new(),
+            media: vec![
+                RemoteMedia { mid: "2".into(), ssrcs: vec![1], ..RemoteMedia::default() },
+                RemoteMedia { mid: "3".into(), ssrcs: vec![SSRC], ..RemoteMedia::default() },
+                RemoteMedia { mid: "5".into(), ..RemoteMedia::default() },
+            ],
+        };
+        let mut receiver = Receiver::new(stamp::room_tag("room"));
+        receiver.describe(2, &remote, true);
+        receiver
+    }
+
+    fn packet(ssrc: u32, sequence: u16, mid: &'static str, payload: &[u8]) -> Bytes {
+        let mut header =
+            Header { version: 2, sequence_number: sequence, ssrc, payload_type: PAYLOAD_VP8, ..Header::default() };
+        header.set_extension(EXTENSION_MID, Bytes::from_static(mid.as_bytes())).unwrap();
+        Packet { header, payload: Bytes::copy_from_slice(payload) }.marshal().unwrap()
+    }
+
+    fn receive(receiver: &mut Receiver, sequence: u16) {
+        let packet = packet(SSRC, sequence, "3", &[]);
+        receiver.handle(Instant::now(), &packet, |_| Some(Ok(packet.clone())));
+    }
+
+    fn video(receiver: &Receiver) -> TrackStats {
+        receiver.slots(Instant::now())[0].video.clone()
+    }
+
+    #[test]
+    fn loss_reordering_and_duplicates_are_told_apart_across_a_wrap() {
+        let mut receiver = receiver();
+        for sequence in [65_533, 65_535, 65_534, 65_534, 2, 1] {
+            receive(&mut receiver, sequence);
+        }
+        let stats = video(&receiver);
+        assert_eq!((stats.packets, stats.reordered, stats.duplicates, stats.missing), (6, 2, 1, 1));
+        assert_eq!(receiver.nacks(Instant::now()), [(SSRC, vec![0])]);
+        assert!(receiver.nacks(Instant::now()).is_empty());
+        receive(&mut receiver, 20_000);
+        assert_eq!(video(&receiver).sequence_jumps, 1);
+    }
+
+    #[test]
+    fn packets_without_an_announced_ssrc_are_found_by_mid() {
+        let mut receiver = receiver();
+        for (ssrc, mid) in [(500, "5"), (501, "5"), (502, "9")] {
+            let packet = packet(ssrc, 1, mid, &[]);
+            receiver.handle(Instant::now(), &packet, |_| None);
+        }
+        assert_eq!(receiver.slots(Instant::now())[1].video.packets, 1);
+        assert_eq!(receiver.unknown_packets, 2);
+    }
+
+    #[test]
+    fn forged_packets_change_nothing_but_their_counter() {
+        let mut receiver = receiver();
+        let packet = packet(SSRC, 1, "3", &[]);
+        receiver.handle(Instant::now(), &packet, |_| Some(Err(())));
+        receiver.handle(Instant::now(), &packet[..7], |_| None);
+        assert_eq!((video(&receiver).packets, video(&receiver).undecryptable), (0, 1));
+        assert_eq!(receiver.unknown_packets, 1);
+    }
+
+    #[test]
+    fn key_frames_picture_ids_and_stamps_are_read() {
+        let mut receiver = receiver();
+        let key_frame = [0x10, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0];
+        for (sequence, id, room) in [(1, 9, "room"), (2, 10, "room"), (3, 12, "other")] {
+            let mut payload = Vec::new();
+            vp8::write_descriptor(&mut payload, true, id, 0);
+            payload.extend(key_frame);
+            let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, count: 0 };
+            payload.extend(stamp.to_bytes());
+            let packet = packet(SSRC, sequence, "3", &payload);
+            receiver.handle(Instant::now(), &packet, |_| Some(Ok(packet.clone())));
+        }
+        let stats = video(&receiver);
+        assert_eq!((stats.key_frames, stats.picture, stats.picture_id_jumps), (3, Some((320, 180)), 1));
+        assert_eq!(stats.senders["00000000000000ab"], 3);
+        assert_eq!(receiver.foreign_packets, 1);
+        assert!(receiver.key_frame_requests(Instant::now()).is_empty());
+    }
+}

@@ -1,0 +1,151 @@
+//! What the session, its transport and the `Client` see together: counters and the state of the room.
+
+use super::receive::Receiver;
+use super::stats::{RtcpStats, SentStats, State, Stats, Timings};
+use super::{JoinOptions, stamp};
+use plausch_signalling::{MediaState, Participant, ServerMessage, SlotContent};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Shared by the three.
+pub(crate) struct Shared {
+    started: Instant,
+    live: Mutex<Live>,
+}
+
+/// Everything that changes.
+pub(crate) struct Live {
+    pub(crate) receiver: Receiver,
+    pub(crate) sent: SentStats,
+    pub(crate) rtcp: RtcpStats,
+    pub(crate) srtp_profile: Option<&'static str>,
+    pub(crate) junk_datagrams: u64,
+    /// SRTP before our keys were there.
+    pub(crate) early_datagrams: u64,
+    pub(crate) refused_checks: u64,
+    pub(crate) media: MediaState,
+    pub(crate) audio_level: u8,
+    pub(crate) state: State,
+    timings: Timings,
+    pub(crate) participant: String,
+    pub(crate) resume: Option<String>,
+    participants: Vec<Participant>,
+    slots: Vec<SlotContent>,
+    speakers: Vec<String>,
+    pub(crate) connections: u32,
+    pub(crate) reattached: u32,
+}
+
+impl Live {
+    pub(crate) fn entered(
+        &mut self,
+        participant: String,
+        resume: String,
+        participants: Vec<Participant>,
+        slots: Vec<SlotContent>,
+    ) {
+        self.participant = participant;
+        self.resume = Some(resume);
+        self.participants = participants;
+        self.slots = slots;
+    }
+
+    /// Keeps what control says of the room.
+    pub(crate) fn note(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::ParticipantJoined { participant } => {
+                self.participants.retain(|other| other.id != participant.id);
+                self.participants.push(participant);
+            }
+            ServerMessage::ParticipantChanged { participant } => {
+                if let Some(known) = self.participants.iter_mut().find(|other| other.id == participant.id) {
+                    *known = participant;
+                }
+            }
+            ServerMessage::ParticipantLeft { participant } => {
+                self.participants.retain(|other| other.id != participant);
+            }
+            ServerMessage::Slots { slots } => self.slots = slots,
+            ServerMessage::Speakers { participants } => self.speakers = participants,
+            ServerMessage::Welcome { .. }
+            | ServerMessage::Answer { .. }
+            | ServerMessage::MediaLost
+            | ServerMessage::Error { .. } => {}
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(options: &JoinOptions) -> Self {
+        let live = Live {
+            receiver: Receiver::new(stamp::room_tag(&options.room)),
+            sent: SentStats::default(),
+            rtcp: RtcpStats::default(),
+            srtp_profile: None,
+            junk_datagrams: 0,
+            early_datagrams: 0,
+            refused_checks: 0,
+            media: options.media,
+            audio_level: options.audio_level,
+            state: State::Joining,
+            timings: Timings::default(),
+            participant: String::new(),
+            resume: None,
+            participants: Vec::new(),
+            slots: Vec::new(),
+            speakers: Vec::new(),
+            connections: 0,
+            reattached: 0,
+        };
+        Self { started: Instant::now(), live: Mutex::new(live) }
+    }
+
+    /// A panic elsewhere while counting leaves numbers that are still worth reading.
+    pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes when something happened for the first time.
+    pub(crate) fn note_time(&self, which: impl FnOnce(&mut Timings) -> &mut Option<Duration>) {
+        which(&mut self.live().timings).get_or_insert(self.started.elapsed());
+    }
+
+    pub(crate) fn sending(&self) -> (MediaState, u8) {
+        let live = self.live();
+        (live.media, live.audio_level)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let live = self.live();
+        let now = Instant::now();
+        let mut slots = live.receiver.slots(now);
+        for content in &live.slots {
+            if let Some(slot) = slots.get_mut(usize::from(content.slot)) {
+                slot.content = Some(content.clone());
+            }
+        }
+        let since_start = |at: Option<Instant>| at.map(|at| at.duration_since(self.started));
+        Stats {
+            participant: live.participant.clone(),
+            state: live.state.clone(),
+            participants: live.participants.clone(),
+            slots,
+            speakers: live.speakers.clone(),
+            sent: live.sent,
+            timings: Timings {
+                first_packet: since_start(live.receiver.first_packet),
+                first_key_frame: since_start(live.receiver.first_key_frame),
+                ..live.timings
+            },
+            srtp_profile: live.srtp_profile,
+            connections: live.connections,
+            reattached: live.reattached,
+            unknown_packets: live.receiver.unknown_packets,
+            early_datagrams: live.early_datagrams,
+            junk_datagrams: live.junk_datagrams,
+            refused_checks: live.refused_checks,
+            foreign_packets: live.receiver.foreign_packets,
+            rtcp: live.rtcp,
+        }
+    }
+}

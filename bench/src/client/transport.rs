@@ -1,0 +1,449 @@
+//! One PeerConnection of the client: a UDP socket with ICE, DTLS, SRTP and SRTCP on it, in one task.
+
+use super::dtls::{self, DatagramConn, DtlsQueues, Established, Identity, SrtpProfiles};
+use super::error::ClientError;
+use super::feedback::{self, Told};
+use super::ice::{Agent, Credentials, IceEvent};
+use super::publish::Publisher;
+use super::sdp::{LocalDescription, RemoteDescription};
+use super::shared::Shared;
+use ::dtls::conn::DTLSConn;
+use bytes::Bytes;
+use socket2::SockRef;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use webrtc_srtp::config::Config as SrtpConfig;
+use webrtc_srtp::context::Context;
+use webrtc_srtp::protection_profile::ProtectionProfile;
+
+/// ICE must answer within this time.
+const ICE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between two rounds of reports; browsers use 1 s.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks for packets to ask for again.
+const REPAIR_INTERVAL: Duration = Duration::from_millis(20);
+/// Datagrams received before something else has its turn.
+const BATCH: usize = 64;
+/// Receive buffer of the socket: bursts of key frames of many senders.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+/// Sent packets of one stream that are kept for NACKs: some seconds of video.
+const CACHE_PACKETS: usize = 512;
+
+/// What the session asks of a transport.
+pub(crate) enum Order {
+    /// ICE restart with the credentials of a new offer and its answer.
+    Restart { local: Credentials, remote: Credentials },
+    /// Go on from another UDP socket.
+    ChangeAddress,
+    /// End; with a DTLS close_notify or silently, as after a crash.
+    Stop { notify: bool },
+}
+
+/// What a transport tells the session.
+#[derive(Debug)]
+pub(crate) enum News {
+    Connected,
+    /// It is over, and why.
+    Failed(ClientError),
+}
+
+/// How to set up a transport.
+pub(crate) struct Setup {
+    pub(crate) local: LocalDescription,
+    pub(crate) remote: RemoteDescription,
+    pub(crate) identity: Identity,
+    pub(crate) profiles: SrtpProfiles,
+    /// Tags for stamps.
+    pub(crate) room: u64,
+    pub(crate) participant: u64,
+    /// Every n-th received RTP packet is decrypted.
+    pub(crate) decrypt_every: u32,
+    pub(crate) nack: bool,
+}
+
+/// A running transport.
+pub(crate) struct Transport {
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) news: mpsc::UnboundedReceiver<News>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Transport {
+    pub(crate) async fn start(setup: Setup, shared: Arc<Shared>) -> Result<Self, ClientError> {
+        let (orders_tx, orders_rx) = mpsc::unbounded_channel();
+        let (news_tx, news_rx) = mpsc::unbounded_channel();
+        let first = setup.remote.candidates.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip);
+        let socket = open_socket(first).await?;
+        let task = tokio::spawn(async move {
+            let mut driver = Driver::new(setup, shared, socket);
+            let end = driver.run(orders_rx, &news_tx).await;
+            if let Err(error) = end {
+                let _ = news_tx.send(News::Failed(error));
+            }
+        });
+        Ok(Self { orders: orders_tx, news: news_rx, task })
+    }
+
+    /// Ends it and waits until the last datagram is out.
+    pub(crate) async fn stop(self, notify: bool) {
+        let _ = self.orders.send(Order::Stop { notify });
+        let _ = self.task.await;
+    }
+}
+
+/// A socket of the family of `towards`.
+async fn open_socket(towards: IpAddr) -> Result<UdpSocket, ClientError> {
+    let any = match towards {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket =
+        UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(|error| ClientError::Socket(error.to_string()))?;
+    // `try_send_to` knows that the socket can be written only after having waited for it once.
+    let _ = socket.writable().await;
+    // A smaller buffer than wished only loses packets sooner.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    Ok(socket)
+}
+
+/// Both directions of SRTP and SRTCP.
+struct Srtp {
+    seal: Context,
+    open: Context,
+}
+
+impl Srtp {
+    fn new(config: &SrtpConfig) -> Result<Self, ClientError> {
+        let keys = &config.keys;
+        let error = |error: webrtc_srtp::Error| ClientError::Srtp(error.to_string());
+        Ok(Self {
+            seal: Context::new(&keys.local_master_key, &keys.local_master_salt, config.profile, None, None)
+                .map_err(error)?,
+            open: Context::new(&keys.remote_master_key, &keys.remote_master_salt, config.profile, None, None)
+                .map_err(error)?,
+        })
+    }
+}
+
+/// The finished handshake as it comes back from its task.
+type Handshake = mpsc::Receiver<Result<Established, ClientError>>;
+
+struct Driver {
+    socket: UdpSocket,
+    agent: Agent,
+    shared: Arc<Shared>,
+    setup: Setup,
+    dtls: DtlsQueues,
+    /// Until the handshake is begun.
+    dtls_conn: Option<DatagramConn>,
+    established: Option<Arc<DTLSConn>>,
+    srtp: Option<Srtp>,
+    publisher: Option<Publisher>,
+    sent: HashMap<u32, VecDeque<(u16, Bytes)>>,
+    started: Instant,
+    next_report: Instant,
+    next_repair: Instant,
+    received: u32,
+}
+
+impl Driver {
+    fn new(setup: Setup, shared: Arc<Shared>, socket: UdpSocket) -> Self {
+        let now = Instant::now();
+        // Only candidates of the socket's family can be reached from it.
+        let v6 = setup.remote.candidates.first().is_some_and(SocketAddr::is_ipv6);
+        let candidates = setup.remote.candidates.iter().copied().filter(|a| a.is_ipv6() == v6).collect();
+        let agent = Agent::new(setup.local.ice.clone(), setup.remote.ice.clone(), candidates, now);
+        let (dtls_conn, dtls) = DatagramConn::new();
+        Self {
+            socket,
+            agent,
+            shared,
+            setup,
+            dtls,
+            dtls_conn: Some(dtls_conn),
+            established: None,
+            srtp: None,
+            publisher: None,
+            sent: HashMap::new(),
+            started: now,
+            next_report: now + REPORT_INTERVAL,
+            next_repair: now,
+            received: 0,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        news: &mpsc::UnboundedSender<News>,
+    ) -> Result<(), ClientError> {
+        let (handshake_tx, mut handshake_rx): (_, Handshake) = mpsc::channel(1);
+        let (closed_tx, mut closed_rx) = mpsc::channel::<()>(1);
+        loop {
+            self.send_due();
+            if self.agent.selected().is_some()
+                && let Some(conn) = self.dtls_conn.take()
+            {
+                self.shared.note_time(|timings| &mut timings.ice);
+                let shaking = dtls::handshake(
+                    conn,
+                    self.setup.identity.clone(),
+                    self.setup.remote.fingerprint,
+                    self.setup.profiles,
+                );
+                let done = handshake_tx.clone();
+                tokio::spawn(async move {
+                    let _ = done.send(shaking.await).await;
+                });
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                ready = self.socket.readable() => {
+                    if ready.is_ok() {
+                        self.receive_batch();
+                    }
+                }
+                Some(datagram) = self.dtls.outgoing.recv() => self.send_selected(&datagram),
+                Some(result) = handshake_rx.recv() => {
+                    self.connected(result?, closed_tx.clone())?;
+                    let _ = news.send(News::Connected);
+                }
+                Some(()) = closed_rx.recv() => {
+                    return Err(ClientError::Closed { during: "media was flowing (DTLS close)" });
+                }
+                order = orders.recv() => match order {
+                    Some(Order::Restart { local, remote }) => self.agent.restart(local, remote, Instant::now()),
+                    Some(Order::ChangeAddress) => self.change_address().await?,
+                    Some(Order::Stop { notify }) => {
+                        self.stop(notify).await;
+                        return Ok(());
+                    }
+                    None => return Ok(()),
+                },
+                () = sleep_until(deadline.into()) => {}
+            }
+            self.check_alive()?;
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let ice = self.agent.next_check();
+        match &self.publisher {
+            Some(publisher) => ice.min(publisher.due()).min(self.next_report).min(self.next_repair),
+            None => ice,
+        }
+    }
+
+    fn check_alive(&self) -> Result<(), ClientError> {
+        let now = Instant::now();
+        let expired = match self.agent.selected() {
+            None => now.duration_since(self.started) > ICE_TIMEOUT,
+            Some(_) => self.agent.consent_expired(now),
+        };
+        if expired {
+            let candidates = self.setup.remote.candidates.clone();
+            return Err(ClientError::NoIce { candidates, within: ICE_TIMEOUT });
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, established: Established, closed: mpsc::Sender<()>) -> Result<(), ClientError> {
+        let now = Instant::now();
+        self.shared.note_time(|timings| &mut timings.dtls);
+        self.srtp = Some(Srtp::new(&established.srtp)?);
+        let local = &self.setup.local;
+        self.publisher = Some(Publisher::new(
+            local.microphone,
+            &local.camera,
+            &self.setup.remote,
+            self.setup.room,
+            self.setup.participant,
+            now,
+        ));
+        self.shared.live().srtp_profile = Some(match established.srtp.profile {
+            ProtectionProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            ProtectionProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
+            _ => "AES128_CM_HMAC_SHA1_80",
+        });
+        let conn = Arc::new(established.conn);
+        self.established = Some(conn.clone());
+        tokio::spawn(async move {
+            let mut buf = [0; 2048];
+            // No application data is expected; an error is the peer's close_notify or the end of the transport.
+            while conn.read(&mut buf, None).await.is_ok() {}
+            let _ = closed.send(()).await;
+        });
+        Ok(())
+    }
+
+    async fn change_address(&mut self) -> Result<(), ClientError> {
+        let towards = self.agent.selected().or_else(|| self.setup.remote.candidates.first().copied());
+        self.socket = open_socket(towards.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())).await?;
+        self.agent.address_changed(Instant::now());
+        Ok(())
+    }
+
+    async fn stop(&mut self, notify: bool) {
+        let Some(conn) = self.established.take().filter(|_| notify) else { return };
+        let closing = tokio::spawn(async move {
+            let _ = conn.close().await;
+        });
+        let _ = tokio::time::timeout(Duration::from_millis(500), closing).await;
+        while let Ok(datagram) = self.dtls.outgoing.try_recv() {
+            self.send_selected(&datagram);
+        }
+    }
+
+    /// Everything that is due by time: checks, media, reports, repairs.
+    fn send_due(&mut self) {
+        let now = Instant::now();
+        let socket = &self.socket;
+        self.agent.poll(now, |to, datagram| send(socket, datagram, to));
+        let (Some(publisher), Some(srtp), Some(to)) = (&mut self.publisher, &mut self.srtp, self.agent.selected())
+        else {
+            return;
+        };
+        let (media, audio_level) = self.shared.sending();
+        let mut packets = 0;
+        let mut bytes = 0;
+        let sent = &mut self.sent;
+        publisher.produce(now, media, audio_level, |ssrc, sequence, plain| {
+            let Ok(sealed) = srtp.seal.encrypt_rtp(&plain) else { return };
+            send(socket, &sealed, to);
+            packets += 1;
+            bytes += sealed.len() as u64;
+            let cache = sent.entry(ssrc).or_default();
+            if cache.len() >= CACHE_PACKETS {
+                cache.pop_front();
+            }
+            cache.push_back((sequence, sealed));
+        });
+        let mut live = self.shared.live();
+        live.sent.packets += packets;
+        live.sent.bytes += bytes;
+        let own_ssrc = publisher.streams().next().map_or(1, |stream| stream.ssrc);
+        let mut compounds: Vec<Bytes> = Vec::new();
+        if now >= self.next_report {
+            self.next_report = now + REPORT_INTERVAL;
+            let received = live.receiver.reports(now);
+            compounds.extend(feedback::reports(own_ssrc, &self.setup.local.cname, publisher.streams(), &received, now));
+        }
+        if now >= self.next_repair {
+            self.next_repair = now + REPAIR_INTERVAL;
+            if self.setup.nack {
+                for (ssrc, wanted) in live.receiver.nacks(now) {
+                    live.rtcp.sent_nacks += 1;
+                    compounds.extend(feedback::nack(own_ssrc, ssrc, &wanted));
+                }
+            }
+            for ssrc in live.receiver.key_frame_requests(now) {
+                live.rtcp.sent_key_frame_requests += 1;
+                compounds.extend(feedback::key_frame_request(own_ssrc, ssrc));
+            }
+        }
+        drop(live);
+        for compound in compounds {
+            if let Ok(sealed) = srtp.seal.encrypt_rtcp(&compound) {
+                send(socket, &sealed, to);
+            }
+        }
+    }
+
+    fn receive_batch(&mut self) {
+        let mut buf = [0; 2048];
+        for _ in 0..BATCH {
+            match self.socket.try_recv_from(&mut buf) {
+                Ok((len, from)) => self.handle(&buf[..len], from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ICMP errors of earlier sends come back here; ICE notices a dead path by itself.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// RFC 7983.
+    fn handle(&mut self, datagram: &[u8], from: SocketAddr) {
+        let now = Instant::now();
+        match datagram.first() {
+            Some(0..=3) => match self.agent.handle(now, from, datagram) {
+                IceEvent::Reply(reply) => send(&self.socket, &reply, from),
+                IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
+            },
+            Some(20..=63) => {
+                // A full queue loses the datagram, as the network might.
+                let _ = self.dtls.incoming.try_send(datagram.to_vec());
+            }
+            Some(128..=191) => self.handle_srtp(now, datagram),
+            _ => self.shared.live().junk_datagrams += 1,
+        }
+    }
+
+    fn handle_srtp(&mut self, now: Instant, datagram: &[u8]) {
+        let mut live = self.shared.live();
+        let Some(srtp) = &mut self.srtp else {
+            // The relay may finish the handshake a moment before we do.
+            live.early_datagrams += 1;
+            return;
+        };
+        // RFC 5761, section 4.
+        let rtcp = datagram.get(1).is_some_and(|byte| (192..=223).contains(byte));
+        if !rtcp {
+            self.received = self.received.wrapping_add(1);
+            let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
+            live.receiver.handle(now, datagram, |header| {
+                decrypt.then(|| srtp.open.decrypt_rtp_with_header(datagram, header).map_err(drop))
+            });
+            return;
+        }
+        let Ok(plain) = srtp.open.decrypt_rtcp(datagram) else {
+            live.rtcp.undecryptable += 1;
+            return;
+        };
+        for told in feedback::read(&plain) {
+            match told {
+                Told::SenderReport { ssrc, ntp } => {
+                    live.rtcp.sender_reports += 1;
+                    live.receiver.sender_report(now, ssrc, ntp);
+                }
+                Told::ReceiverReport => live.rtcp.receiver_reports += 1,
+                Told::KeyFrameRequest { ssrc } => {
+                    live.rtcp.key_frame_requests += 1;
+                    if let Some(publisher) = &mut self.publisher {
+                        publisher.request_key_frame(ssrc);
+                        live.sent.requested_key_frames = publisher.requested_key_frames;
+                    }
+                }
+                Told::Nack { ssrc, sequences } => {
+                    live.rtcp.nacks += 1;
+                    let cache = self.sent.get(&ssrc).map(VecDeque::as_slices).unwrap_or_default();
+                    let found = cache.0.iter().chain(cache.1).filter(|(sequence, _)| sequences.contains(sequence));
+                    for (_, sealed) in found {
+                        live.sent.retransmitted += 1;
+                        if let Some(to) = self.agent.selected() {
+                            send(&self.socket, sealed, to);
+                        }
+                    }
+                }
+                Told::TransportFeedback => live.rtcp.transport_feedback += 1,
+                Told::Bye => live.rtcp.byes += 1,
+            }
+        }
+    }
+
+    fn send_selected(&self, datagram: &[u8]) {
+        if let Some(to) = self.agent.selected() {
+            send(&self.socket, datagram, to);
+        }
+    }
+}
+
+/// Sends a datagram, or loses it when the socket is full, as the network might.
+fn send(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) {
+    let _ = socket.try_send_to(datagram, to);
+}

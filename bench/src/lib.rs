@@ -1,0 +1,6 @@
+//! The load client of Plausch as a library: an independent WebRTC participant on the webrtc-rs crates, which
+//! shares no media code with the engine. The program `plausch-bench` and the end-to-end tests use it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod client;
