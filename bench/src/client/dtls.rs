@@ -39,7 +39,7 @@ pub enum SrtpProfiles {
 /// The client's self-signed certificate.
 #[derive(Clone)]
 pub(crate) struct Identity {
-    certificate: Certificate,
+    pub(crate) certificate: Certificate,
     /// SHA-256, for SDP.
     pub(crate) fingerprint: [u8; 32],
 }

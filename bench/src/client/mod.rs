@@ -28,6 +28,8 @@ mod signalling;
 mod stamp;
 mod stats;
 mod transport;
+#[cfg(test)]
+mod transport_tests;
 mod vp8;
 
 pub use dtls::SrtpProfiles;
