@@ -9,7 +9,7 @@ import { DeviceSelects } from './device-selects';
 import { hasKeyboard } from './focus';
 import { CameraIcon, CameraOffIcon, Mark, MicrophoneIcon, MicrophoneOffIcon } from './icons';
 import { LanguageSwitch } from './language-switch';
-import { navigate } from './routing';
+import { goToStart } from './routing';
 import type { Session } from './session';
 import { Video } from './video';
 
@@ -51,7 +51,7 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
           href="/"
           onClick={(event) => {
             event.preventDefault();
-            navigate('/');
+            goToStart();
           }}
         >
           <Mark />

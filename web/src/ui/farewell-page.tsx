@@ -5,7 +5,7 @@ import type { ErrorCode } from '../protocol/messages';
 import { useFocusOnEntry } from './focus';
 import { Mark } from './icons';
 import { LanguageSwitch } from './language-switch';
-import { navigate } from './routing';
+import { goToStart } from './routing';
 
 interface FarewellProps {
   room: string;
@@ -42,7 +42,7 @@ export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.El
               {t.rejoin}
             </button>
           )}
-          <button type="button" class="secondary" onClick={() => navigate('/')}>
+          <button type="button" class="secondary" onClick={() => goToStart()}>
             {t.startPage}
           </button>
         </div>

@@ -1,4 +1,4 @@
-import { computed, effect, signal } from '@preact/signals';
+import { computed, effect, signal, untracked } from '@preact/signals';
 import { Call } from '../call/call';
 import { LocalMedia } from '../devices/media';
 import { savePreferences } from '../devices/preferences';
@@ -53,7 +53,8 @@ export class Session {
       () => removeEventListener('online', hurry),
       () => removeEventListener('pagehide', goodbye),
       effect(() => {
-        if (this.call.phase.value === 'joined') addVisited(this.call.roomTitle.value);
+        const room = this.call.roomTitle.value;
+        if (this.call.phase.value === 'joined') untracked(() => addVisited(room));
       }),
       effect(() => {
         const phase = this.call.phase.value;

@@ -6,7 +6,7 @@ import { hasKeyboard } from './focus';
 import { Mark, SparkIcon } from './icons';
 import { LanguageSwitch } from './language-switch';
 import { addressOf, isGuessable, isUsable, ROOM_NAME_CHARS, secureRandom, suggestName } from './room-names';
-import { navigate } from './routing';
+import { goToRoom } from './routing';
 import { clearVisited, visitedRooms } from './visited';
 
 export function StartPage(): JSX.Element {
@@ -23,7 +23,7 @@ export function StartPage(): JSX.Element {
   const go = (event: Event): void => {
     event.preventDefault();
     if (isUsable(name.value)) {
-      navigate(addressOf(name.value));
+      goToRoom(name.value);
     } else {
       complaint.value = name.value.trim() === '' ? 'roomMissing' : 'roomUnusable';
       field.current?.focus();
@@ -99,7 +99,7 @@ export function StartPage(): JSX.Element {
                     href={addressOf(room)}
                     onClick={(event) => {
                       event.preventDefault();
-                      navigate(addressOf(room));
+                      goToRoom(room);
                     }}
                   >
                     {room}
