@@ -66,6 +66,14 @@ pub const HANDSHAKE_DATAGRAMS: u32 = 100;
 /// Handshakes under way on one shard: 1024 × about 60 KiB of TLS state = 60 MiB.
 pub const HANDSHAKES_PER_SHARD: usize = 1024;
 
+/// Largest DTLS datagram that we send: as RTP, well below any path.
+pub const DTLS_MTU_BYTES: u32 = 1200;
+/// Datagrams that one call of a DTLS session may produce: a post-quantum flight is 3 or 4.
+pub const DTLS_OUTGOING_DATAGRAMS: usize = 16;
+/// First time-out of a DTLS flight, doubled each time (RFC 9147, section 5.8.2, allows less than its 1 s where the
+/// round trip is known to be short; a needless repetition costs 2 KB).
+pub const DTLS_RETRANSMIT_MS: u32 = 150;
+
 // --- RTP, RTCP ----------------------------------------------------------------------------------------------
 
 /// SSRCs remembered for one participant: tracks × layers × 2 (RTX), doubled. Others are counted drops.
