@@ -3,6 +3,7 @@
 use clap::Args;
 use plausch_bench::client::{Client, JoinOptions, State, Stats};
 use plausch_signalling::MediaState;
+use serde::Serialize;
 use std::time::{Duration, Instant};
 use tokio::time::interval;
 
@@ -33,6 +34,29 @@ pub(crate) struct JoinArguments {
     /// Send no sound.
     #[arg(long)]
     no_audio: bool,
+    /// Print one JSON object at the end, and progress to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    participant: String,
+    srtp_profile: Option<&'static str>,
+    join_ms: Option<f64>,
+    first_packet_ms: Option<f64>,
+    first_key_frame_ms: Option<f64>,
+    audio_packets: u64,
+    video_packets: u64,
+    video_frames: u64,
+    key_frames: u64,
+    /// Sequence numbers that never arrived, and jumps.
+    sequence_gaps: u64,
+    duplicates: u64,
+    undecryptable: u64,
+    foreign_packets: u64,
+    sent_packets: u64,
 }
 
 /// Joins, shows progress every second, and leaves.
@@ -45,7 +69,11 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
         ..JoinOptions::new(&arguments.url, &arguments.room, &arguments.name)
     };
     let client = Client::join(options).await?;
-    print_joined(&client.stats());
+    let say = |line: String| match arguments.json {
+        true => eprintln!("{line}"),
+        false => println!("{line}"),
+    };
+    say(joined(&client.stats()));
     let begin = Instant::now();
     let end = arguments.seconds.map(|seconds| begin + Duration::from_secs(seconds));
     let mut tick = interval(Duration::from_secs(1));
@@ -60,7 +88,7 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
         if let State::Over(reason) = &stats.state {
             anyhow::bail!(reason.clone().unwrap_or_else(|| "the call is over".to_owned()));
         }
-        print_progress(begin.elapsed(), &before, &stats);
+        say(progress(begin.elapsed(), &before, &stats));
         before = stats;
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
@@ -68,16 +96,43 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
     }
     let stats = client.stats();
     client.leave().await;
-    print_summary(&stats);
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&Report::of(&stats))?),
+        false => print_summary(&stats),
+    }
     Ok(())
+}
+
+impl Report {
+    fn of(stats: &Stats) -> Self {
+        let ms = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e3);
+        let audio = || stats.slots.iter().map(|slot| &slot.audio);
+        let video = || stats.slots.iter().map(|slot| &slot.video);
+        Self {
+            participant: stats.participant.clone(),
+            srtp_profile: stats.srtp_profile,
+            join_ms: ms(stats.timings.dtls),
+            first_packet_ms: ms(stats.timings.first_packet),
+            first_key_frame_ms: ms(stats.timings.first_key_frame),
+            audio_packets: audio().map(|track| track.packets).sum(),
+            video_packets: video().map(|track| track.packets).sum(),
+            video_frames: video().map(|track| track.frames).sum(),
+            key_frames: video().map(|track| track.key_frames).sum(),
+            sequence_gaps: stats.tracks().map(|track| track.missing + track.sequence_jumps).sum(),
+            duplicates: stats.tracks().map(|track| track.duplicates).sum(),
+            undecryptable: stats.tracks().map(|track| track.undecryptable).sum(),
+            foreign_packets: stats.foreign_packets,
+            sent_packets: stats.sent.packets,
+        }
+    }
 }
 
 fn milliseconds(time: Option<Duration>) -> String {
     time.map_or_else(|| "–".to_owned(), |time| format!("{:.0} ms", time.as_secs_f64() * 1e3))
 }
 
-fn print_joined(stats: &Stats) {
-    println!(
+fn joined(stats: &Stats) -> String {
+    format!(
         "joined as {} with {}: welcome after {}, ICE {}, DTLS {}; {} others here",
         stats.participant,
         stats.srtp_profile.unwrap_or("no SRTP"),
@@ -85,10 +140,10 @@ fn print_joined(stats: &Stats) {
         milliseconds(stats.timings.ice),
         milliseconds(stats.timings.dtls),
         stats.participants.len(),
-    );
+    )
 }
 
-fn print_progress(elapsed: Duration, before: &Stats, now: &Stats) {
+fn progress(elapsed: Duration, before: &Stats, now: &Stats) -> String {
     let bytes = |stats: &Stats| stats.tracks().map(|track| track.bytes).sum::<u64>();
     let missing: u64 = now.tracks().map(|track| track.missing).sum();
     let frames = |stats: &Stats| stats.slots.iter().map(|slot| slot.video.frames).sum::<u64>();
@@ -96,7 +151,7 @@ fn print_progress(elapsed: Duration, before: &Stats, now: &Stats) {
         State::Reconnecting => "  RECONNECTING",
         _ => "",
     };
-    println!(
+    format!(
         "{:4} s  {} others  in {:5} packets/s {:6} kbit/s {:4} frames/s  {missing} missing  out {:4} packets/s {:5} kbit/s{state}",
         elapsed.as_secs(),
         now.participants.len(),
@@ -105,7 +160,7 @@ fn print_progress(elapsed: Duration, before: &Stats, now: &Stats) {
         frames(now) - frames(before),
         now.sent.packets - before.sent.packets,
         (now.sent.bytes - before.sent.bytes) * 8 / 1000,
-    );
+    )
 }
 
 fn print_summary(stats: &Stats) {

@@ -42,6 +42,7 @@ use shared::Shared;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use transport::Order;
 
 /// A fixed moment before all packets, for clocks that only need differences.
 pub(crate) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -176,7 +177,17 @@ impl Client {
 
     /// Goes on from another UDP port, as after a change of network.
     pub fn change_address(&self) {
-        let _ = self.requests.send(Request::ChangeAddress);
+        let _ = self.requests.send(Request::Transport(Order::ChangeAddress));
+    }
+
+    /// Sends datagrams as they are from the client's own socket: what a hostile participant might do.
+    pub fn inject(&self, datagrams: Vec<Vec<u8>>) {
+        let _ = self.requests.send(Request::Transport(Order::Inject(datagrams)));
+    }
+
+    /// Sends the latest packets of each stream again, byte by byte.
+    pub fn replay(&self, packets: usize) {
+        let _ = self.requests.send(Request::Transport(Order::Replay(packets)));
     }
 
     /// Asks for a key frame in a slot.

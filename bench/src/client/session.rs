@@ -41,7 +41,8 @@ pub(crate) enum Request {
     SetMedia(MediaState),
     AddSlots(u16, oneshot::Sender<Result<(), ClientError>>),
     RestartIce(oneshot::Sender<Result<(), ClientError>>),
-    ChangeAddress,
+    /// For the transport as it is.
+    Transport(Order),
     /// Drops the WebSocket without a close frame; the session comes back by itself.
     LoseSocket,
     End(Ending, oneshot::Sender<()>),
@@ -305,9 +306,9 @@ impl Session {
                 let local = LocalDescription { ice: Credentials::random(), ..self.local.clone() };
                 self.offer(local, false, Some(done)).await;
             }
-            Request::ChangeAddress => {
+            Request::Transport(order) => {
                 if let Some(transport) = &self.transport {
-                    let _ = transport.orders.send(Order::ChangeAddress);
+                    let _ = transport.orders.send(order);
                 }
             }
             Request::LoseSocket => {

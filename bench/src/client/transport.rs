@@ -41,6 +41,10 @@ pub(crate) enum Order {
     Restart { local: Credentials, remote: Credentials },
     /// Go on from another UDP socket.
     ChangeAddress,
+    /// Send these datagrams as they are.
+    Inject(Vec<Vec<u8>>),
+    /// Send this many of the latest packets of each stream again, as they were.
+    Replay(usize),
     /// End; with a DTLS close_notify or silently, as after a crash.
     Stop { notify: bool },
 }
@@ -220,6 +224,8 @@ impl Driver {
                 order = orders.recv() => match order {
                     Some(Order::Restart { local, remote }) => self.agent.restart(local, remote, Instant::now()),
                     Some(Order::ChangeAddress) => self.change_address().await?,
+                    Some(Order::Inject(datagrams)) => datagrams.iter().for_each(|datagram| self.send_selected(datagram)),
+                    Some(Order::Replay(count)) => self.replay(count),
                     Some(Order::Stop { notify }) => {
                         self.stop(notify).await;
                         return Ok(());
@@ -287,6 +293,12 @@ impl Driver {
         self.socket = open_socket(towards.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())).await?;
         self.agent.address_changed(Instant::now());
         Ok(())
+    }
+
+    fn replay(&self, count: usize) {
+        for cache in self.sent.values() {
+            cache.iter().rev().take(count).for_each(|(_, sealed)| self.send_selected(sealed));
+        }
     }
 
     async fn stop(&mut self, notify: bool) {

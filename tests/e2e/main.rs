@@ -1,0 +1,15 @@
+//! Real processes over loopback, with the independent client of `plausch-bench` as participants.
+//!
+//! Each test starts its own plausch-control and plausch-relay on free ports with an own state folder; they must
+//! have been built before: `cargo build -p plausch-relay -p plausch-control`.
+
+#![allow(clippy::unwrap_used)]
+
+mod call;
+mod hostile;
+mod leaving;
+mod moving;
+mod people;
+mod processes;
+mod restarts;
+mod service;

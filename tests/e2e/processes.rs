@@ -1,0 +1,124 @@
+//! How the two processes begin and end: signals, ports in use, wrong configurations.
+
+use crate::people::{SOON, join, receives};
+use crate::service::{Process, Service, get, wait};
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::process::{Child, ExitStatus, Stdio};
+
+/// Runs a process that should end by itself; its status and what it wrote.
+async fn run(service: &Service, process: Process, arguments: &[&str]) -> (ExitStatus, String) {
+    let path = service.dir.join("output");
+    let file = || File::options().create(true).append(true).open(&path).unwrap();
+    let _ = fs::remove_file(&path);
+    let mut child: Child =
+        service.command(process).args(arguments).stdout(file()).stderr(file()).stdin(Stdio::null()).spawn().unwrap();
+    let status = wait(&mut child, process).await;
+    (status, fs::read_to_string(&path).unwrap())
+}
+
+/// It failed with exit code 1 and one sentence for people that names `about`.
+fn assert_sentence((status, output): (ExitStatus, String), about: &[&str]) {
+    assert_eq!(status.code(), Some(1), "{output}");
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    let sentence = lines.last().unwrap_or_else(|| panic!("no word of what is wrong"));
+    for word in about {
+        assert!(sentence.contains(word), "{word:?} is not in {output:?}");
+    }
+    for noise in ["panicked", "stack backtrace", "Os {", "Error:"] {
+        assert!(!output.contains(noise), "{output}");
+    }
+    let errors = lines.iter().filter(|line| !line.contains("INFO")).count();
+    assert!(errors <= 3, "more than a sentence: {output}");
+}
+
+#[tokio::test]
+async fn sigterm_ends_both_cleanly_also_during_a_call() {
+    let mut service = Service::start().await;
+    let anna = join(&service, "room", "Anna").await;
+    let bert = join(&service, "room", "Bert").await;
+    receives(&anna, &bert.participant()).await;
+    assert_eq!(service.terminate(Process::Control).await.code(), Some(0));
+    assert_eq!(service.terminate(Process::Relay).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn health_is_told_truly() {
+    let mut service = Service::prepare().await;
+    service.start_control();
+    let begin = std::time::Instant::now();
+    let (status, body) = loop {
+        if let Some(answer) = get(service.ports.http, "/api/health").await {
+            break answer;
+        }
+        assert!(begin.elapsed() < SOON);
+    };
+    assert_eq!((status, body.as_str()), (503, "{\"ready\":false}"));
+    service.start_relay();
+    service.ready(SOON).await;
+    service.kill(Process::Relay);
+    let begin = std::time::Instant::now();
+    while !matches!(get(service.ports.http, "/api/health").await, Some((503, _))) {
+        assert!(begin.elapsed() < SOON, "control still calls itself ready without a relay");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn ports_in_use_are_told_in_a_sentence() {
+    let service = Service::prepare().await;
+    let port = service.ports.http;
+    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    assert_sentence(run(&service, Process::Control, &[]).await, &[&port.to_string()]);
+    drop(http);
+    let port = service.ports.link;
+    let link = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    assert_sentence(run(&service, Process::Control, &[]).await, &[&port.to_string()]);
+    drop(link);
+    let port = service.ports.media;
+    let _media = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    assert_sentence(run(&service, Process::Relay, &[]).await, &[&port.to_string()]);
+}
+
+#[tokio::test]
+async fn wrong_configurations_are_told_in_a_sentence() {
+    let service = Service::prepare().await;
+    let path = service.dir.join("wrong.toml");
+    let file = path.to_str().unwrap();
+    for process in [Process::Control, Process::Relay] {
+        assert_sentence(run(&service, process, &["--config", "/nowhere/at/all.toml"]).await, &["/nowhere/at/all.toml"]);
+        fs::write(&path, "this is = = no toml").unwrap();
+        assert_ne!(run(&service, process, &["--config", file]).await.0.code(), Some(0));
+        fs::write(&path, "no_such_key = 1\n").unwrap();
+        let (status, output) = run(&service, process, &["--config", file]).await;
+        assert_eq!(status.code(), Some(1), "{output}");
+        assert!(output.contains("no_such_key"), "{output}");
+    }
+    fs::write(&path, "[http]\nlisten = [\"0.0.0.0:8080\"]\n").unwrap();
+    assert_sentence(run(&service, Process::Control, &["--config", file]).await, &["0.0.0.0"]);
+}
+
+#[tokio::test]
+async fn wrong_ports_in_the_environment_are_told_in_a_sentence() {
+    let service = Service::prepare().await;
+    for (process, variable) in [(Process::Control, "PLAUSCH_HTTP_PORT"), (Process::Relay, "PLAUSCH_MEDIA_PORT")] {
+        let output = service.command(process).env(variable, "seven").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        assert_sentence((output.status, text.into_owned()), &[variable]);
+    }
+}
+
+#[tokio::test]
+async fn the_default_configuration_can_be_printed_and_used() {
+    let mut service = Service::prepare().await;
+    let path = service.dir.join("default.toml");
+    for process in [Process::Control, Process::Relay] {
+        let (status, text) = run(&service, process, &["print-config"]).await;
+        assert_eq!(status.code(), Some(0), "{text}");
+        assert!(text.lines().any(|line| line.starts_with('#')), "{text}");
+        fs::write(&path, text).unwrap();
+        let child = service.command(process).args(["--config", path.to_str().unwrap()]).spawn().unwrap();
+        service.adopt(process, child);
+    }
+    service.ready(SOON).await;
+}
