@@ -128,7 +128,15 @@ export class Call {
     this.phase.value = 'joining';
     this.name = name;
     this.socket.open();
-    await this.prepare();
+    try {
+      await this.prepare();
+    } catch (error) {
+      // The browser has WebRTC switched off, or only half of it.
+      console.error('No connection can be made in this browser.', error);
+      this.trouble.value = 'bad-offer';
+      this.end('failed');
+      return;
+    }
     this.introduce();
   }
 

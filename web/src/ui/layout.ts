@@ -8,15 +8,18 @@ export interface TileLayout {
 
 const WIDEST = 16 / 9;
 /** Upright screens crop the sides of a picture rather than waste half of the height. */
-const NARROWEST_UPRIGHT = 0.9;
+const NARROWEST_UPRIGHT = 0.75;
 const NARROWEST_LANDSCAPE = 4 / 3;
 /** Smaller tiles than this show nothing of use: then the grid scrolls. */
 const LEAST_WIDTH_PX = 150;
 const LEAST_HEIGHT_PX = 90;
 
+/** `people` may be cropped a little; of a `screens` tile all is shown, and most screens are wide. */
+export type TileKind = 'people' | 'screens';
+
 /** The arrangement of `count` tiles that shows most of their pictures. */
-export function bestLayout(count: number, width: number, height: number, gap: number): TileLayout {
-  const narrowest = width > height ? NARROWEST_LANDSCAPE : NARROWEST_UPRIGHT;
+export function bestLayout(count: number, width: number, height: number, gap: number, kind: TileKind = 'people'): TileLayout {
+  const narrowest = kind === 'screens' ? WIDEST : width > height ? NARROWEST_LANDSCAPE : NARROWEST_UPRIGHT;
   let best: TileLayout = { columns: 1, width: 0, height: 0 };
   let bestShown = -1;
   for (let columns = 1; columns <= Math.max(1, count); columns += 1) {

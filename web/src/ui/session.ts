@@ -71,7 +71,8 @@ export class Session {
     this.asking.value = true;
     await this.media.open();
     this.asking.value = false;
-    if (this.stage.value === 'device') await this.call.prepare();
+    // What goes wrong here comes up again, and is dealt with, at the join.
+    if (this.stage.value === 'device') await this.call.prepare().catch(() => undefined);
   }
 
   join(name: string): void {

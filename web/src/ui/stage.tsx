@@ -2,7 +2,7 @@ import { computed, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { words } from '../i18n/language';
-import { bestLayout } from './layout';
+import { bestLayout, type TileKind } from './layout';
 import type { Session } from './session';
 import { PersonTile, ScreenTile } from './tile';
 
@@ -19,8 +19,8 @@ export function Stage({ session }: { session: Session }): JSX.Element {
   const { people, screens } = tiles.value;
   return (
     <div class={screens.length > 0 ? 'stage with-screen' : 'stage'}>
-      {screens.length > 0 && <Grid key="screens" className="screens" tiles={screens} />}
-      <Grid key="people" className="people" tiles={people} />
+      {screens.length > 0 && <Grid key="screens" kind="screens" tiles={screens} />}
+      <Grid key="people" kind="people" tiles={people} />
     </div>
   );
 }
@@ -73,7 +73,7 @@ function describe(session: Session): { people: Tile[]; screens: Tile[] } {
   return { people, screens };
 }
 
-function Grid({ className, tiles }: { className: string; tiles: Tile[] }): JSX.Element {
+function Grid({ kind, tiles }: { kind: TileKind; tiles: Tile[] }): JSX.Element {
   const element = useRef<HTMLDivElement>(null);
   const size = useSignal({ width: 0, height: 0 });
   useLayoutEffect(() => {
@@ -88,9 +88,9 @@ function Grid({ className, tiles }: { className: string; tiles: Tile[] }): JSX.E
     observer.observe(grid);
     return () => observer.disconnect();
   }, []);
-  const { width, height } = bestLayout(tiles.length, size.value.width, size.value.height, GAP_PX);
+  const { width, height } = bestLayout(tiles.length, size.value.width, size.value.height, GAP_PX, kind);
   return (
-    <div ref={element} class={`grid ${className}`} style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px` }}>
+    <div ref={element} class={`grid ${kind}`} style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px` }}>
       {tiles.map(({ key, render }) => (
         <div key={key} class="cell">
           {render()}
