@@ -1,0 +1,163 @@
+//! What is served over HTTP, and under which rules a browser shows it.
+
+use crate::assets;
+use crate::rates::Prefix;
+use crate::service::Service;
+use crate::session;
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use plausch_relay_api::limits::SIGNALLING_MESSAGE_BYTES;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tower_http::compression::CompressionLayer;
+
+/// No route takes a body; this is for what is sent all the same.
+const BODY_BYTES: usize = 4096;
+/// A year, as preload lists ask for.
+const HSTS: &str = "max-age=31536000";
+
+/// All routes. `secure`: the listener speaks HTTPS.
+pub fn router(service: Arc<Service>, secure: bool) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/{room}", get(room_or_file))
+        .route("/assets/{*path}", get(asset))
+        .route("/api/health", get(health))
+        .route("/api/signalling", get(signalling))
+        .route("/metrics", get(metrics))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(secure, security_headers))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(service)
+}
+
+async fn index(headers: HeaderMap) -> Response {
+    assets::index(&headers)
+}
+
+/// Every room has the same page; control looks at the name only when somebody joins.
+async fn room_or_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    if assets::exists(&name) { assets::file(&name, &headers) } else { assets::index(&headers) }
+}
+
+async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    assets::file(&format!("assets/{path}"), &headers)
+}
+
+async fn health(State(service): State<Arc<Service>>) -> Response {
+    let ready = service.ready();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let json = format!("{{\"ready\":{ready}}}");
+    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], json).into_response()
+}
+
+/// For this machine only: how busy the service is, is nobody else's business.
+async fn metrics(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if !client_address(&service, peer, &headers).is_some_and(|address| address.to_canonical().is_loopback()) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let text = service.metrics.text(&service.gauges());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4"), (header::CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+async fn signalling(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let prefix = client_address(&service, peer, &headers).and_then(Prefix::of);
+    let permitted = service.clone();
+    upgrade.max_message_size(SIGNALLING_MESSAGE_BYTES).max_frame_size(SIGNALLING_MESSAGE_BYTES).on_upgrade(
+        async move |socket| {
+            if let Some(_permit) = permitted.open_socket(prefix) {
+                session::run(service, socket, prefix).await;
+            }
+        },
+    )
+}
+
+/// Who asks. Behind a proxy that is the last address that the proxy added; `None` if it added none.
+fn client_address(service: &Service, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    if !service.config.behind_proxy {
+        return Some(peer.ip());
+    }
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    match forwarded {
+        Some(list) => list.to_str().ok()?.rsplit(',').next()?.trim().parse().ok(),
+        None => Some(peer.ip()),
+    }
+}
+
+async fn security_headers(State(secure): State<bool>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let policy = content_security_policy(host, secure);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            header::HeaderName::from_static("permissions-policy"),
+            "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), fullscreen=(self), \
+             screen-wake-lock=(self), geolocation=(), payment=(), usb=()",
+        ),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    if secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
+    response
+}
+
+/// Nothing but ourselves. Safari before 16 does not count WebSockets to the own origin as `'self'`, so that origin
+/// is named; the Host header is the client's own word, so only what a host can look like gets in.
+fn content_security_policy(host: &str, secure: bool) -> String {
+    let sound = !host.is_empty()
+        && host.len() <= 260
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+    let sockets = match (sound, secure) {
+        (false, _) => String::new(),
+        (true, true) => format!(" wss://{host}"),
+        // A proxy may speak HTTPS for us.
+        (true, false) => format!(" ws://{host} wss://{host}"),
+    };
+    format!(
+        "default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data: blob:; media-src 'self' blob:; \
+         worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_cannot_write_policy() {
+        assert!(
+            content_security_policy("localhost:8080", false)
+                .contains("'self' ws://localhost:8080 wss://localhost:8080;")
+        );
+        assert!(content_security_policy("[::1]:8080", true).contains("connect-src 'self' wss://[::1]:8080;"));
+        for bad in ["a; script-src *", "a b", "", "a'", &"a".repeat(300)] {
+            assert!(content_security_policy(bad, false).contains("connect-src 'self'; img-src"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What control counts, as Prometheus text. Numbers only: nothing here tells who was in which room.
+
+use plausch_relay_api::ShardLoad;
+use plausch_signalling::ErrorCode;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters since start.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub sockets: AtomicU64,
+    pub sockets_refused: AtomicU64,
+    pub joins: AtomicU64,
+    pub resumes: AtomicU64,
+    pub slow_clients: AtomicU64,
+    pub relay_connections: AtomicU64,
+    pub command_errors: AtomicU64,
+    errors: [AtomicU64; ERROR_CODES.len()],
+}
+
+const ERROR_CODES: [(ErrorCode, &str); 10] = [
+    (ErrorCode::BadMessage, "bad-message"),
+    (ErrorCode::Version, "version"),
+    (ErrorCode::BadRoomName, "bad-room-name"),
+    (ErrorCode::BadName, "bad-name"),
+    (ErrorCode::BadOffer, "bad-offer"),
+    (ErrorCode::RoomFull, "room-full"),
+    (ErrorCode::ServerFull, "server-full"),
+    (ErrorCode::RateLimited, "rate-limited"),
+    (ErrorCode::NoRelay, "no-relay"),
+    (ErrorCode::Replaced, "replaced"),
+];
+
+/// What is now.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    pub rooms: usize,
+    pub participants: usize,
+    pub attached: usize,
+    pub relay_linked: bool,
+    pub shards: Vec<ShardLoad>,
+}
+
+impl Metrics {
+    pub fn count_error(&self, code: ErrorCode) {
+        if let Some(place) = ERROR_CODES.iter().position(|(other, _)| *other == code) {
+            self.errors[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The exposition format of Prometheus.
+    pub fn text(&self, now: &Gauges) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in values {
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+        };
+        let one = |value: u64| vec![(String::new(), value)];
+        let of = |counter: &AtomicU64| one(counter.load(Relaxed));
+        line("plausch_rooms", "gauge", "Rooms with somebody in them.", &one(now.rooms as u64));
+        line("plausch_participants", "gauge", "Participants in all rooms.", &one(now.participants as u64));
+        line("plausch_attached", "gauge", "Participants with a signalling socket.", &one(now.attached as u64));
+        line("plausch_sockets", "gauge", "Open signalling sockets.", &of(&self.sockets));
+        line("plausch_sockets_refused_total", "counter", "Sockets over the limit.", &of(&self.sockets_refused));
+        line("plausch_joins_total", "counter", "Joins that succeeded.", &of(&self.joins));
+        line("plausch_resumes_total", "counter", "Joins that came back as somebody known.", &of(&self.resumes));
+        line(
+            "plausch_slow_clients_total",
+            "counter",
+            "Sockets closed for reading too slowly.",
+            &of(&self.slow_clients),
+        );
+        line("plausch_relay_linked", "gauge", "Whether a relay is linked.", &one(u64::from(now.relay_linked)));
+        line("plausch_relay_connections_total", "counter", "Links of relays so far.", &of(&self.relay_connections));
+        line("plausch_command_errors_total", "counter", "Commands the relay refused.", &of(&self.command_errors));
+        let errors: Vec<_> = ERROR_CODES
+            .iter()
+            .zip(&self.errors)
+            .map(|((_, name), count)| (format!("{{code=\"{name}\"}}"), count.load(Relaxed)))
+            .collect();
+        line("plausch_errors_total", "counter", "Errors sent to clients, by code.", &errors);
+        let by_shard = |value: fn(&ShardLoad) -> u64| -> Vec<_> {
+            now.shards.iter().map(|load| (format!("{{shard=\"{}\"}}", load.shard), value(load))).collect()
+        };
+        let participants = by_shard(|load| u64::from(load.participants));
+        line("plausch_shard_participants", "gauge", "Participants on a shard.", &participants);
+        let busy = by_shard(|load| u64::from(load.busy_permille));
+        line("plausch_shard_busy_permille", "gauge", "How busy a shard is, in thousandths.", &busy);
+        text
+    }
+}

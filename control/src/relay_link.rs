@@ -1,0 +1,146 @@
+//! The relay, as control sees it: who it is, what it was asked, and the link on which it is asked.
+
+use crate::service::Service;
+use plausch_link::{Connection, Listener, Receiver, Sender};
+use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
+use plausch_relay_api::limits::{LINK_QUEUE_COMMANDS, PARTICIPANTS_PER_SHARD};
+use plausch_relay_api::{Command, CommandError, CommandId, Event, Hello, ParticipantSnapshot, ShardLoad};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// From the connection to the end of the snapshot.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A linked relay. Dropping it ends the link, and the relay dials again.
+#[derive(Debug)]
+pub struct Relay {
+    /// Which link this is: events of an earlier one are ignored.
+    pub link: u64,
+    pub hello: Arc<Hello>,
+    pub loads: Vec<ShardLoad>,
+    commands: mpsc::Sender<CommandFrame>,
+    next: u64,
+    waiting: HashMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
+}
+
+impl Relay {
+    pub fn new(link: u64, hello: Hello) -> (Self, mpsc::Receiver<CommandFrame>) {
+        let (commands, queue) = mpsc::channel(LINK_QUEUE_COMMANDS);
+        let relay =
+            Self { link, hello: Arc::new(hello), loads: Vec::new(), commands, next: 0, waiting: HashMap::new() };
+        (relay, queue)
+    }
+
+    /// Sends a command whose end nobody waits for. `false` when the queue is full.
+    pub fn command(&mut self, command: Command) -> bool {
+        self.send(command).is_some()
+    }
+
+    /// Sends a command; the receiver gets the relay's answer, or an error when the link ends.
+    pub fn ask(&mut self, command: Command) -> Option<oneshot::Receiver<Result<(), CommandError>>> {
+        let id = self.send(command)?;
+        let (done, receiver) = oneshot::channel();
+        // Who no longer waits, because the relay took too long, is forgotten here.
+        self.waiting.retain(|_, waiting| !waiting.is_closed());
+        self.waiting.insert(id, done);
+        Some(receiver)
+    }
+
+    fn send(&mut self, command: Command) -> Option<CommandId> {
+        self.next += 1;
+        let id = CommandId(self.next);
+        self.commands.try_send(CommandFrame { id, command }).ok().map(|()| id)
+    }
+
+    /// A command ended. An error that nobody waits for is given back.
+    pub fn done(&mut self, id: CommandId, result: Result<(), CommandError>) -> Result<(), CommandError> {
+        match self.waiting.remove(&id) {
+            Some(waiting) => {
+                let _ = waiting.send(result);
+                Ok(())
+            }
+            None => result,
+        }
+    }
+}
+
+/// Takes links for ever.
+pub async fn run(service: Arc<Service>, listener: Listener) {
+    let links = AtomicU64::new(1);
+    while let Ok(connection) = listener.accept().await {
+        let link = links.fetch_add(1, Relaxed);
+        let service = service.clone();
+        // The link before may still be waiting for its idle timeout: the new one does not wait for that.
+        tokio::spawn(async move {
+            if let Err(reason) = serve(&service, link, connection).await {
+                tracing::warn!("the link to the relay ended: {reason}");
+            }
+            service.relay_left(link);
+        });
+    }
+}
+
+/// One link, from `Hello` to its end.
+async fn serve(service: &Service, link: u64, mut connection: Connection<Event, CommandFrame>) -> Result<(), String> {
+    let first = timeout(SNAPSHOT_TIMEOUT, read_snapshot(&mut connection)).await;
+    let (hello, snapshot) = first.map_err(|_| "it sent no snapshot in time".to_owned())??;
+    let (relay, queue) = Relay::new(link, hello);
+    let (shards, participants) = (relay.hello.shards.len(), snapshot.len());
+    service.relay_arrived(relay, snapshot);
+    tracing::info!(shards, participants, "relay connected");
+    let (events, commands) = connection.split();
+    tokio::select! {
+        result = read(service, link, events) => result,
+        result = write(queue, commands) => result,
+    }
+}
+
+async fn read_snapshot(
+    connection: &mut Connection<Event, CommandFrame>,
+) -> Result<(Hello, Vec<ParticipantSnapshot>), String> {
+    let Some(Event::Hello(hello)) = receive(connection).await? else { return Err("it did not say who it is".into()) };
+    if hello.version != PROTOCOL_VERSION {
+        return Err(format!(
+            "it speaks version {} and control {PROTOCOL_VERSION}; install both from the same release",
+            hello.version
+        ));
+    }
+    let most = hello.shards.len() * PARTICIPANTS_PER_SHARD;
+    let mut snapshot = Vec::new();
+    loop {
+        match receive(connection).await? {
+            Some(Event::Snapshot(known)) if snapshot.len() < most => snapshot.push(*known),
+            Some(Event::SnapshotEnd) => return Ok((hello, snapshot)),
+            Some(Event::Load { .. } | Event::Speakers { .. }) => {}
+            Some(_) => return Err("its snapshot is interrupted".into()),
+            None => return Err("it left".into()),
+        }
+    }
+}
+
+async fn receive(connection: &mut Connection<Event, CommandFrame>) -> Result<Option<Event>, String> {
+    connection.recv().await.map_err(|error| error.to_string())
+}
+
+async fn read(service: &Service, link: u64, mut events: Receiver<Event>) -> Result<(), String> {
+    loop {
+        let Some(event) = events.recv().await.map_err(|error| error.to_string())? else {
+            return Err("the relay stopped".into());
+        };
+        if !service.relay_event(link, event) {
+            return Err("another link took its place".into());
+        }
+    }
+}
+
+async fn write(mut queue: mpsc::Receiver<CommandFrame>, mut commands: Sender<CommandFrame>) -> Result<(), String> {
+    while let Some(frame) = queue.recv().await {
+        commands.send(&frame).await.map_err(|error| error.to_string())?;
+    }
+    commands.close().await;
+    Err("another link took its place".into())
+}

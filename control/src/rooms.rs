@@ -1,0 +1,396 @@
+//! All rooms, by name. Pure: ids and the time are arguments, and what the world must be told goes to an [`Outbox`].
+
+mod offers;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+pub use offers::{Fresh, OfferError};
+pub use reconcile::Note;
+
+use crate::config::Limits;
+use crate::names::RoomKey;
+use crate::room::{Member, Outbox, Room};
+use bytes::Bytes;
+use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
+use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
+use plausch_signalling::{Answer, ErrorCode, MediaState, ServerMessage};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// Rooms and who is in them.
+#[derive(Debug)]
+pub struct Rooms {
+    limits: Limits,
+    /// Random for every start of control: tells its own notes from those of the control before it.
+    control: u64,
+    rooms: HashMap<RoomId, Room>,
+    by_key: HashMap<RoomKey, RoomId>,
+    by_participant: HashMap<ParticipantId, RoomId>,
+    /// Participants without a session: the only ones that time does something to.
+    detached: BTreeSet<ParticipantId>,
+}
+
+/// Somebody who wants to be in a room.
+#[derive(Debug)]
+pub struct Entry {
+    pub participant: ParticipantId,
+    pub session: u64,
+    pub key: RoomKey,
+    pub title: String,
+    pub name: String,
+    pub media: MediaState,
+    /// Of the room, if nobody is in it yet.
+    pub new_room: RoomId,
+}
+
+impl Rooms {
+    pub fn new(limits: Limits, control: u64) -> Self {
+        Self {
+            limits,
+            control,
+            rooms: HashMap::new(),
+            by_key: HashMap::new(),
+            by_participant: HashMap::new(),
+            detached: BTreeSet::new(),
+        }
+    }
+
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    pub fn participants(&self) -> usize {
+        self.by_participant.len()
+    }
+
+    /// The session that speaks for a participant.
+    pub fn session(&self, participant: ParticipantId) -> Option<u64> {
+        self.member(participant)?.session
+    }
+
+    /// Gives a place in the room, or the place that the participant already has. Others learn of somebody new only
+    /// by [`Rooms::commit`] or [`Rooms::show`].
+    pub fn enter(&mut self, entry: Entry, shards: &[ShardId], out: &mut Outbox) -> Result<(), ErrorCode> {
+        let id = match self.by_key.get(&entry.key) {
+            Some(id) => *id,
+            None if self.rooms.len() >= self.limits.rooms => return Err(ErrorCode::ServerFull),
+            None => {
+                let shard = self.least_loaded(shards).ok_or(ErrorCode::NoRelay)?;
+                self.check_place(&entry, None)?;
+                self.insert_room(Room::new(entry.new_room, entry.key.clone(), entry.title.clone(), shard));
+                entry.new_room
+            }
+        };
+        let known = self.by_participant.get(&entry.participant).copied();
+        if known.is_some_and(|room| room != id) {
+            // Ids are random and tokens name the room, so this is a forgery that cannot happen.
+            return Err(ErrorCode::BadMessage);
+        }
+        if known.is_none() {
+            self.check_place(&entry, self.rooms.get(&id))?;
+        }
+        let Some(room) = self.rooms.get_mut(&id) else { return Err(ErrorCode::NoRelay) };
+        let joined = room.next_event();
+        let member = room.members.entry(entry.participant).or_insert_with(|| Member {
+            name: String::new(),
+            media: MediaState::default(),
+            session: None,
+            detached_at: None,
+            visible: false,
+            transport: None,
+            shown_connected: true,
+            shown: Vec::new(),
+            joined,
+            spoke: 0,
+            shared: 0,
+        });
+        let changed = (member.name != entry.name || member.media != entry.media) && member.visible;
+        if entry.media.screen && !member.media.screen {
+            member.shared = joined;
+        }
+        member.name = entry.name;
+        member.media = entry.media;
+        member.session = Some(entry.session);
+        member.detached_at = None;
+        self.by_participant.insert(entry.participant, id);
+        self.detached.remove(&entry.participant);
+        if changed {
+            self.changed(entry.participant, out);
+        }
+        self.refresh_connected(entry.participant, out);
+        Ok(())
+    }
+
+    fn check_place(&self, entry: &Entry, room: Option<&Room>) -> Result<(), ErrorCode> {
+        if self.by_participant.contains_key(&entry.participant) {
+            return Ok(());
+        }
+        if self.by_participant.len() >= self.limits.participants {
+            return Err(ErrorCode::ServerFull);
+        }
+        if room.map_or(0, Room::members) >= self.limits.participants_per_room {
+            return Err(ErrorCode::RoomFull);
+        }
+        Ok(())
+    }
+
+    /// Gives up a place whose first offer failed.
+    pub fn abandon(&mut self, participant: ParticipantId, session: u64, out: &mut Outbox) {
+        let ours = |member: &Member| member.session == Some(session) && !member.visible;
+        if self.member(participant).is_some_and(ours) {
+            self.remove(participant, out);
+        }
+    }
+
+    /// Lets others know of somebody who came back and has no media yet.
+    pub fn show(&mut self, participant: ParticipantId, out: &mut Outbox) {
+        let Some(room) = self.room_of_mut(participant) else { return };
+        let Some(member) = room.members.get_mut(&participant) else { return };
+        if member.visible {
+            return;
+        }
+        member.visible = true;
+        member.shown_connected = member.live().is_some();
+        self.joined(participant, out);
+    }
+
+    /// Tells others of somebody new, and gives everybody slots.
+    fn joined(&mut self, participant: ParticipantId, out: &mut Outbox) {
+        let Some(room) = self.room_of_mut(participant) else { return };
+        if let Some(description) = room.describe(participant) {
+            room.tell_others(participant, ServerMessage::ParticipantJoined { participant: description }, out);
+        }
+        room.rearrange(out);
+    }
+
+    /// What the participant is told first.
+    pub fn welcome(&self, participant: ParticipantId, resume: String, answer: Option<Answer>) -> Option<ServerMessage> {
+        let room = self.room_of(participant)?;
+        Some(ServerMessage::Welcome {
+            participant: participant.to_string(),
+            resume,
+            room: room.title.clone(),
+            answer,
+            participants: room.others(participant),
+            slots: room.slots(participant),
+        })
+    }
+
+    /// The relay has the participant's media, as far as control knows.
+    pub fn has_media(&self, participant: ParticipantId) -> bool {
+        self.member(participant).is_some_and(|member| member.live().is_some())
+    }
+
+    /// What the participant sends changed.
+    pub fn set_media(&mut self, participant: ParticipantId, media: MediaState, out: &mut Outbox) {
+        let Some(room) = self.room_of_mut(participant) else { return };
+        let event = room.next_event();
+        let Some(member) = room.members.get_mut(&participant) else { return };
+        if member.media == media {
+            return;
+        }
+        if media.screen && !member.media.screen {
+            member.shared = event;
+        }
+        member.media = media;
+        self.changed(participant, out);
+    }
+
+    /// Tells others and the relay's note of what is new about a participant, and gives screens their slots.
+    fn changed(&mut self, participant: ParticipantId, out: &mut Outbox) {
+        let note = self.note(participant);
+        let Some(room) = self.room_of_mut(participant) else { return };
+        if let Some(description) = room.describe(participant) {
+            room.tell_others(participant, ServerMessage::ParticipantChanged { participant: description }, out);
+        }
+        if let (Some(note), true) = (note, room.members.get(&participant).is_some_and(|m| m.live().is_some())) {
+            out.commands.push(Command::SetNote { participant, note });
+        }
+        room.rearrange(out);
+    }
+
+    /// Removes a participant; others learn of it at once.
+    pub fn remove(&mut self, participant: ParticipantId, out: &mut Outbox) {
+        let Some(id) = self.by_participant.remove(&participant) else { return };
+        self.detached.remove(&participant);
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(member) = room.members.remove(&participant) else { return };
+        // Also when the first command has not been answered: it may be on its way.
+        out.commands.push(Command::RemoveParticipant { participant });
+        if room.members.is_empty() {
+            self.by_key.remove(&room.key);
+            self.rooms.remove(&id);
+        } else if member.visible {
+            let message = ServerMessage::ParticipantLeft { participant: participant.to_string() };
+            room.tell_others(participant, message, out);
+            room.rearrange(out);
+        }
+    }
+
+    /// The participant's socket is gone, and the participant may come back.
+    pub fn detach(&mut self, participant: ParticipantId, session: u64, now: Duration, out: &mut Outbox) {
+        let Some(member) = self.member_mut(participant) else { return };
+        if member.session != Some(session) {
+            return;
+        }
+        member.session = None;
+        member.detached_at = Some(now);
+        if member.visible {
+            self.detached.insert(participant);
+        } else {
+            self.remove(participant, out);
+        }
+    }
+
+    /// What the passing of time does: to be called about twice a second. While no relay is linked (`linked`),
+    /// nobody else can say whether somebody's media still flows.
+    pub fn tick(&mut self, now: Duration, linked: bool, out: &mut Outbox) {
+        for participant in self.detached.clone() {
+            let Some(member) = self.member(participant) else { continue };
+            let away = now.saturating_sub(member.detached_at.unwrap_or(now));
+            let media_may_flow = linked && member.live().is_some();
+            if away >= Duration::from_millis(DETACH_TIMEOUT_MS) && !media_may_flow {
+                self.remove(participant, out);
+            } else if away >= Duration::from_millis(DETACH_GRACE_MS) {
+                self.set_shown_connected(participant, false, out);
+            }
+        }
+    }
+
+    /// DTLS is finished.
+    pub fn connected(&mut self, participant: ParticipantId, generation: u32, out: &mut Outbox) {
+        let Some(transport) = self.member_mut(participant).and_then(|member| member.transport.as_mut()) else { return };
+        if transport.spec.generation != generation {
+            return;
+        }
+        transport.connected = true;
+        // Adopted in the middle of its handshake.
+        if std::mem::replace(&mut transport.lost, false) {
+            if let Some(room) = self.room_of(participant) {
+                room.command_assignments(participant, out);
+                room.command_viewers(participant, out);
+            }
+            self.refresh_connected(participant, out);
+        }
+    }
+
+    /// The relay gave a transport up.
+    pub fn disconnected(
+        &mut self,
+        participant: ParticipantId,
+        generation: u32,
+        reason: DisconnectReason,
+        out: &mut Outbox,
+    ) {
+        let Some(member) = self.member(participant) else { return };
+        let current = member.transport.as_ref().is_some_and(|transport| transport.spec.generation == generation);
+        if !current {
+            return;
+        }
+        if member.session.is_none() {
+            self.remove(participant, out);
+        } else {
+            // A browser that closes its side itself is about to offer a new connection, or to leave.
+            let tell = reason != DisconnectReason::DtlsClosed;
+            self.lose(participant, tell, out);
+        }
+    }
+
+    /// All transports of the shard are gone.
+    pub fn shard_restarted(&mut self, shard: ShardId, out: &mut Outbox) {
+        let on_shard = |spec: &ParticipantSpec| spec.shard == shard;
+        let lost: Vec<_> = self.with_media(on_shard).collect();
+        for participant in lost {
+            self.lose(participant, true, out);
+        }
+    }
+
+    /// The participants whose media the relay has, as far as control knows.
+    fn with_media(&self, which: impl Fn(&ParticipantSpec) -> bool) -> impl Iterator<Item = ParticipantId> {
+        let members = self.rooms.values().flat_map(|room| room.members.iter());
+        members
+            .filter(move |(_, member)| member.live().is_some_and(|transport| which(&transport.spec)))
+            .map(|(id, _)| *id)
+    }
+
+    /// The transport of a participant is gone: the browser must offer a new one.
+    fn lose(&mut self, participant: ParticipantId, tell: bool, out: &mut Outbox) {
+        let Some(member) = self.member_mut(participant) else { return };
+        let Some(transport) = &mut member.transport else { return };
+        if std::mem::replace(&mut transport.lost, true) {
+            return;
+        }
+        transport.connected = false;
+        if tell && member.session.is_some() {
+            out.send(participant, ServerMessage::MediaLost);
+        }
+        self.refresh_connected(participant, out);
+    }
+
+    fn refresh_connected(&mut self, participant: ParticipantId, out: &mut Outbox) {
+        let Some(member) = self.member(participant) else { return };
+        if member.session.is_some() {
+            let connected = member.live().is_some();
+            self.set_shown_connected(participant, connected, out);
+        }
+    }
+
+    fn set_shown_connected(&mut self, participant: ParticipantId, connected: bool, out: &mut Outbox) {
+        let Some(room) = self.room_of_mut(participant) else { return };
+        let Some(member) = room.members.get_mut(&participant) else { return };
+        if !member.visible || member.shown_connected == connected {
+            return;
+        }
+        member.shown_connected = connected;
+        if let Some(description) = room.describe(participant) {
+            room.tell_others(participant, ServerMessage::ParticipantChanged { participant: description }, out);
+        }
+    }
+
+    /// Who speaks in a room, loudest first.
+    pub fn spoke(&mut self, room: RoomId, speakers: &[SpeakerLevel], out: &mut Outbox) {
+        let speakers: Vec<_> = speakers.iter().map(|speaker| speaker.participant).collect();
+        if let Some(room) = self.rooms.get_mut(&room) {
+            room.spoke(&speakers, out);
+        }
+    }
+
+    fn insert_room(&mut self, room: Room) {
+        self.by_key.insert(room.key.clone(), room.id);
+        self.rooms.insert(room.id, room);
+    }
+
+    fn least_loaded(&self, shards: &[ShardId]) -> Option<ShardId> {
+        let mut loads: Vec<_> = shards.iter().map(|shard| (0, *shard)).collect();
+        for room in self.rooms.values() {
+            if let Some((load, _)) = loads.iter_mut().find(|(_, shard)| *shard == room.shard) {
+                *load += room.members();
+            }
+        }
+        loads.into_iter().min().map(|(_, shard)| shard)
+    }
+
+    /// Control's memory of a participant, for the relay to keep.
+    fn note(&self, participant: ParticipantId) -> Option<Bytes> {
+        let room = self.room_of(participant)?;
+        let member = room.members.get(&participant)?;
+        Note::of(self.control, room, member).encode()
+    }
+
+    fn room_of(&self, participant: ParticipantId) -> Option<&Room> {
+        self.rooms.get(self.by_participant.get(&participant)?)
+    }
+
+    fn room_of_mut(&mut self, participant: ParticipantId) -> Option<&mut Room> {
+        self.rooms.get_mut(self.by_participant.get(&participant)?)
+    }
+
+    fn member(&self, participant: ParticipantId) -> Option<&Member> {
+        self.room_of(participant)?.members.get(&participant)
+    }
+
+    fn member_mut(&mut self, participant: ParticipantId) -> Option<&mut Member> {
+        self.room_of_mut(participant)?.members.get_mut(&participant)
+    }
+}

@@ -1,0 +1,160 @@
+//! From a browser's offer to what the relay is told, and what its answer means for the room.
+
+use super::Rooms;
+use crate::room::{Outbox, Transport};
+use crate::sdp::RemoteOffer;
+use plausch_relay_api::{IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec};
+
+/// Random values for an offer; which of them are needed shows only when it is compared with the one before.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    pub ufrag: String,
+    pub pwd: String,
+    /// Two for each slot of the offer, all different and different from the browser's.
+    pub ssrcs: Vec<u32>,
+}
+
+/// Why an offer changes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OfferError {
+    /// Of a PeerConnection that is over: the browser already knows, or is about to learn.
+    #[error("the offer is of a connection that is over")]
+    Stale,
+    #[error("an offer of the same connection may only append slots")]
+    SlotsChanged,
+    #[error("an offer of the same connection must keep the certificate")]
+    CertificateChanged,
+    #[error("the participant is not in a room")]
+    Gone,
+}
+
+impl Rooms {
+    /// What the relay must be told so that it serves this offer.
+    pub fn plan(
+        &mut self,
+        participant: ParticipantId,
+        connection: u32,
+        offer: &RemoteOffer,
+        fresh: Fresh,
+        shards: &[ShardId],
+    ) -> Result<ParticipantSpec, OfferError> {
+        self.place_room(participant, shards);
+        let note = self.note(participant).ok_or(OfferError::Gone)?;
+        let room = self.room_of(participant).ok_or(OfferError::Gone)?;
+        let member = room.members.get(&participant).ok_or(OfferError::Gone)?;
+
+        let previous = match &member.transport {
+            Some(transport) if connection < transport.spec.generation => return Err(OfferError::Stale),
+            Some(transport) if connection == transport.spec.generation && transport.lost => {
+                return Err(OfferError::Stale);
+            }
+            Some(transport) if connection == transport.spec.generation => Some(&transport.spec),
+            _ => None,
+        };
+        let ice = |local_ufrag, local_pwd| IceParameters {
+            local_ufrag,
+            local_pwd,
+            remote_ufrag: offer.ufrag.clone(),
+            remote_pwd: offer.pwd.clone(),
+        };
+        let (ice, kept) = match previous {
+            Some(spec) => {
+                if spec.remote_fingerprint != offer.fingerprint {
+                    return Err(OfferError::CertificateChanged);
+                }
+                let same = |slot: &SlotSpec, mids: &plausch_signalling::SlotMids| {
+                    slot.audio_mid == mids.audio && slot.video_mid == mids.video
+                };
+                if offer.slots.len() < spec.slots.len()
+                    || !spec.slots.iter().zip(&offer.slots).all(|(slot, mids)| same(slot, mids))
+                {
+                    return Err(OfferError::SlotsChanged);
+                }
+                // A new user fragment of the browser is an ICE restart, which changes ours too (RFC 8839, 4.4.1).
+                let restart = spec.ice.remote_ufrag != offer.ufrag;
+                (if restart { ice(fresh.ufrag, fresh.pwd) } else { spec.ice.clone() }, spec.slots.as_slice())
+            }
+            None => (ice(fresh.ufrag, fresh.pwd), &[][..]),
+        };
+        let taken = |ssrc: &u32| kept.iter().any(|slot| [slot.audio_ssrc, slot.video_ssrc].contains(ssrc));
+        let mut ssrcs = fresh.ssrcs.into_iter().filter(|ssrc| !taken(ssrc));
+        let mut slots = kept.to_vec();
+        for (n, mids) in offer.slots.iter().enumerate().skip(kept.len()) {
+            let (Some(audio_ssrc), Some(video_ssrc)) = (ssrcs.next(), ssrcs.next()) else { break };
+            slots.push(SlotSpec {
+                slot: SlotId(n as u16),
+                audio_mid: mids.audio.clone(),
+                video_mid: mids.video.clone(),
+                audio_ssrc,
+                video_ssrc,
+            });
+        }
+        Ok(ParticipantSpec {
+            participant,
+            room: room.id,
+            shard: room.shard,
+            generation: connection,
+            ice,
+            remote_fingerprint: offer.fingerprint,
+            codecs: offer.codecs.clone(),
+            extensions: offer.extensions,
+            sends: offer.sends.clone(),
+            slots,
+            note,
+        })
+    }
+
+    /// A room whose shard is no more moves to another one; its media is lost in any case.
+    fn place_room(&mut self, participant: ParticipantId, shards: &[ShardId]) {
+        let Some(room) = self.room_of(participant) else { return };
+        if shards.contains(&room.shard) {
+            return;
+        }
+        if let Some(shard) = self.least_loaded(shards)
+            && let Some(room) = self.room_of_mut(participant)
+        {
+            room.shard = shard;
+        }
+    }
+
+    /// The relay has done what was planned for this session: the participant is there, with media.
+    /// `false` if the session is over, and nothing was changed.
+    pub fn commit(&mut self, spec: ParticipantSpec, session: u64, out: &mut Outbox) -> bool {
+        let participant = spec.participant;
+        let Some(room) = self.room_of_mut(participant) else { return false };
+        let Some(member) = room.members.get_mut(&participant) else { return false };
+        if member.session != Some(session) {
+            return false;
+        }
+        let same = member.live().is_some_and(|transport| transport.spec.generation == spec.generation);
+        let connected = same && member.live().is_some_and(|transport| transport.connected);
+        member.shown.resize(spec.slots.len(), None);
+        member.transport = Some(Transport { spec, connected, lost: false });
+        let appears = !std::mem::replace(&mut member.visible, true);
+        if appears {
+            member.shown_connected = true;
+            self.joined(participant, out);
+        } else {
+            room.rearrange(out);
+        }
+        if let Some(room) = self.room_of(participant)
+            && !same
+        {
+            room.command_assignments(participant, out);
+            // Who just appeared has this moment been given to the viewers.
+            if !appears {
+                room.command_viewers(participant, out);
+            }
+        }
+        self.refresh_connected(participant, out);
+        // What changed while the command was on its way is not in its note.
+        let note = self.note(participant);
+        let planned = self.member(participant).and_then(|m| m.transport.as_ref()).map(|t| t.spec.note.clone());
+        if let Some(note) = note
+            && planned.as_ref() != Some(&note)
+        {
+            out.commands.push(plausch_relay_api::Command::SetNote { participant, note });
+        }
+        true
+    }
+}

@@ -1,0 +1,171 @@
+//! The running program: its sockets and tasks.
+
+use crate::config::Config;
+use crate::resume::ResumeSecret;
+use crate::service::Service;
+use crate::state_dir::StateDir;
+use crate::{http, https, relay_link};
+use anyhow::{Context, Result, bail};
+use axum_server::tls_rustls::RustlsConfig;
+use plausch_link::{Identity, Listener};
+use socket2::{Domain, Socket, Type};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+const TICK: Duration = Duration::from_millis(500);
+/// A client has this long for the head of its request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKLOG: i32 = 1024;
+
+/// Control with all its sockets open. Dropping it ends everything.
+pub struct Server {
+    pub service: Arc<Service>,
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    link: SocketAddr,
+    tasks: JoinSet<Result<()>>,
+}
+
+impl Server {
+    /// Opens all sockets, and begins to serve.
+    pub async fn start(config: Config) -> Result<Self> {
+        let state = StateDir::create(config.state_dir.clone())?;
+        let secret = ResumeSecret::load_or_create(&state)?;
+        let identity = Identity::load_or_create(&state.path().join("link"))?;
+        let listener = Listener::bind(&identity, config.link)?;
+        let link = listener.local_addr()?;
+        let plain = bind_all(&config.http, "http.listen or PLAUSCH_HTTP_PORT")?;
+        let secure = bind_all(&config.https, "https.listen")?;
+        let tls = match secure.is_empty() {
+            true => None,
+            false => Some(RustlsConfig::from_config(https::server_config(&config.certificate, &state)?)),
+        };
+        let service = Arc::new(Service::new(config, secret));
+
+        let mut tasks = JoinSet::new();
+        let mut http_addresses = Vec::new();
+        for socket in plain {
+            http_addresses.push(socket.local_addr()?);
+            let mut server = axum_server::from_tcp(socket)?;
+            set_timeouts(server.http_builder());
+            let app = http::router(service.clone(), false).into_make_service_with_connect_info::<SocketAddr>();
+            tasks.spawn(async move { server.serve(app).await.context("the HTTP server failed") });
+        }
+        let mut https_addresses = Vec::new();
+        for socket in secure {
+            let Some(tls) = tls.clone() else { break };
+            https_addresses.push(socket.local_addr()?);
+            let mut server = axum_server::from_tcp_rustls(socket, tls)?;
+            set_timeouts(server.http_builder());
+            let app = http::router(service.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
+            tasks.spawn(async move { server.serve(app).await.context("the HTTPS server failed") });
+        }
+        let links = relay_link::run(service.clone(), listener);
+        tasks.spawn(async move {
+            links.await;
+            bail!("the listener for relays ended")
+        });
+        let ticking = service.clone();
+        tasks.spawn(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                ticking.tick();
+            }
+        });
+        Ok(Self { service, http: http_addresses, https: https_addresses, link, tasks })
+    }
+
+    /// Addresses of plain HTTP, with the real ports.
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Where a relay dials.
+    pub fn link(&self) -> SocketAddr {
+        self.link
+    }
+
+    /// Runs until something that must not end does.
+    pub async fn run(&mut self) -> Result<()> {
+        match self.tasks.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(error)) => Err(error).context("a part of the server failed"),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the link at once, so that the relay need not wait for a timeout before it dials the next control.
+    pub async fn stop(mut self) {
+        self.service.stop();
+        // The goodbye on the link is one packet.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+fn set_timeouts(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+    builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+}
+
+/// Binds every address. Where a machine has no IPv6, its loopback address is left out with a line in the log.
+fn bind_all(addresses: &[SocketAddr], setting: &str) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    let mut without = None;
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                bail!("TCP {address} is in use by another program; stop that, or set another port in {setting}")
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                bail!(
+                    "this user may not use TCP {address}; use a port above 1023 in {setting}, or give the right to it"
+                )
+            }
+            Err(error)
+                if address.is_ipv6()
+                    && address.ip().is_loopback()
+                    && matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported) =>
+            {
+                without = Some(*address);
+            }
+            Err(error) => bail!("cannot use TCP {address}: {error}; correct {setting}"),
+        }
+    }
+    if let Some(address) = without {
+        if listeners.is_empty() {
+            bail!("this machine has no IPv6, so {address} cannot be used; correct {setting}");
+        }
+        tracing::info!("this machine has no IPv6, so {address} is left out");
+    }
+    Ok(listeners)
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(|error| {
+        // A kernel without IPv6 says "address family not supported", which has no kind of its own.
+        match address.is_ipv6() {
+            true => std::io::Error::new(ErrorKind::Unsupported, error),
+            false => error,
+        }
+    })?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be listened on.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

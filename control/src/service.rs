@@ -1,0 +1,312 @@
+//! Where sessions, rooms and the relay meet: the one lock, and the steps of a join.
+//!
+//! Everything under the lock is quick and does no IO; messages and commands go into bounded queues there, so that
+//! every client and the relay see changes in one order.
+
+mod joining;
+
+pub use joining::{Join, Problem};
+
+use crate::config::Config;
+use crate::metrics::{Gauges, Metrics};
+use crate::random;
+use crate::rates::{Prefix, PrefixRates};
+use crate::relay_link::Relay;
+use crate::resume::ResumeSecret;
+use crate::room::Outbox;
+use crate::rooms::Rooms;
+use axum::extract::ws::Utf8Bytes;
+use plausch_relay_api::{Event, Hello, ParticipantId, ParticipantSnapshot, ShardId};
+use plausch_signalling::{ErrorCode, MediaState, ServerMessage};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Control, apart from its sockets.
+pub struct Service {
+    pub config: Config,
+    pub metrics: Metrics,
+    secret: ResumeSecret,
+    started: Instant,
+    state: Mutex<State>,
+    linked: watch::Sender<bool>,
+    joins: Mutex<PrefixRates>,
+    sockets: Mutex<HashMap<Prefix, usize>>,
+    sessions: AtomicU64,
+}
+
+struct State {
+    rooms: Rooms,
+    sessions: HashMap<ParticipantId, Attached>,
+    relay: Option<Relay>,
+}
+
+/// A joined session's queue to its socket. Dropping it closes the socket.
+struct Attached {
+    session: u64,
+    outgoing: mpsc::Sender<Utf8Bytes>,
+}
+
+/// A place among the open sockets.
+pub struct SocketPermit<'a> {
+    service: &'a Service,
+    prefix: Option<Prefix>,
+}
+
+impl Service {
+    pub fn new(config: Config, secret: ResumeSecret) -> Self {
+        Self {
+            metrics: Metrics::default(),
+            secret,
+            started: Instant::now(),
+            state: Mutex::new(State {
+                rooms: Rooms::new(config.limits, random::id()),
+                sessions: HashMap::new(),
+                relay: None,
+            }),
+            linked: watch::Sender::new(false),
+            joins: Mutex::new(PrefixRates::new(config.limits.joins)),
+            sockets: Mutex::new(HashMap::new()),
+            sessions: AtomicU64::new(1),
+            config,
+        }
+    }
+
+    /// Since start.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A relay with at least one shard is linked.
+    pub fn ready(&self) -> bool {
+        *self.linked.borrow()
+    }
+
+    pub fn gauges(&self) -> Gauges {
+        let state = self.state();
+        Gauges {
+            rooms: state.rooms.rooms(),
+            participants: state.rooms.participants(),
+            attached: state.sessions.len(),
+            relay_linked: state.relay.is_some(),
+            shards: state.relay.as_ref().map(|relay| relay.loads.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// A place for one more socket, if the limits allow it: no address may take more than a quarter of all.
+    pub fn open_socket(&self, prefix: Option<Prefix>) -> Option<SocketPermit<'_>> {
+        let limit = self.config.limits.sockets;
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.metrics.sockets.load(Relaxed) as usize;
+        let here = prefix.map_or(0, |prefix| sockets.get(&prefix).copied().unwrap_or(0));
+        if all >= limit || here >= limit.div_ceil(4) {
+            self.metrics.sockets_refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        self.metrics.sockets.fetch_add(1, Relaxed);
+        if let Some(prefix) = prefix {
+            *sockets.entry(prefix).or_insert(0) += 1;
+        }
+        Some(SocketPermit { service: self, prefix })
+    }
+
+    /// A number for a new session, larger than all before.
+    pub fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Relaxed)
+    }
+
+    /// What the participant sends changed.
+    pub fn media(&self, participant: ParticipantId, session: u64, media: MediaState) {
+        let mut state = self.state();
+        if state.rooms.session(participant) == Some(session) {
+            let mut out = Outbox::default();
+            state.rooms.set_media(participant, media, &mut out);
+            state.settle(out, self);
+        }
+    }
+
+    /// Goodbye.
+    pub fn leave(&self, participant: ParticipantId, session: u64) {
+        let mut state = self.state();
+        if state.rooms.session(participant) == Some(session) {
+            let mut out = Outbox::default();
+            state.sessions.remove(&participant);
+            state.rooms.remove(participant, &mut out);
+            state.settle(out, self);
+            tracing::info!(%participant, "left");
+        }
+    }
+
+    /// The socket is gone without a goodbye.
+    pub fn detach(&self, participant: ParticipantId, session: u64) {
+        let mut state = self.state();
+        if state.rooms.session(participant) == Some(session) {
+            let mut out = Outbox::default();
+            state.sessions.remove(&participant);
+            state.rooms.detach(participant, session, self.now(), &mut out);
+            state.settle(out, self);
+            tracing::info!(%participant, "lost its socket");
+        }
+    }
+
+    /// To be called about twice a second.
+    pub fn tick(&self) {
+        let mut state = self.state();
+        let mut out = Outbox::default();
+        let linked = state.relay.is_some();
+        state.rooms.tick(self.now(), linked, &mut out);
+        state.settle(out, self);
+    }
+
+    /// A relay said who it is and what it has; from now on it is the relay.
+    pub fn relay_arrived(&self, relay: Relay, snapshot: Vec<ParticipantSnapshot>) {
+        let mut state = self.state();
+        let ready = !relay.hello.shards.is_empty();
+        self.metrics.relay_connections.fetch_add(1, Relaxed);
+        state.relay = Some(relay);
+        let mut out = Outbox::default();
+        state.rooms.reconcile(snapshot, self.now(), &mut out);
+        state.settle(out, self);
+        self.linked.send_replace(ready);
+    }
+
+    /// The link of a relay ended.
+    pub fn relay_left(&self, link: u64) {
+        let mut state = self.state();
+        if state.relay.as_ref().is_some_and(|relay| relay.link == link) {
+            state.relay = None;
+            self.linked.send_replace(false);
+        }
+    }
+
+    /// Ends the link; participants stay with the relay, for the next control.
+    pub fn stop(&self) {
+        self.state().relay = None;
+        self.linked.send_replace(false);
+    }
+
+    /// An event after the snapshot. `false` if the link was replaced.
+    pub fn relay_event(&self, link: u64, event: Event) -> bool {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(relay) = state.relay.as_mut().filter(|relay| relay.link == link) else { return false };
+        let mut out = Outbox::default();
+        match event {
+            Event::Done { id, result } => {
+                if let Err(error) = relay.done(id, result) {
+                    self.metrics.command_errors.fetch_add(1, Relaxed);
+                    tracing::debug!("the relay refused a command: {error}");
+                }
+            }
+            Event::Connected { participant, generation } => state.rooms.connected(participant, generation, &mut out),
+            Event::Disconnected { participant, generation, reason } => {
+                tracing::info!(%participant, generation, ?reason, "media ended");
+                state.rooms.disconnected(participant, generation, reason, &mut out);
+            }
+            Event::Speakers { room, speakers } => state.rooms.spoke(room, &speakers, &mut out),
+            Event::Load { shards } => relay.loads = shards,
+            Event::ShardRestarted { shard } => {
+                tracing::warn!(%shard, "a shard of the relay restarted");
+                state.rooms.shard_restarted(shard, &mut out);
+            }
+            Event::Hello(_) | Event::Snapshot(_) | Event::SnapshotEnd => return false,
+        }
+        state.settle(out, self);
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a bug; the other rooms go on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Sends what is to be sent. A client whose queue is full is given up, which others may have to be told.
+    fn settle(&mut self, mut out: Outbox, service: &Service) {
+        loop {
+            for command in out.commands {
+                if let Some(relay) = &mut self.relay
+                    && !relay.command(command)
+                {
+                    // The relay reads nothing: it dials again, and then both agree anew.
+                    tracing::warn!("the link to the relay is closed, because its queue is full");
+                    self.relay = None;
+                    service.linked.send_replace(false);
+                }
+            }
+            let mut slow = Vec::new();
+            for (to, message) in out.messages {
+                let mut text = None;
+                for participant in to {
+                    let Some(attached) = self.sessions.get(&participant) else { continue };
+                    let text = text.get_or_insert_with(|| encode(&message)).clone();
+                    if attached.outgoing.try_send(text).is_err() {
+                        slow.push((participant, attached.session));
+                        self.sessions.remove(&participant);
+                    }
+                }
+            }
+            out = Outbox::default();
+            for (participant, session) in slow {
+                service.metrics.slow_clients.fetch_add(1, Relaxed);
+                self.rooms.detach(participant, session, service.now(), &mut out);
+            }
+            if out.commands.is_empty() && out.messages.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Lets a session speak for a participant.
+    fn attach(&mut self, participant: ParticipantId, session: u64, outgoing: mpsc::Sender<Utf8Bytes>) {
+        self.sessions.insert(participant, Attached { session, outgoing });
+    }
+
+    /// Sends one message to one session.
+    fn tell(&mut self, participant: ParticipantId, message: ServerMessage, service: &Service) {
+        let mut out = Outbox::default();
+        out.send(participant, message);
+        self.settle(out, service);
+    }
+
+    /// Ends the session that spoke for a participant before.
+    fn replace(&mut self, participant: ParticipantId, service: &Service) {
+        if self.sessions.contains_key(&participant) {
+            service.metrics.count_error(ErrorCode::Replaced);
+            self.tell(participant, ServerMessage::Error { code: ErrorCode::Replaced, fatal: true }, service);
+            self.sessions.remove(&participant);
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardId> {
+        self.relay.iter().flat_map(|relay| &relay.hello.shards).map(|shard| shard.shard).collect()
+    }
+}
+
+impl Drop for SocketPermit<'_> {
+    fn drop(&mut self) {
+        let mut sockets = self.service.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        self.service.metrics.sockets.fetch_sub(1, Relaxed);
+        if let Some(prefix) = self.prefix
+            && let Some(count) = sockets.get_mut(&prefix)
+        {
+            *count -= 1;
+            if *count == 0 {
+                sockets.remove(&prefix);
+            }
+        }
+    }
+}
+
+/// A message as text. Our own types always serialise.
+pub(crate) fn encode(message: &ServerMessage) -> Utf8Bytes {
+    serde_json::to_string(message).unwrap_or_default().into()
+}
+
+/// The candidates of a shard.
+fn candidates(hello: &Hello, shard: ShardId) -> &[std::net::SocketAddr] {
+    hello.shards.iter().find(|info| info.shard == shard).map(|info| info.candidates.as_slice()).unwrap_or_default()
+}

@@ -1,0 +1,181 @@
+//! One WebSocket: one client, and after its `join` one participant.
+
+use crate::rates::{Bucket, Prefix, Rate};
+use crate::service::{Join, Problem, Service, encode};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use plausch_relay_api::ParticipantId;
+use plausch_relay_api::limits::{
+    SIGNALLING_BURST_MESSAGES, SIGNALLING_IDLE_MS, SIGNALLING_MESSAGES_PER_SECOND, SIGNALLING_PING_MS,
+    SIGNALLING_QUEUE_MESSAGES, SIGNALLING_SILENCE_MS,
+};
+use plausch_signalling::{ClientMessage, ErrorCode, ServerMessage};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+const MESSAGE_RATE: Rate = Rate { burst: SIGNALLING_BURST_MESSAGES, per_second: SIGNALLING_MESSAGES_PER_SECOND as f64 };
+/// A client that takes no byte for this long is dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other side has to close its half.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a session ends.
+enum End {
+    /// The client said goodbye: others learn of it at once.
+    Left,
+    /// The socket is gone; the client may come back.
+    Lost,
+    /// Control closes the socket, with this code.
+    Closed(u16),
+}
+
+struct Session {
+    service: Arc<Service>,
+    number: u64,
+    prefix: Option<Prefix>,
+    participant: Option<ParticipantId>,
+    messages: Bucket,
+    /// Moves into the room with a successful join.
+    outgoing: mpsc::Sender<Utf8Bytes>,
+}
+
+/// Serves a socket until it ends.
+pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Prefix>) {
+    let (outgoing, queue) = mpsc::channel(SIGNALLING_QUEUE_MESSAGES);
+    let mut session = Session {
+        number: service.next_session(),
+        prefix,
+        participant: None,
+        messages: Bucket::full(MESSAGE_RATE, service.now()),
+        service,
+        outgoing,
+    };
+    let end = session.serve(&mut socket, queue).await;
+    if let Some(participant) = session.participant {
+        match end {
+            End::Left => session.service.leave(participant, session.number),
+            End::Lost | End::Closed(_) => session.service.detach(participant, session.number),
+        }
+    }
+    let code = match end {
+        End::Left => close_code::NORMAL,
+        End::Lost => return,
+        End::Closed(code) => code,
+    };
+    let close = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() }));
+    let closing = async {
+        let _ = socket.send(close).await;
+        // What the client still sends is read away, or else a reset could overtake our last words.
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    let _ = timeout(CLOSE_TIMEOUT, closing).await;
+}
+
+impl Session {
+    async fn serve(&mut self, socket: &mut WebSocket, mut queue: mpsc::Receiver<Utf8Bytes>) -> End {
+        let mut ping = interval(Duration::from_millis(SIGNALLING_PING_MS));
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let opened = Instant::now();
+        let mut heard = opened;
+        loop {
+            tokio::select! {
+                text = queue.recv() => {
+                    // The room dropped its sender: this client reads too slowly, or another took its place.
+                    let Some(text) = text else { return End::Closed(close_code::POLICY) };
+                    if !send(socket, Message::Text(text)).await {
+                        return End::Lost;
+                    }
+                }
+                message = socket.recv() => {
+                    heard = Instant::now();
+                    let end = match message {
+                        Some(Ok(message)) => self.received(socket, message).await,
+                        // Too large, or not a WebSocket any more.
+                        Some(Err(_)) => {
+                            self.report(socket, Problem { code: ErrorCode::BadMessage, fatal: true }).await;
+                            Some(End::Closed(close_code::PROTOCOL))
+                        }
+                        None => Some(End::Lost),
+                    };
+                    if let Some(end) = end {
+                        return end;
+                    }
+                }
+                _ = ping.tick() => {
+                    if heard.elapsed() > Duration::from_millis(SIGNALLING_SILENCE_MS) {
+                        return End::Lost;
+                    }
+                    if self.participant.is_none() && opened.elapsed() > Duration::from_millis(SIGNALLING_IDLE_MS) {
+                        return End::Closed(close_code::AWAY);
+                    }
+                    if !send(socket, Message::Ping(Default::default())).await {
+                        return End::Lost;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One message of the client. `Some` when it was the last.
+    async fn received(&mut self, socket: &mut WebSocket, message: Message) -> Option<End> {
+        if !self.messages.take(MESSAGE_RATE, self.service.now()) {
+            self.report(socket, ErrorCode::RateLimited.into()).await;
+            return Some(End::Closed(close_code::POLICY));
+        }
+        let result = match message {
+            Message::Text(text) => match serde_json::from_str(&text) {
+                Ok(ClientMessage::Leave) => return Some(End::Left),
+                Ok(message) => self.handle(message).await,
+                Err(_) => Err(ErrorCode::BadMessage.into()),
+            },
+            Message::Binary(_) => Err(ErrorCode::BadMessage.into()),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(frame) => return Some(goodbye(frame.as_ref())),
+        };
+        let problem = result.err()?;
+        self.report(socket, problem).await;
+        problem.fatal.then_some(End::Closed(close_code::POLICY))
+    }
+
+    async fn handle(&mut self, message: ClientMessage) -> Result<(), Problem> {
+        match (message, self.participant) {
+            (ClientMessage::Join { version, room, name, resume, offer, media }, None) => {
+                let join = Join { version, room, name, resume, offer, media };
+                let joined = self.service.join(self.number, self.prefix, self.outgoing.clone(), join).await?;
+                self.participant = Some(joined);
+                // From now on the room alone holds a sender, so that it can end this session by dropping it.
+                self.outgoing = mpsc::channel(1).0;
+                Ok(())
+            }
+            (ClientMessage::Offer { offer }, Some(participant)) => {
+                self.service.offer(participant, self.number, offer).await
+            }
+            (ClientMessage::Media { media }, Some(participant)) => {
+                self.service.media(participant, self.number, media);
+                Ok(())
+            }
+            // A second join, or something before the first.
+            _ => Err(ErrorCode::BadMessage.into()),
+        }
+    }
+
+    async fn report(&self, socket: &mut WebSocket, problem: Problem) {
+        let Problem { code, fatal } = problem;
+        self.service.metrics.count_error(code);
+        send(socket, Message::Text(encode(&ServerMessage::Error { code, fatal }))).await;
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(timeout(SEND_TIMEOUT, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// A tab that is closed says 1001, a script that is done 1000 or nothing; other codes are a client's own reasons to
+/// come back.
+fn goodbye(frame: Option<&CloseFrame>) -> End {
+    match frame.map(|frame| frame.code) {
+        None | Some(close_code::NORMAL | close_code::AWAY | close_code::STATUS) => End::Left,
+        Some(_) => End::Lost,
+    }
+}
