@@ -353,6 +353,18 @@ describe('when the socket is lost', () => {
     expect(join?.offer?.connection).toBe(2);
   });
 
+  test('too many reconnects at once: it waits and goes on', async () => {
+    await joined();
+    await reconnected();
+    await deliver({ type: 'error', code: 'rate-limited', fatal: true });
+    FakeSocket.last.break();
+    await settle(RETRY_MAX_MS);
+    FakeSocket.last.accept();
+    expect(FakeSocket.last.of('join')[0]?.resume).toBe('secret');
+    await deliver(welcome());
+    expect(call.lost.value).toBe(false);
+  });
+
   test('replaced by another window: the end', async () => {
     await joined();
     await deliver({ type: 'error', code: 'replaced', fatal: true });
@@ -436,6 +448,13 @@ describe('when media is lost', () => {
     await settle(RETRY_MAX_MS);
     FakeSocket.last.accept();
     await deliver(welcome());
+    expect(FakeSocket.last.of('offer').at(-1)?.offer.connection).toBe(2);
+  });
+
+  test('an offer that the server refuses leads to a new connection', async () => {
+    await joined(crowd(9));
+    await deliver({ type: 'error', code: 'bad-offer', fatal: false });
+    await settle(RESTART_TIMEOUT_MS);
     expect(FakeSocket.last.of('offer').at(-1)?.offer.connection).toBe(2);
   });
 

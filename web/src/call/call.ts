@@ -268,33 +268,31 @@ export class Call {
 
   private async refused(code: ErrorCode, fatal: boolean): Promise<void> {
     clearTimeout(this.answerDue);
-    const passing = !fatal && (code === 'no-relay' || code === 'rate-limited');
-    if (passing) {
+    if (code === 'no-relay' || code === 'rate-limited') {
+      // Passes by itself. After a fatal one the server closes the socket, and the next socket asks again.
       this.trouble.value = code;
       clearTimeout(this.retry);
-      const wait = code === 'no-relay' ? NO_RELAY_RETRY_MS : RATE_LIMITED_RETRY_MS;
-      this.retry = setTimeout(() => (this.attached.value ? this.offerPending() : this.introduce()), wait);
-      return;
-    }
-    if (this.phase.value === 'joined' && !fatal) {
-      // A refused offer: start over with a clean connection when the repair timer says so.
+      const wait_ms = code === 'no-relay' ? NO_RELAY_RETRY_MS : RATE_LIMITED_RETRY_MS;
+      if (!fatal) {
+        this.retry = setTimeout(() => (this.attached.value ? this.offerPending() : this.introduce()), wait_ms);
+      }
+    } else if (this.attached.value && !fatal) {
+      // A refused offer: start over with a clean connection, but not in a tight loop.
       if (code === 'bad-offer') {
         this.pending = undefined;
-        this.repairAfter(NO_RELAY_RETRY_MS, () => void this.renew());
+        this.repairAfter(RESTART_TIMEOUT_MS, () => void this.renew());
       }
-      return;
-    }
-    if (this.phase.value === 'joined' && this.resume !== undefined && (code === 'bad-message' || code === 'bad-offer')) {
+    } else if (this.phase.value === 'joined' && (code === 'bad-message' || code === 'bad-offer')) {
       // The server does not know this identity any more: come in afresh, under the same name.
       this.resume = undefined;
       this.phase.value = 'joining';
       this.socket.drop();
       await this.makePeer();
       this.introduce();
-      return;
+    } else {
+      this.trouble.value = code;
+      this.end('failed');
     }
-    this.trouble.value = code;
-    this.end('failed');
   }
 
   /** Tells the others what we send, when that is news to the server. */

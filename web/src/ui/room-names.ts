@@ -3,18 +3,23 @@
 /** Mirrors ROOM_NAME_CHARS of the server. */
 export const ROOM_NAME_CHARS = 120;
 /** Addresses of the service itself. */
-const RESERVED = new Set(['.', '..', 'api', 'assets', 'metrics', 'index.html', 'favicon.ico', 'robots.txt']);
+const RESERVED = new Set(['.', '..', '.well-known', 'api', 'assets', 'metrics', 'index.html']);
+/** Control characters, those that turn the direction of text, and what would end an address's segment. */
+const FORBIDDEN = /[\p{Cc}\u202a-\u202e\u2066-\u2069\u200e\u200f/\\]/u;
+/** White space, and characters of no width except the joiners that emoji need. */
+const INVISIBLE = /[\s\u00ad\u200b\u2060\ufeff\u180e]+/gu;
 /** Below it, without digits, a name is quickly guessed: "OmaOpa", "Yoga", "Chor". */
 const GUESSABLE_BELOW_CHARS = 10;
 
 /** Names that are equal after this meet in the same room. */
 export function normalise(name: string): string {
-  return name.normalize('NFKC').toLowerCase().replace(/\s+/gu, '');
+  return name.normalize('NFKC').toLowerCase().normalize('NFKC').replace(INVISIBLE, '');
 }
 
 export function isUsable(name: string): boolean {
   const normal = normalise(name);
-  return normal !== '' && [...name.trim()].length <= ROOM_NAME_CHARS && !/\p{Cc}/u.test(name.trim()) && !RESERVED.has(normal);
+  const typed = name.trim();
+  return normal !== '' && [...typed].length <= ROOM_NAME_CHARS && !FORBIDDEN.test(typed + normal) && !RESERVED.has(normal);
 }
 
 export function isGuessable(name: string): boolean {
