@@ -1,18 +1,22 @@
 //! `plausch-bench join`: one participant, with live progress.
 
 use clap::Args;
-use plausch_bench::client::{Client, JoinOptions, State, Stats};
+use plausch_bench::client::{Client, JoinOptions, State, Stats, Trust};
 use plausch_signalling::MediaState;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::interval;
 
 /// Arguments of `plausch-bench join`.
 #[derive(Args)]
 pub(crate) struct JoinArguments {
-    /// Address of the server.
+    /// Address of the server: http://host:port or https://host.
     #[arg(long, default_value = "http://localhost:8080")]
     url: String,
+    /// PEM file of the certificates to believe behind https instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Room to join, by its name as a person would type it.
     #[arg(long)]
     room: String,
@@ -65,6 +69,7 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
         microphone: !arguments.no_audio,
         camera_layers: if arguments.no_video { 0 } else { arguments.layers },
         slots: arguments.slots,
+        trust: arguments.ca.map_or(Trust::System, Trust::File),
         media: MediaState { microphone: !arguments.no_audio, camera: !arguments.no_video, screen: false },
         ..JoinOptions::new(&arguments.url, &arguments.room, &arguments.name)
     };

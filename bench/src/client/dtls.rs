@@ -46,6 +46,9 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn generate() -> Result<Self, ClientError> {
+        // The DTLS crate asks rustls for the provider of the process, even though it verifies no chain here. An
+        // error only says that there is one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let certificate = Certificate::generate_self_signed(vec!["plausch-bench".to_owned()])
             .map_err(|error| ClientError::Dtls(format!("no certificate could be made ({error})")))?;
         let fingerprint = fingerprint(&certificate.certificate[0]);

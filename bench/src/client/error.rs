@@ -7,10 +7,12 @@ use std::time::Duration;
 /// Why a client could not join or go on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{url:?} is not an address to join; give http://host or http://host:port")]
+    #[error("{url:?} is not an address to join; give http://host:port or https://host")]
     BadUrl { url: String },
-    #[error("https is not supported by this client yet; give the plain http address of a server on this machine")]
-    Https,
+    #[error("{url} does not prove who it is ({cause}); give its certificate, or that of its issuer, as a PEM file")]
+    Untrusted { url: String, cause: String },
+    #[error("no certificates can be read from {file}: {cause}; give a PEM file")]
+    BadTrust { file: String, cause: String },
     #[error("cannot reach {url}: {cause}; check that the server runs there and that the port is right")]
     Unreachable { url: String, cause: String },
     #[error("{url} answers, but not as a Plausch server ({cause}); check the address")]

@@ -30,11 +30,13 @@ mod stats;
 mod transport;
 #[cfg(test)]
 mod transport_tests;
+mod trust;
 mod vp8;
 
 pub use dtls::SrtpProfiles;
 pub use error::ClientError;
 pub use stats::{Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
+pub use trust::Trust;
 
 use plausch_signalling::MediaState;
 use session::{Ending, Request, Session};
@@ -63,7 +65,7 @@ pub enum IpFamily {
 /// Where and how to join.
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
-    /// `http://host:port` of control.
+    /// `http://host:port` or `https://host` of control.
     pub url: String,
     pub room: String,
     pub name: String,
@@ -73,6 +75,8 @@ pub struct JoinOptions {
     pub camera_layers: u8,
     /// Receiving slots.
     pub slots: u16,
+    /// Whom to believe behind `https`.
+    pub trust: Trust,
     /// What is sent at first.
     pub media: MediaState,
     /// RFC 6464: 0 is the loudest, 127 is silence.
@@ -95,6 +99,7 @@ impl JoinOptions {
             microphone: true,
             camera_layers: 1,
             slots: 4,
+            trust: Trust::System,
             media: MediaState { microphone: true, camera: true, screen: false },
             audio_level: 30,
             profiles: SrtpProfiles::All,

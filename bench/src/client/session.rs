@@ -86,7 +86,7 @@ impl Session {
         shared: Arc<Shared>,
         joined: oneshot::Sender<Result<(), ClientError>>,
     ) -> Result<Self, ClientError> {
-        let mut socket = Socket::connect(&options.url).await?;
+        let mut socket = Socket::connect(&options.url, &options.trust).await?;
         shared.note_time(|timings| &mut timings.socket);
         let identity = Identity::generate()?;
         let local = describe(&options, &identity, options.slots);
@@ -355,7 +355,7 @@ impl Session {
     /// Opens the socket again in the background.
     fn reattach(&mut self) {
         self.socket = None;
-        let url = self.options.url.clone();
+        let (url, trust) = (self.options.url.clone(), self.options.trust.clone());
         let done = self.reattached.0.clone();
         tokio::spawn(async move {
             let begin = Instant::now();
@@ -363,7 +363,7 @@ impl Session {
             loop {
                 tokio::time::sleep(pause).await;
                 pause = RETRY_LONGEST.min(pause * 2);
-                match Socket::connect(&url).await {
+                match Socket::connect(&url, &trust).await {
                     Err(_) if begin.elapsed() < REATTACH_FOR => {}
                     result => {
                         let _ = done.send(result).await;
