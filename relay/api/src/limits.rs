@@ -49,6 +49,9 @@ pub const HANDSHAKES_PER_SHARD: usize = 1024;
 pub const SSRCS_PER_PARTICIPANT: usize = 48;
 /// SRTP replay window in packets. RFC 3711 asks for 64 at least; 1024 packets are half a second of video.
 pub const REPLAY_WINDOW_PACKETS: u64 = 1024;
+/// Packets between two transport-wide feedbacks of one participant: 10 Mbit/s are 1000 packets/s, a feedback every
+/// 100 ms speaks of 100; the window holds 2.5 of them, so that late packets are reported still.
+pub const FEEDBACK_WINDOW_PACKETS: usize = 256;
 /// Least time between two key-frame requests to one layer.
 pub const KEYFRAME_REQUEST_INTERVAL_MS: u64 = 500;
 /// Between sender reports, and between receiver reports (RFC 3550 allows 5 s / bandwidth; browsers use 1 s).

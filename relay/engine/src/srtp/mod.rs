@@ -1,5 +1,13 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714).
 
+mod context;
+mod replay;
+
+pub use context::{
+    Inbound, KeyError, MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD, OpenError, OpenedRtp, Outbound, SealError, rtcp_sender,
+};
+pub use replay::{ReceiveStream, RtcpReplay};
+
 /// A protection profile (RFC 5764, section 4.1.2; RFC 7714, section 14.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Profile {
