@@ -9,10 +9,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+pub mod codec;
 pub mod counters;
+pub mod demux;
 pub mod effect;
 pub mod engine;
+pub mod rtcp;
+pub mod rtp;
 pub mod srtp;
+pub mod stun;
 pub mod time;
 
 pub use batch::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
