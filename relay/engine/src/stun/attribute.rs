@@ -29,6 +29,25 @@ impl AttributeType {
     pub const fn comprehension_required(self) -> bool {
         self.0 < 0x8000
     }
+
+    /// Whether we know it, or need not.
+    pub(super) const fn is_understood(self) -> bool {
+        !self.comprehension_required()
+            || matches!(
+                self,
+                Self::MAPPED_ADDRESS
+                    | Self::USERNAME
+                    | Self::MESSAGE_INTEGRITY
+                    | Self::ERROR_CODE
+                    | Self::UNKNOWN_ATTRIBUTES
+                    | Self::REALM
+                    | Self::NONCE
+                    | Self::MESSAGE_INTEGRITY_SHA256
+                    | Self::XOR_MAPPED_ADDRESS
+                    | Self::PRIORITY
+                    | Self::USE_CANDIDATE
+            )
+    }
 }
 
 /// One attribute.
@@ -38,24 +57,78 @@ pub struct Attribute<'a> {
     pub value: &'a [u8],
 }
 
-/// Iterates over a message's attributes that count: up to and with MESSAGE-INTEGRITY, and FINGERPRINT.
+/// The sender's role and its tie-breaker (RFC 8445, section 7.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IceRole {
+    Controlling(u64),
+    Controlled(u64),
+}
+
+/// Iterates over a message's attributes that count: those up to and with MESSAGE-INTEGRITY, and FINGERPRINT. RFC 8489,
+/// section 14.5: whatever else stands behind MESSAGE-INTEGRITY is not covered by it and is ignored.
 #[derive(Clone, Debug)]
 pub struct AttributeIter<'a> {
-    pub(super) rest: &'a [u8],
+    all: RawIter<'a>,
+    integrity_passed: bool,
+}
+
+impl<'a> AttributeIter<'a> {
+    pub(super) fn new(attributes: &'a [u8]) -> Self {
+        Self { all: RawIter::new(attributes), integrity_passed: false }
+    }
 }
 
 impl<'a> Iterator for AttributeIter<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
-        let _ = &self.rest;
-        None
+        loop {
+            let attribute = self.all.next()?.attribute;
+            if self.integrity_passed && attribute.kind != AttributeType::FINGERPRINT {
+                continue;
+            }
+            self.integrity_passed |= attribute.kind == AttributeType::MESSAGE_INTEGRITY;
+            return Some(attribute);
+        }
     }
 }
 
-/// The sender's role and its tie-breaker (RFC 8445, section 7.1.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum IceRole {
-    Controlling(u64),
-    Controlled(u64),
+/// Iterates over all attributes; ends at the first one that is cut short.
+#[derive(Clone, Debug)]
+pub(super) struct RawIter<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+/// An attribute and where it begins, counted from the end of the message's header.
+pub(super) struct Placed<'a> {
+    pub(super) attribute: Attribute<'a>,
+    pub(super) offset: usize,
+}
+
+impl<'a> RawIter<'a> {
+    pub(super) fn new(attributes: &'a [u8]) -> Self {
+        Self { rest: attributes, offset: 0 }
+    }
+
+    /// Whether everything was read.
+    pub(super) fn is_finished(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+impl<'a> Iterator for RawIter<'a> {
+    type Item = Placed<'a>;
+
+    fn next(&mut self) -> Option<Placed<'a>> {
+        let (&[k0, k1, l0, l1], rest) = self.rest.split_first_chunk::<4>()?;
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        // RFC 8489, section 14: padded to a whole word; the length does not count the padding.
+        let (padded, rest) = rest.split_at_checked(len.next_multiple_of(4))?;
+        let value = padded.get(..len)?;
+        let offset = self.offset;
+        self.offset += 4 + padded.len();
+        self.rest = rest;
+        Some(Placed { attribute: Attribute { kind: AttributeType(u16::from_be_bytes([k0, k1])), value }, offset })
+    }
 }

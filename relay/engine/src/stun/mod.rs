@@ -5,6 +5,8 @@
 mod attribute;
 mod integrity;
 mod message;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use attribute::{Attribute, AttributeIter, AttributeType, IceRole};
