@@ -1,6 +1,8 @@
 //! RTCP (RFC 3550, RFC 4585, RFC 5104): views over compound packets, and a writer.
 
 mod packet;
+#[cfg(test)]
+mod tests;
 mod twcc;
 mod writer;
 

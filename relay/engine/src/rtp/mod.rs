@@ -5,3 +5,6 @@ mod header;
 
 pub use extension::{AudioLevel, Extension, ExtensionIter, KnownExtensions};
 pub use header::{FIXED_HEADER_LEN, HeaderFields, RtpError, RtpHeader, add_padding, write_header};
+
+#[cfg(test)]
+mod tests;
