@@ -33,6 +33,8 @@ mod random;
 mod reception;
 mod reports;
 mod room;
+#[cfg(test)]
+mod scenarios;
 mod slab;
 mod slot;
 mod speakers;

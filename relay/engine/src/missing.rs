@@ -96,11 +96,11 @@ mod tests {
     fn a_gap_is_asked_for_after_a_moment_and_again_after_a_round_trip() {
         let mut missing = Missing::default();
         missing.record(65_538, 65_534, Time(0)).unwrap();
-        assert_eq!(due(&mut missing, Time(0)), []);
+        assert!(due(&mut missing, Time(0)).is_empty());
         assert_eq!(missing.next(), Time(10_000));
         assert_eq!(due(&mut missing, Time(10_000)), [65_535, 0, 1]);
         missing.record(65_536, 65_538, Time(20_000)).unwrap();
-        assert_eq!(due(&mut missing, Time(100_000)), []);
+        assert!(due(&mut missing, Time(100_000)).is_empty());
         assert_eq!(due(&mut missing, Time(110_000)), [65_535, 1]);
     }
 
