@@ -80,6 +80,27 @@ pub const DTLS_RETRANSMIT_MS: u32 = 150;
 pub const SSRCS_PER_PARTICIPANT: usize = 48;
 /// SRTP replay window in packets. RFC 3711 asks for 64 at least; 1024 packets are half a second of video.
 pub const REPLAY_WINDOW_PACKETS: u64 = 1024;
+/// Packets between two transport-wide feedbacks of one participant: 10 Mbit/s are 1000 packets/s, a feedback every
+/// 100 ms speaks of 100; the window holds 2.5 of them, so that late packets are reported still.
+pub const FEEDBACK_WINDOW_PACKETS: usize = 256;
+/// Packets of one layer that may be missing at once; a larger gap is left to a key frame. Half a second of
+/// 5 Mbit/s video are 260 packets.
+pub const MISSING_PACKETS: usize = 256;
+/// Packets of one video layer kept for retransmission: two seconds of 2.5 Mbit/s, × 160 B of description = 80 KiB.
+pub const CACHE_PACKETS: usize = 512;
+/// Bytes of them: begins small (2 s of a 250 kbit/s layer) and doubles while that is less than a second of video,
+/// up to a second of 4 Mbit/s. A layer that falls silent gives all of it back.
+pub const CACHE_BYTES_FIRST: usize = 64 * 1024;
+pub const CACHE_BYTES: usize = 512 * 1024;
+/// Stretches of a source's sequence numbers remembered for one outgoing stream. Each switch and each run of
+/// padding begins a new one; 16 × 80 B.
+pub const STRETCHES_PER_STREAM: usize = 16;
+/// Packets that one subscriber may ask for again: a second's worth of 5 Mbit/s, and as much at once.
+pub const RETRANSMISSIONS_PER_SECOND: u32 = 512;
+/// Bytes of one RTCP compound, before encryption.
+pub const RTCP_BYTES: usize = 1_200;
+/// Between two transport-wide feedbacks to one publisher.
+pub const FEEDBACK_INTERVAL_MS: u64 = 100;
 /// Least time between two key-frame requests to one layer.
 pub const KEYFRAME_REQUEST_INTERVAL_MS: u64 = 500;
 /// Between sender reports, and between receiver reports (RFC 3550 allows 5 s / bandwidth; browsers use 1 s).

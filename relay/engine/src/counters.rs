@@ -89,6 +89,8 @@ counters! {
     Counter stun_role_conflicts;
     /// ICE restarts that the browser has followed.
     Counter ice_restarts;
+    /// ICE checks answered with 420 Unknown Attribute.
+    Counter stun_unknown_attributes;
     /// The selected path of a participant changed.
     Counter path_changes;
     /// DTLS datagrams handed to the handshake threads.
@@ -132,6 +134,8 @@ counters! {
     Counter drop_rtp_oversized;
     /// RTCP that does not hold together.
     Counter drop_rtcp_malformed;
+    /// RTCP beyond the number of senders that a participant may have.
+    Counter drop_rtcp_sender_limit;
     /// RTCP feedback about an SSRC that is not ours.
     Counter drop_rtcp_unknown_ssrc;
     /// Retransmissions beyond the subscriber's budget.

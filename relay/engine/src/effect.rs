@@ -48,11 +48,29 @@ impl std::fmt::Debug for SessionKeys {
 pub enum Effect {
     /// Datagrams of DTLS from an address that passed an ICE check. A session that the handshake thread does not
     /// know begins with this; `fingerprint` is what the browser's certificate must have.
-    Dtls { participant: ParticipantId, generation: u32, fingerprint: Fingerprint, datagram: Vec<u8> },
+    Dtls {
+        participant: ParticipantId,
+        generation: u32,
+        fingerprint: Fingerprint,
+        datagram: Vec<u8>,
+    },
     /// The session is over: free it. Unknown sessions are no error.
-    DtlsEnd { participant: ParticipantId, generation: u32 },
+    DtlsEnd {
+        participant: ParticipantId,
+        generation: u32,
+    },
     /// For control: see [`plausch_relay_api::Event`].
-    Connected { participant: ParticipantId, generation: u32 },
-    Disconnected { participant: ParticipantId, generation: u32, reason: DisconnectReason },
-    Speakers { room: RoomId, speakers: Vec<SpeakerLevel> },
+    Connected {
+        participant: ParticipantId,
+        generation: u32,
+    },
+    Disconnected {
+        participant: ParticipantId,
+        generation: u32,
+        reason: DisconnectReason,
+    },
+    Speakers {
+        room: RoomId,
+        speakers: Vec<SpeakerLevel>,
+    },
 }

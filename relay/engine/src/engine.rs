@@ -2,11 +2,24 @@
 
 use crate::batch::{RxPacket, TxBatch};
 use crate::counters::Counters;
+use crate::demux::{Protocol, classify};
 use crate::effect::{Effect, EngineCommand};
+use crate::participant::{Participant, Phase};
+use crate::peers::{HashKeys, Peers};
+use crate::random::Random;
+use crate::room::Room;
+use crate::slab::{Key, Slab};
+use crate::speakers::Speakers;
 use crate::time::Time;
-use plausch_relay_api::limits::{PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
-use plausch_relay_api::{Command, CommandError, ParticipantId, ParticipantSnapshot, ShardId};
-use std::collections::{BTreeMap, VecDeque};
+use crate::timers::{Owner, Timers};
+use crate::track::Track;
+use plausch_relay_api::limits::{DATAGRAM_BYTES, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
+use plausch_relay_api::{CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// Between two turns of one participant's timer.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// What an engine is made with.
 #[derive(Clone, Debug)]
@@ -24,78 +37,114 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// With the limits of `limits`.
     pub fn new(shard: ShardId, seed: u64) -> Self {
-        Self {
-            shard,
-            seed,
-            max_participants: PARTICIPANTS_PER_SHARD,
-            max_participants_per_room: PARTICIPANTS_PER_ROOM,
-        }
+        Self { shard, seed, max_participants: PARTICIPANTS_PER_SHARD, max_participants_per_room: PARTICIPANTS_PER_ROOM }
     }
 }
 
 /// The media engine of one shard.
 pub struct Engine {
-    config: EngineConfig,
-    participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
-    effects: VecDeque<Effect>,
-    counters: Counters,
+    pub(crate) config: EngineConfig,
+    pub(crate) participants: Slab<Participant>,
+    pub(crate) tracks: Slab<Track>,
+    pub(crate) rooms: Slab<Room>,
+    pub(crate) peers: Peers,
+    pub(crate) by_id: HashMap<ParticipantId, Key<Participant>, HashKeys>,
+    pub(crate) by_room: HashMap<RoomId, Key<Room>, HashKeys>,
+    pub(crate) by_ufrag: HashMap<Box<[u8]>, Key<Participant>, HashKeys>,
+    pub(crate) timers: Timers,
+    pub(crate) random: Random,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) counters: Counters,
+    /// Rooms that have packets of the present batch.
+    pub(crate) touched_rooms: Vec<Key<Room>>,
+    /// Participants for whom something may have become due in the present call.
+    pub(crate) touched: Vec<Key<Participant>>,
+    /// Sequence numbers of one NACK.
+    pub(crate) sequences: Vec<u16>,
 }
 
 impl Engine {
     /// An engine without participants.
     pub fn new(config: EngineConfig, _now: Time) -> Self {
-        Self { config, participants: BTreeMap::new(), effects: VecDeque::new(), counters: Counters::default() }
+        let mut random = Random::new(config.seed);
+        let keys = HashKeys::new(&mut random);
+        Self {
+            participants: Slab::new(),
+            tracks: Slab::new(),
+            rooms: Slab::new(),
+            peers: Peers::new(&mut random),
+            by_id: HashMap::with_hasher(keys.clone()),
+            by_room: HashMap::with_hasher(keys.clone()),
+            by_ufrag: HashMap::with_hasher(keys),
+            timers: Timers::default(),
+            random,
+            effects: VecDeque::new(),
+            counters: Counters::default(),
+            touched_rooms: Vec::new(),
+            touched: Vec::new(),
+            sequences: Vec::with_capacity(MISSING_PACKETS),
+            config,
+        }
     }
 
     /// Takes received datagrams and writes what follows from them into `tx`.
-    pub fn handle_batch(&mut self, _now: Time, rx: &mut [RxPacket<'_>], _tx: &mut TxBatch) {
-        for packet in rx {
+    pub fn handle_batch(&mut self, now: Time, rx: &mut [RxPacket<'_>], tx: &mut TxBatch) {
+        for (place, packet) in rx.iter_mut().enumerate() {
             self.counters.received_packets += 1;
             self.counters.received_bytes += packet.data.len() as u64;
-            self.counters.drop_unknown_protocol += 1;
+            if packet.data.len() > DATAGRAM_BYTES {
+                self.counters.drop_oversized += 1;
+                continue;
+            }
+            match classify(packet.data) {
+                Protocol::Rtp => self.receive_rtp(place as u32, packet.path, packet.data, now),
+                Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
+                Protocol::Stun => self.receive_stun(packet.path, packet.data, now, tx),
+                Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
+                Protocol::ChannelData => self.counters.drop_turn_channel += 1,
+                Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
+            }
         }
+        self.forward(rx, now, tx);
+        self.settle(now, tx);
     }
 
-    /// Takes a command of control, or what a handshake thread says.
-    pub fn handle_command(
-        &mut self,
-        _now: Time,
-        command: EngineCommand,
-        _tx: &mut TxBatch,
-    ) -> Result<(), CommandError> {
-        let EngineCommand::Control(command) = command else { return Ok(()) };
-        match command {
-            Command::PutParticipant(spec) => {
-                if spec.shard != self.config.shard {
-                    return Err(CommandError::UnknownShard);
-                }
-                let entry = self.participants.entry(spec.participant);
-                entry
-                    .and_modify(|participant| participant.spec = (*spec).clone())
-                    .or_insert_with(|| ParticipantSnapshot { spec: *spec, assignments: Vec::new(), connected: false });
+    /// Takes a command of control, or what a handshake thread says. What a handshake thread says of a participant
+    /// or generation that is gone is a counted drop, no error.
+    pub fn handle_command(&mut self, now: Time, command: EngineCommand, tx: &mut TxBatch) -> Result<(), CommandError> {
+        let result = match command {
+            EngineCommand::Control(command) => self.control(command, now),
+            EngineCommand::Dtls { participant, generation, input } => {
+                self.dtls_input(participant, generation, input, now, tx);
+                Ok(())
             }
-            Command::RemoveParticipant { participant } => {
-                self.participants.remove(&participant);
-            }
-            Command::AssignSlots { participant, slots } => {
-                let found = self.participants.get_mut(&participant).ok_or(CommandError::UnknownParticipant)?;
-                found.assignments = slots;
-            }
-            Command::SetNote { participant, note } => {
-                let found = self.participants.get_mut(&participant).ok_or(CommandError::UnknownParticipant)?;
-                found.spec.note = note;
-            }
-        }
-        self.counters.participants = self.participants.len() as u64;
-        Ok(())
+        };
+        self.settle(now, tx);
+        result
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Time, _tx: &mut TxBatch) {}
+    pub fn handle_timeout(&mut self, now: Time, tx: &mut TxBatch) {
+        while let Some(owner) = self.timers.pop_due(now) {
+            match owner {
+                Owner::Participant(index) => {
+                    if let Some(key) = self.participants.key_at(index) {
+                        self.touch(key);
+                    }
+                }
+                Owner::Room(index) => {
+                    if let Some(key) = self.rooms.key_at(index) {
+                        self.tell_speakers(key, now);
+                    }
+                }
+            }
+        }
+        self.settle(now, tx);
+    }
 
     /// When [`Self::handle_timeout`] must be called next; `Time::NEVER` when nothing is due.
     pub fn poll_timeout(&self) -> Time {
-        Time::NEVER
+        self.timers.next()
     }
 
     /// The next effect, until there is none.
@@ -103,13 +152,70 @@ impl Engine {
         self.effects.pop_front()
     }
 
-    /// What happened so far.
+    /// What happened so far, and how much there is.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// All participants, for control after a reconnect.
     pub fn snapshot(&self) -> impl Iterator<Item = ParticipantSnapshot> {
-        self.participants.values().cloned()
+        self.participants.values().map(Participant::snapshot)
+    }
+
+    /// Something may have become due for this participant: [`Self::settle`] will look.
+    pub(crate) fn touch(&mut self, key: Key<Participant>) {
+        touch(&mut self.participants, &mut self.touched, key);
+    }
+
+    /// Ends an entry point: does what has become due for the touched, and sets their timers.
+    fn settle(&mut self, now: Time, tx: &mut TxBatch) {
+        // What is done for one may touch others, which are appended.
+        let mut next = 0;
+        while let Some(&key) = self.touched.get(next) {
+            next += 1;
+            let Some(participant) = self.participants.get_mut(key) else { continue };
+            participant.touched = false;
+            let consent_over = participant.agent.consent_until() <= now;
+            match participant.transport.phase {
+                Phase::Connecting { until } if until <= now => self.disconnect(key, DisconnectReason::ConnectTimeout),
+                Phase::Connected(_) if consent_over => self.disconnect(key, DisconnectReason::ConsentExpired),
+                Phase::Connected(_) => self.send_control(key, now, tx),
+                Phase::Connecting { .. } | Phase::Over => {}
+            }
+            if let Some(participant) = self.participants.get(key) {
+                // Not at once again: what did not fit now has its turn a moment later.
+                let deadline = participant.deadline(&self.tracks).max(now + LEAST_WAIT);
+                self.timers.set(Owner::participant(key), deadline);
+            }
+        }
+        self.touched.clear();
+    }
+
+    fn tell_speakers(&mut self, key: Key<Room>, now: Time) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let Room { members, speakers, .. } = room;
+        let participants = &mut self.participants;
+        let speaking = members.iter().filter_map(|&member| {
+            let participant = participants.get_mut(member)?;
+            let level = participant.uplink.loudness.speaking(now)?;
+            Some((participant.spec.participant, level))
+        });
+        let news = speakers.update(speaking);
+        if let Some(speakers) = news {
+            self.effects.push_back(Effect::Speakers { room: room.id, speakers });
+        }
+        room.speakers_due = now + Speakers::INTERVAL;
+        if room.speakers.active {
+            self.timers.set(Owner::room(key), room.speakers_due);
+        }
+    }
+}
+
+/// See [`Engine::touch`]; apart, for callers that have borrowed other parts of the engine.
+pub(crate) fn touch(participants: &mut Slab<Participant>, touched: &mut Vec<Key<Participant>>, key: Key<Participant>) {
+    if let Some(participant) = participants.get_mut(key)
+        && !std::mem::replace(&mut participant.touched, true)
+    {
+        touched.push(key);
     }
 }

@@ -5,15 +5,45 @@
 //! news for control) is an [`Effect`] that the caller drains. A simulation, a fuzzer, a benchmark and the real
 //! process run the same code.
 #![forbid(unsafe_code)]
-
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+pub mod codec;
 pub mod counters;
+pub mod demux;
 pub mod effect;
 pub mod engine;
+pub mod rtcp;
+pub mod rtp;
 pub mod srtp;
+pub mod stun;
 pub mod time;
+
+mod cache;
+mod commands;
+mod egress;
+mod feedback;
+mod ice;
+mod ingress;
+mod missing;
+mod packet;
+mod participant;
+mod peers;
+mod random;
+mod reception;
+mod reports;
+mod room;
+#[cfg(test)]
+mod scenarios;
+mod slab;
+mod slot;
+mod speakers;
+mod spec;
+mod stream;
+mod timers;
+mod track;
+mod transport;
+mod wallclock;
 
 pub use batch::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 pub use counters::{CounterEntry, CounterKind, Counters};

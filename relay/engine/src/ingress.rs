@@ -1,0 +1,137 @@
+//! The way of an RTP packet in: opened, given to its track, described for the way out.
+
+use crate::batch::Path;
+use crate::counters::Counters;
+use crate::engine::Engine;
+use crate::packet::{LayerId, Packet};
+use crate::participant::{Binding, Participant, Phase, Uplink, identify};
+use crate::rtcp::ArrivalRecorder;
+use crate::rtp::{KnownExtensions, RtpHeader};
+use crate::slab::{Key, Slab};
+use crate::speakers::Loudness;
+use crate::srtp::{OpenError, ReceiveStream};
+use crate::time::Time;
+use crate::timers::Owner;
+use crate::track::Track;
+use plausch_relay_api::limits::{RTP_BYTES, SSRCS_PER_PARTICIPANT};
+use plausch_relay_api::{ParticipantSpec, TrackKind};
+
+impl Engine {
+    /// Opens one packet in place. What is to be forwarded waits in its room until the batch is read.
+    pub(crate) fn receive_rtp(&mut self, place: u32, path: Path, datagram: &mut [u8], now: Time) {
+        let Self { participants, tracks, rooms, peers, timers, counters, touched, touched_rooms, .. } = self;
+        let Some((key, participant)) = peers.find(path).and_then(|key| Some((key, participants.get_mut(key)?))) else {
+            counters.drop_srtp_unchecked += 1;
+            return;
+        };
+        let room_key = participant.room;
+        let Participant { spec, agent, transport, uplink, .. } = participant;
+        let Phase::Connected(keys) = &transport.phase else {
+            counters.drop_srtp_no_keys += 1;
+            return;
+        };
+        let Ok(header) = RtpHeader::parse(datagram) else {
+            counters.drop_rtp_malformed += 1;
+            return;
+        };
+
+        // For an SSRC that is not bound yet a fresh stream, which is only kept if the packet is genuine.
+        let known = uplink.bindings.iter().position(|binding| binding.ssrc == header.ssrc);
+        let mut fresh = if known.is_none() { new_binding(spec, uplink, &header, datagram) } else { None };
+        let Some(binding) = known.and_then(|known| uplink.bindings.get_mut(known)).or(fresh.as_mut()) else {
+            counters.drop_rtp_unknown_ssrc += 1;
+            return;
+        };
+        let (track_key, layer) = (binding.track, binding.layer);
+        let opened = match keys.inbound.open_rtp(&mut binding.stream, datagram, header.header_len) {
+            Ok(opened) => opened,
+            Err(error) => return count_open_error(counters, error),
+        };
+        if let Some(binding) = fresh
+            && !bind(uplink, tracks, counters, binding)
+        {
+            counters.drop_rtp_ssrc_limit += 1;
+            return;
+        }
+        counters.rtp_received += 1;
+        agent.note_media(path, now);
+        if !std::mem::replace(&mut participant.touched, true) {
+            touched.push(key);
+        }
+
+        let Some(plain) = datagram.get(..opened.len) else { return };
+        let extensions = KnownExtensions::read(&header, plain, &spec.extensions);
+        if let Some(sequence) = extensions.transport_cc {
+            uplink.arrivals.get_or_insert_with(ArrivalRecorder::new).record(sequence, now);
+        }
+        let Some(track) = tracks.get_mut(track_key) else { return };
+        let (kind, number) = (track.kind, track.number);
+        let mapping = spec.codecs.iter().find(|mapping| mapping.payload_type == header.payload_type);
+        let Some(codec) = mapping.map(|mapping| mapping.codec).filter(|codec| codec.media() == kind.media()) else {
+            counters.drop_rtp_payload_type += 1;
+            return;
+        };
+        let Some(layer_state) = track.layer_mut(layer) else { return };
+        let source = LayerId { track: track_key, layer, epoch: layer_state.epoch };
+        let Some(packet) = Packet::describe(source, number, codec, opened.index, &header, plain, &extensions) else {
+            counters.drop_rtp_malformed += 1;
+            return;
+        };
+        if packet.payload.len() > RTP_BYTES {
+            counters.drop_rtp_oversized += 1;
+            return;
+        }
+        counters.rtp_padding += u64::from(packet.is_padding());
+        let overtaken = layer_state.reception.as_ref().is_some_and(|reception| packet.index < reception.highest());
+        counters.rtp_reordered += u64::from(overtaken);
+        layer_state.record(&packet, plain, now);
+
+        let Some(room) = rooms.get_mut(room_key) else { return };
+        if kind == TrackKind::Microphone
+            && let Some(level) = extensions.audio_level
+        {
+            uplink.loudness.record(level.level, now);
+            if !room.speakers.active && Loudness::may_be_speech(level.level) {
+                room.speakers.active = true;
+                timers.set_earlier(Owner::room(room_key), room.speakers_due.max(now + Loudness::DOUBT));
+            }
+        }
+        if room.batch.is_empty() {
+            touched_rooms.push(room_key);
+        }
+        room.batch.push((place, packet));
+    }
+}
+
+/// Which track an unknown SSRC belongs to, by what SDP or the packet itself says.
+fn new_binding(spec: &ParticipantSpec, uplink: &Uplink, header: &RtpHeader, packet: &[u8]) -> Option<Binding> {
+    let extensions = KnownExtensions::read(header, packet, &spec.extensions);
+    let (kind, layer) = identify(&spec.sends, header.ssrc, extensions.mid, extensions.rid)?;
+    Some(Binding { ssrc: header.ssrc, track: uplink.track(kind)?, layer, stream: ReceiveStream::new() })
+}
+
+/// Keeps a binding. A layer has one SSRC: a new one takes the place of the one before.
+fn bind(uplink: &mut Uplink, tracks: &mut Slab<Track>, counters: &mut Counters, binding: Binding) -> bool {
+    let same_layer = |other: &Binding| (other.track, other.layer) == (binding.track, binding.layer);
+    let before = uplink.bindings.len();
+    uplink.bindings.retain(|other| !same_layer(other));
+    counters.ssrcs -= (before - uplink.bindings.len()) as u64;
+    if uplink.bindings.len() >= SSRCS_PER_PARTICIPANT {
+        return false;
+    }
+    let track: Key<Track> = binding.track;
+    if let Some(track) = tracks.get_mut(track) {
+        track.begin_layer(binding.layer, binding.ssrc);
+    }
+    uplink.bindings.push(binding);
+    counters.ssrcs += 1;
+    true
+}
+
+/// Counts why a packet was not opened.
+pub(crate) fn count_open_error(counters: &mut Counters, error: OpenError) {
+    match error {
+        OpenError::Replayed => counters.drop_srtp_replayed += 1,
+        OpenError::Truncated | OpenError::Authentication => counters.drop_srtp_forged += 1,
+    }
+}

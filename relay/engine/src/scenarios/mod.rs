@@ -1,0 +1,7 @@
+//! The engine as a whole against small models of browsers: the same SRTP from the other side, time by hand.
+
+mod feedback;
+mod forwarding;
+mod harness;
+mod lifecycle;
+mod transport;

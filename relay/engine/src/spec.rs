@@ -1,0 +1,145 @@
+//! Whether what control says of a participant can be.
+
+use plausch_relay_api::limits::{
+    CODECS_PER_PARTICIPANT, LAYERS_PER_TRACK, MID_BYTES, NOTE_BYTES, SLOTS_PER_PARTICIPANT, SSRCS_PER_PARTICIPANT,
+    TRACKS_PER_PARTICIPANT,
+};
+use plausch_relay_api::{CommandError, ExtensionIds, IceParameters, ParticipantSpec, SlotAssignment};
+use std::collections::BTreeSet;
+
+/// RFC 8839, section 5.4: user fragments have 4 to 256 characters, passwords 22 to 256.
+const UFRAG_CHARS: std::ops::RangeInclusive<usize> = 4..=256;
+const PWD_CHARS: std::ops::RangeInclusive<usize> = 22..=256;
+
+fn invalid<T>(what: &str) -> Result<T, CommandError> {
+    Err(CommandError::Invalid(what.to_owned()))
+}
+
+fn limit<T>(what: &str) -> Result<T, CommandError> {
+    Err(CommandError::Limit(what.to_owned()))
+}
+
+/// Whether each value comes once.
+fn distinct<T: Ord>(values: impl IntoIterator<Item = T>) -> bool {
+    let mut seen = BTreeSet::new();
+    values.into_iter().all(|value| seen.insert(value))
+}
+
+/// Checks a spec by itself.
+pub(crate) fn check(spec: &ParticipantSpec) -> Result<(), CommandError> {
+    check_ice(&spec.ice)?;
+    if spec.note.len() > NOTE_BYTES {
+        return limit("bytes of the note");
+    }
+    check_codecs(spec)?;
+    check_extensions(&spec.extensions)?;
+    check_sends(spec)?;
+    check_slots(spec)
+}
+
+fn check_ice(ice: &IceParameters) -> Result<(), CommandError> {
+    let ufrags = [&ice.local_ufrag, &ice.remote_ufrag];
+    let pwds = [&ice.local_pwd, &ice.remote_pwd];
+    if ufrags.iter().any(|ufrag| !UFRAG_CHARS.contains(&ufrag.len())) {
+        return invalid("an ICE user fragment has 4 to 256 characters");
+    }
+    if pwds.iter().any(|pwd| !PWD_CHARS.contains(&pwd.len())) {
+        return invalid("an ICE password has 22 to 256 characters");
+    }
+    Ok(())
+}
+
+fn check_codecs(spec: &ParticipantSpec) -> Result<(), CommandError> {
+    if spec.codecs.len() > CODECS_PER_PARTICIPANT {
+        return limit("codecs of a participant");
+    }
+    let types =
+        spec.codecs.iter().flat_map(|mapping| std::iter::once(mapping.payload_type).chain(mapping.rtx_payload_type));
+    if types.clone().any(|payload_type| payload_type > 127 || (64..=95).contains(&payload_type)) {
+        return invalid("a payload type is 0 to 63 or 96 to 127");
+    }
+    if !distinct(types) || !distinct(spec.codecs.iter().map(|mapping| mapping.codec as u8)) {
+        return invalid("a codec or payload type is named twice");
+    }
+    Ok(())
+}
+
+fn check_extensions(ids: &ExtensionIds) -> Result<(), CommandError> {
+    let ids = [ids.mid, ids.rid, ids.audio_level, ids.transport_cc, ids.video_orientation, ids.dependency_descriptor];
+    let ids = ids.into_iter().flatten();
+    if ids.clone().any(|id| !(1..=14).contains(&id)) || !distinct(ids) {
+        return invalid("header extension ids are 1 to 14 and each is used once");
+    }
+    Ok(())
+}
+
+fn is_mid(mid: &str) -> bool {
+    (1..=MID_BYTES).contains(&mid.len())
+}
+
+fn check_sends(spec: &ParticipantSpec) -> Result<(), CommandError> {
+    if spec.sends.len() > TRACKS_PER_PARTICIPANT {
+        return limit("tracks of a participant");
+    }
+    for send in &spec.sends {
+        if send.rids.len() > LAYERS_PER_TRACK {
+            return limit("simulcast layers of a track");
+        }
+        if send.ssrcs.len() > SSRCS_PER_PARTICIPANT {
+            return limit("SSRCs of a track");
+        }
+        if !is_mid(&send.mid) || !send.rids.iter().all(|rid| is_mid(rid)) || !distinct(&send.rids) {
+            return invalid("a MID or RID has 1 to 16 bytes, and RIDs differ");
+        }
+    }
+    if !distinct(spec.sends.iter().map(|send| send.kind)) {
+        return invalid("two tracks are of one kind");
+    }
+    Ok(())
+}
+
+fn check_slots(spec: &ParticipantSpec) -> Result<(), CommandError> {
+    if spec.slots.len() > SLOTS_PER_PARTICIPANT {
+        return limit("slots of a participant");
+    }
+    if !distinct(spec.slots.iter().map(|slot| slot.slot)) {
+        return invalid("two slots have one id");
+    }
+    if !distinct(spec.slots.iter().flat_map(|slot| [slot.audio_ssrc, slot.video_ssrc])) {
+        return invalid("two streams have one SSRC");
+    }
+    let mids = || spec.slots.iter().flat_map(|slot| [&slot.audio_mid, &slot.video_mid]);
+    if !mids().all(|mid| is_mid(mid)) || !distinct(mids().chain(spec.sends.iter().map(|send| &send.mid))) {
+        return invalid("a MID has 1 to 16 bytes, and MIDs differ");
+    }
+    Ok(())
+}
+
+/// Whether a spec may replace another of the same generation: packets that went out under the old one are
+/// sent again as they were, so what they were written with stays.
+pub(crate) fn check_same_generation(old: &ParticipantSpec, new: &ParticipantSpec) -> Result<(), CommandError> {
+    if old.remote_fingerprint != new.remote_fingerprint {
+        return invalid("another certificate needs a new generation");
+    }
+    if !old.codecs.iter().all(|mapping| new.codecs.contains(mapping)) {
+        return invalid("a codec's payload type changes only with a new generation");
+    }
+    if old.ice.local_ufrag == new.ice.local_ufrag && old.ice.local_pwd != new.ice.local_pwd {
+        return invalid("an ICE restart changes the user fragment too");
+    }
+    Ok(())
+}
+
+/// Checks assignments by themselves. Slots and sources that do not exist yet are allowed.
+pub(crate) fn check_assignments(assignments: &[SlotAssignment]) -> Result<(), CommandError> {
+    if assignments.len() > SLOTS_PER_PARTICIPANT {
+        return limit("slots of a participant");
+    }
+    if !distinct(assignments.iter().map(|assignment| assignment.slot)) {
+        return invalid("a slot is assigned twice");
+    }
+    if !distinct(assignments.iter().map(|assignment| (assignment.source.participant, assignment.source.source))) {
+        return invalid("a source is assigned to two slots");
+    }
+    Ok(())
+}

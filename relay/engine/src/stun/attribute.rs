@@ -1,0 +1,134 @@
+//! Attributes (RFC 8489, section 14; RFC 8445, section 16.1).
+
+/// An attribute's type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AttributeType(pub u16);
+
+impl AttributeType {
+    pub const MAPPED_ADDRESS: Self = Self(0x0001);
+    pub const USERNAME: Self = Self(0x0006);
+    pub const MESSAGE_INTEGRITY: Self = Self(0x0008);
+    pub const ERROR_CODE: Self = Self(0x0009);
+    pub const UNKNOWN_ATTRIBUTES: Self = Self(0x000a);
+    pub const REALM: Self = Self(0x0014);
+    pub const NONCE: Self = Self(0x0015);
+    pub const MESSAGE_INTEGRITY_SHA256: Self = Self(0x001c);
+    pub const XOR_MAPPED_ADDRESS: Self = Self(0x0020);
+    /// RFC 8445, section 16.1.
+    pub const PRIORITY: Self = Self(0x0024);
+    /// RFC 8445, section 16.1.
+    pub const USE_CANDIDATE: Self = Self(0x0025);
+    pub const SOFTWARE: Self = Self(0x8022);
+    pub const FINGERPRINT: Self = Self(0x8028);
+    /// RFC 8445, section 16.1.
+    pub const ICE_CONTROLLED: Self = Self(0x8029);
+    /// RFC 8445, section 16.1.
+    pub const ICE_CONTROLLING: Self = Self(0x802a);
+
+    /// RFC 8489, section 14: an agent that does not know it must refuse the message.
+    pub const fn comprehension_required(self) -> bool {
+        self.0 < 0x8000
+    }
+
+    /// Whether we know it, or need not.
+    pub(super) const fn is_understood(self) -> bool {
+        !self.comprehension_required()
+            || matches!(
+                self,
+                Self::MAPPED_ADDRESS
+                    | Self::USERNAME
+                    | Self::MESSAGE_INTEGRITY
+                    | Self::ERROR_CODE
+                    | Self::UNKNOWN_ATTRIBUTES
+                    | Self::REALM
+                    | Self::NONCE
+                    | Self::MESSAGE_INTEGRITY_SHA256
+                    | Self::XOR_MAPPED_ADDRESS
+                    | Self::PRIORITY
+                    | Self::USE_CANDIDATE
+            )
+    }
+}
+
+/// One attribute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attribute<'a> {
+    pub kind: AttributeType,
+    pub value: &'a [u8],
+}
+
+/// The sender's role and its tie-breaker (RFC 8445, section 7.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IceRole {
+    Controlling(u64),
+    Controlled(u64),
+}
+
+/// Iterates over a message's attributes that count: those up to and with MESSAGE-INTEGRITY, and FINGERPRINT. RFC 8489,
+/// section 14.5: whatever else stands behind MESSAGE-INTEGRITY is not covered by it and is ignored.
+#[derive(Clone, Debug)]
+pub struct AttributeIter<'a> {
+    all: RawIter<'a>,
+    integrity_passed: bool,
+}
+
+impl<'a> AttributeIter<'a> {
+    pub(super) fn new(attributes: &'a [u8]) -> Self {
+        Self { all: RawIter::new(attributes), integrity_passed: false }
+    }
+}
+
+impl<'a> Iterator for AttributeIter<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        loop {
+            let attribute = self.all.next()?.attribute;
+            if self.integrity_passed && attribute.kind != AttributeType::FINGERPRINT {
+                continue;
+            }
+            self.integrity_passed |= attribute.kind == AttributeType::MESSAGE_INTEGRITY;
+            return Some(attribute);
+        }
+    }
+}
+
+/// Iterates over all attributes; ends at the first one that is cut short.
+#[derive(Clone, Debug)]
+pub(super) struct RawIter<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+/// An attribute and where it begins, counted from the end of the message's header.
+pub(super) struct Placed<'a> {
+    pub(super) attribute: Attribute<'a>,
+    pub(super) offset: usize,
+}
+
+impl<'a> RawIter<'a> {
+    pub(super) fn new(attributes: &'a [u8]) -> Self {
+        Self { rest: attributes, offset: 0 }
+    }
+
+    /// Whether everything was read.
+    pub(super) fn is_finished(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+impl<'a> Iterator for RawIter<'a> {
+    type Item = Placed<'a>;
+
+    fn next(&mut self) -> Option<Placed<'a>> {
+        let (&[k0, k1, l0, l1], rest) = self.rest.split_first_chunk::<4>()?;
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        // RFC 8489, section 14: padded to a whole word; the length does not count the padding.
+        let (padded, rest) = rest.split_at_checked(len.next_multiple_of(4))?;
+        let value = padded.get(..len)?;
+        let offset = self.offset;
+        self.offset += 4 + padded.len();
+        self.rest = rest;
+        Some(Placed { attribute: Attribute { kind: AttributeType(u16::from_be_bytes([k0, k1])), value }, offset })
+    }
+}

@@ -1,0 +1,251 @@
+//! STUN and DTLS: how a participant's transport comes and goes.
+
+use crate::batch::{Path, TxBatch};
+use crate::effect::{DtlsInput, Effect, SessionKeys};
+use crate::engine::Engine;
+use crate::participant::{Keys, Participant, Phase};
+use crate::slab::Key;
+use crate::srtp::{Inbound, KeyError, Outbound};
+use crate::stun::{
+    Class, FingerprintCheck, IceRole, IntegrityCheck, IntegrityKey, Message, MessageWriter, Method, TransactionId,
+};
+use crate::time::Time;
+use plausch_relay_api::limits::HANDSHAKES_PER_SHARD;
+use plausch_relay_api::{DisconnectReason, ParticipantId};
+
+/// An answer with IPv6 address, integrity and fingerprint has 88 bytes, an error answer less than 120.
+const STUN_ANSWER_BYTES: usize = 160;
+
+impl Engine {
+    /// A Binding request (RFC 8445, section 7.3). Strangers get no answer and leave nothing behind.
+    pub(crate) fn receive_stun(&mut self, path: Path, datagram: &[u8], now: Time, tx: &mut TxBatch) {
+        let Ok(message) = Message::parse(datagram) else {
+            self.counters.drop_stun_malformed += 1;
+            return;
+        };
+        if (message.class, message.method) != (Class::Request, Method::BINDING) {
+            self.counters.drop_stun_malformed += 1;
+            return;
+        }
+        // RFC 8445, section 7.1: checks carry FINGERPRINT.
+        if message.check_fingerprint() != FingerprintCheck::Valid {
+            self.counters.drop_stun_fingerprint += 1;
+            return;
+        }
+        let user = message.username_fragments().and_then(|(ufrag, _)| Some((ufrag, *self.by_ufrag.get(ufrag)?)));
+        let Some((ufrag, key)) = user else {
+            self.counters.drop_stun_unknown_user += 1;
+            return;
+        };
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let Some(integrity) = participant.agent.key(ufrag) else { return };
+        if message.check_integrity(integrity) != IntegrityCheck::Valid {
+            self.counters.drop_stun_integrity += 1;
+            return;
+        }
+        let answer = Answer { path, transaction_id: message.transaction_id, integrity };
+        let unknown = message.unknown_required();
+        if !unknown.is_empty() {
+            self.counters.stun_unknown_attributes += 1;
+            let sent = answer.send(tx, Class::Error, |writer| {
+                writer.error_code(420, "").unknown_attributes(unknown.as_slice());
+            });
+            self.counters.drop_tx_full += u64::from(!sent);
+            return;
+        }
+        if let Some(IceRole::Controlled(_)) = message.ice_role() {
+            // RFC 8445, section 7.3.1.1. We are controlled and cannot be otherwise.
+            self.counters.stun_role_conflicts += 1;
+            let sent = answer.send(tx, Class::Error, |writer| {
+                writer.error_code(487, "");
+            });
+            self.counters.drop_tx_full += u64::from(!sent);
+            return;
+        }
+        self.counters.stun_checks += 1;
+        let sent = answer.send(tx, Class::Success, |writer| {
+            writer.xor_mapped_address(path.remote);
+        });
+        self.counters.drop_tx_full += u64::from(!sent);
+        self.note_check(key, path, ufrag, message.use_candidate(), now);
+    }
+
+    fn note_check(&mut self, key: Key<Participant>, path: Path, ufrag: &[u8], use_candidate: bool, now: Time) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        if let Some(previous) = participant.agent.previous_ufrag()
+            && previous != ufrag
+        {
+            self.by_ufrag.remove(previous);
+        }
+        let outcome = participant.agent.check(path, ufrag, use_candidate, now);
+        self.counters.ice_restarts += u64::from(outcome.restarted);
+        self.counters.path_changes += u64::from(outcome.moved);
+        if let Some(evicted) = outcome.evicted {
+            self.peers.remove(evicted, key);
+            self.counters.tuples -= 1;
+        }
+        if outcome.new_path {
+            self.counters.tuples += 1;
+            let before = self.peers.insert(path, key);
+            if let Some(loser) = before.and_then(|before| self.participants.get_mut(before)) {
+                loser.agent.lose_path(path);
+                self.counters.tuples -= 1;
+            }
+        }
+        self.touch(key);
+    }
+
+    /// A DTLS datagram, for a handshake thread: only from a path that passed a check, and not without limit.
+    pub(crate) fn receive_dtls(&mut self, path: Path, datagram: &[u8]) {
+        let Some(key) = self.peers.find(path) else {
+            self.counters.drop_dtls_unchecked += 1;
+            return;
+        };
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let transport = &mut participant.transport;
+        let begins = !transport.dtls_begun;
+        if begins && self.counters.handshakes >= HANDSHAKES_PER_SHARD as u64 || !transport.admit_dtls() {
+            self.counters.drop_dtls_limit += 1;
+            return;
+        }
+        if begins {
+            transport.dtls_begun = true;
+            self.counters.handshakes += 1;
+        }
+        self.counters.dtls_datagrams += 1;
+        self.effects.push_back(Effect::Dtls {
+            participant: participant.spec.participant,
+            generation: participant.spec.generation,
+            fingerprint: participant.spec.remote_fingerprint,
+            datagram: datagram.to_vec(),
+        });
+    }
+
+    /// What a handshake thread says.
+    pub(crate) fn dtls_input(
+        &mut self,
+        participant: ParticipantId,
+        generation: u32,
+        input: DtlsInput,
+        now: Time,
+        tx: &mut TxBatch,
+    ) {
+        let key = self.by_id.get(&participant).copied().filter(|&key| {
+            self.participants.get(key).is_some_and(|participant| {
+                participant.spec.generation == generation && !matches!(participant.transport.phase, Phase::Over)
+            })
+        });
+        let Some(key) = key else {
+            self.counters.drop_dtls_stale += 1;
+            return;
+        };
+        match input {
+            DtlsInput::Send(datagrams) => {
+                let path = self.participants.get(key).and_then(|participant| participant.agent.send_path());
+                for datagram in datagrams.iter().filter(|datagram| !datagram.is_empty()) {
+                    let sent = path.is_some_and(|path| tx.push(path, datagram));
+                    self.counters.drop_tx_full += u64::from(!sent);
+                }
+            }
+            DtlsInput::Keys(session) => self.connect(key, &session, now),
+            DtlsInput::Failed => self.disconnect(key, DisconnectReason::DtlsFailed),
+            DtlsInput::Closed => self.disconnect(key, DisconnectReason::DtlsClosed),
+        }
+    }
+
+    fn connect(&mut self, key: Key<Participant>, session: &SessionKeys, now: Time) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        if !matches!(participant.transport.phase, Phase::Connecting { .. }) {
+            // Sequence numbers under the same keys must not begin again.
+            self.counters.drop_dtls_stale += 1;
+            return;
+        }
+        let Ok(keys) = srtp_keys(session) else {
+            self.disconnect(key, DisconnectReason::DtlsFailed);
+            return;
+        };
+        if participant.transport.dtls_begun {
+            self.counters.handshakes -= 1;
+        }
+        // Keys that came without a datagram of ours (a simulation's) are a session all the same.
+        participant.transport.dtls_begun = true;
+        participant.transport.connect(keys, now);
+        self.counters.connected += 1;
+        self.effects.push_back(Effect::Connected {
+            participant: participant.spec.participant,
+            generation: participant.spec.generation,
+        });
+        self.request_key_frames(key, now);
+        self.touch(key);
+    }
+
+    /// The transport is over; what control said stays until control takes it back.
+    pub(crate) fn disconnect(&mut self, key: Key<Participant>, reason: DisconnectReason) {
+        let Some(participant) = self.participants.get(key) else { return };
+        let (id, generation) = (participant.spec.participant, participant.spec.generation);
+        self.close_transport(key);
+        self.effects.push_back(Effect::Disconnected { participant: id, generation, reason });
+    }
+
+    /// Frees what the transport holds. Nothing is sent to or taken from the participant any more.
+    pub(crate) fn close_transport(&mut self, key: Key<Participant>) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let Participant { spec, agent, transport, uplink, downlink, .. } = participant;
+        match transport.phase {
+            Phase::Over => return,
+            Phase::Connected(_) => self.counters.connected -= 1,
+            Phase::Connecting { .. } => self.counters.handshakes -= u64::from(transport.dtls_begun),
+        }
+        if transport.dtls_begun {
+            self.effects.push_back(Effect::DtlsEnd { participant: spec.participant, generation: spec.generation });
+        }
+        transport.phase = Phase::Over;
+        for path in agent.paths() {
+            self.peers.remove(path, key);
+            self.counters.tuples -= 1;
+        }
+        for ufrag in agent.ufrags() {
+            self.by_ufrag.remove(ufrag);
+        }
+        agent.close();
+        self.counters.ssrcs -= uplink.bindings.len() as u64;
+        uplink.bindings = Vec::new();
+        uplink.arrivals = None;
+        for track in uplink.tracks() {
+            if let Some(track) = self.tracks.get_mut(track) {
+                track.reset();
+            }
+        }
+        for slot in &mut downlink.slots {
+            slot.audio.release();
+            slot.video.release();
+        }
+        self.touch(key);
+    }
+}
+
+/// The browser is the DTLS client: its keys protect what it sends.
+fn srtp_keys(session: &SessionKeys) -> Result<Keys, KeyError> {
+    Ok(Keys {
+        inbound: Inbound::new(session.profile, &session.client_key, &session.client_salt)?,
+        outbound: Outbound::new(session.profile, &session.server_key, &session.server_salt)?,
+    })
+}
+
+/// An answer to an authenticated request, on the path that it came on.
+struct Answer<'a> {
+    path: Path,
+    transaction_id: TransactionId,
+    integrity: &'a IntegrityKey,
+}
+
+impl Answer<'_> {
+    fn send(&self, tx: &mut TxBatch, class: Class, fill: impl FnOnce(&mut MessageWriter<'_>)) -> bool {
+        let Some(buffer) = tx.reserve(self.path, STUN_ANSWER_BYTES) else { return false };
+        let mut writer = MessageWriter::new(buffer, class, Method::BINDING, self.transaction_id);
+        fill(&mut writer);
+        let Some(len) = writer.integrity(self.integrity).fingerprint().finish() else { return false };
+        tx.commit(len);
+        true
+    }
+}

@@ -1,0 +1,197 @@
+//! What one simulated browser negotiated: everything that control would learn from its SDP.
+
+use crate::media::Vp8Descriptor;
+use crate::random::Random;
+use bytes::Bytes;
+use plausch_engine::srtp::Profile;
+use plausch_relay_api::{
+    Codec, CodecMapping, ExtensionIds, Fingerprint, IceParameters, ParticipantId, ParticipantSpec, RoomId, SendTrack,
+    ShardId, SlotId, SlotSpec, TrackKind,
+};
+
+/// The shard that is simulated.
+pub const SHARD: ShardId = ShardId(0);
+
+/// One PeerConnection's negotiation and habits.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub spec: ParticipantSpec,
+    pub profile: Profile,
+    pub video: Codec,
+    pub vp8: Vp8Descriptor,
+    /// What it sends, by SSRC.
+    pub streams: Vec<StreamSetup>,
+    /// Frames of video a second.
+    pub frame_rate: u64,
+    /// USE-CANDIDATE on every check, as Firefox does.
+    pub aggressive: bool,
+    /// Sends padding-only packets now and then, as a browser that probes for bandwidth.
+    pub probes: bool,
+    pub speaks: bool,
+}
+
+/// One SSRC to send with.
+#[derive(Clone, Debug)]
+pub struct StreamSetup {
+    pub track: TrackKind,
+    pub layer: u8,
+    pub mid: String,
+    pub rid: Option<String>,
+    pub ssrc: u32,
+    pub rtx_ssrc: Option<u32>,
+}
+
+/// What a room's browsers have in common, so that they understand each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    /// Codecs that every member of the room has negotiated; with the rest luck decides.
+    pub video: Codec,
+    pub simulcast: bool,
+    pub screen_permille: u64,
+}
+
+impl Setup {
+    /// A browser of random habits.
+    pub fn random(random: &mut Random, participant: ParticipantId, room: RoomId, slots: usize, habits: Habits) -> Self {
+        let codecs = random_codecs(random, habits.video);
+        let video = if random.chance(850) { habits.video } else { Codec::Vp8 };
+        let simulcast = habits.simulcast && random.chance(700);
+        let mut tracks = vec![TrackKind::Microphone, TrackKind::Camera];
+        if random.chance(habits.screen_permille) {
+            tracks.extend([TrackKind::Screen, TrackKind::ScreenAudio]);
+        }
+        let mut setup = Self {
+            spec: ParticipantSpec {
+                participant,
+                room,
+                shard: SHARD,
+                generation: 1,
+                ice: ice_parameters(random),
+                remote_fingerprint: Fingerprint([participant.0 as u8; 32]),
+                codecs,
+                extensions: random_extensions(random),
+                sends: Vec::new(),
+                slots: Vec::new(),
+                note: Bytes::from(random.bytes(20)),
+            },
+            profile: *random.pick(&[Profile::Aes128CmSha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm]),
+            video,
+            vp8: if random.chance(800) { Vp8Descriptor::Full } else { Vp8Descriptor::PictureIdOnly },
+            streams: Vec::new(),
+            frame_rate: random.range(10, 30),
+            aggressive: random.chance(300),
+            probes: random.chance(300),
+            speaks: random.chance(500),
+        };
+        tracks.into_iter().for_each(|track| setup.add_track(random, track, simulcast));
+        setup.add_slots(random, slots);
+        setup
+    }
+
+    /// The same person with a new PeerConnection.
+    pub fn next_generation(&self, random: &mut Random, habits: Habits) -> Self {
+        let slots = self.spec.slots.len();
+        let mut setup = Self::random(random, self.spec.participant, self.spec.room, slots, habits);
+        setup.spec.generation = self.spec.generation + 1;
+        setup
+    }
+
+    /// Adds an m-line for `track`.
+    pub fn add_track(&mut self, random: &mut Random, track: TrackKind, simulcast: bool) {
+        let mid = self.spec.sends.len().to_string();
+        let rids: Vec<String> = match simulcast && track == TrackKind::Camera {
+            true => ["l", "m", "h"].map(String::from).to_vec(),
+            false => Vec::new(),
+        };
+        let codec = if track.media() == plausch_relay_api::MediaKind::Video { self.video } else { Codec::Opus };
+        let has_rtx = self.mapping(codec).is_some_and(|mapping| mapping.rtx_payload_type.is_some());
+        // RTX with layers would need the repaired-rid extension, which is not negotiated.
+        let announced = rids.is_empty() && random.chance(700);
+        let first = self.streams.len();
+        for layer in 0..rids.len().max(1) {
+            self.streams.push(StreamSetup {
+                track,
+                layer: layer as u8,
+                mid: mid.clone(),
+                rid: rids.get(layer).cloned(),
+                ssrc: random.next() as u32 | 1,
+                rtx_ssrc: (has_rtx && announced).then_some(random.next() as u32 | 1),
+            });
+        }
+        let ssrcs = match announced {
+            true => {
+                self.streams[first..].iter().flat_map(|stream| [Some(stream.ssrc), stream.rtx_ssrc]).flatten().collect()
+            }
+            false => Vec::new(),
+        };
+        self.spec.sends.push(SendTrack { kind: track, mid, ssrcs, rids });
+    }
+
+    /// Adds `count` slots behind those there are.
+    pub fn add_slots(&mut self, random: &mut Random, count: usize) {
+        for _ in 0..count {
+            let slot = self.spec.slots.len();
+            self.spec.slots.push(SlotSpec {
+                slot: SlotId(slot as u16),
+                audio_mid: format!("a{slot}"),
+                video_mid: format!("v{slot}"),
+                audio_ssrc: random.next() as u32 | 1,
+                video_ssrc: random.next() as u32 | 1,
+            });
+        }
+    }
+
+    /// How the codec was negotiated.
+    pub fn mapping(&self, codec: Codec) -> Option<&CodecMapping> {
+        self.spec.codecs.iter().find(|mapping| mapping.codec == codec)
+    }
+
+    /// The codec of a track.
+    pub fn codec(&self, track: TrackKind) -> Codec {
+        match track.media() {
+            plausch_relay_api::MediaKind::Audio => Codec::Opus,
+            plausch_relay_api::MediaKind::Video => self.video,
+        }
+    }
+}
+
+/// New fragments and passwords of both sides.
+pub fn ice_parameters(random: &mut Random) -> IceParameters {
+    IceParameters {
+        local_ufrag: random.ice_chars(8),
+        local_pwd: random.ice_chars(24),
+        remote_ufrag: random.ice_chars(4),
+        remote_pwd: random.ice_chars(22),
+    }
+}
+
+fn random_codecs(random: &mut Random, room_codec: Codec) -> Vec<CodecMapping> {
+    let mut free: Vec<u8> = (35..=63).chain(96..=127).collect();
+    random.shuffle(&mut free);
+    let mut next = || free.pop().expect("more payload types than codecs");
+    let mut codecs = vec![CodecMapping { codec: Codec::Opus, payload_type: next(), rtx_payload_type: None }];
+    let rtx = random.chance(500);
+    for codec in [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
+        if codec == room_codec || codec == Codec::Vp8 || random.chance(500) {
+            codecs.push(CodecMapping { codec, payload_type: next(), rtx_payload_type: rtx.then(&mut next) });
+        }
+    }
+    codecs
+}
+
+fn random_extensions(random: &mut Random) -> ExtensionIds {
+    let mut free: Vec<u8> = (1..=14).collect();
+    random.shuffle(&mut free);
+    let mut sometimes = |random: &mut Random, permille| {
+        let id = free.pop();
+        if random.chance(permille) { id } else { None }
+    };
+    ExtensionIds {
+        mid: sometimes(random, 1000),
+        rid: sometimes(random, 1000),
+        audio_level: sometimes(random, 850),
+        transport_cc: sometimes(random, 850),
+        video_orientation: sometimes(random, 500),
+        dependency_descriptor: sometimes(random, 700),
+    }
+}
