@@ -251,16 +251,21 @@ impl<'a> SourceDescription<'a> {
         let mut rest = self.chunks;
         (0..self.count)
             .map_while(move |_| {
-                let (ssrc, cname, after) = sdes_chunk(rest)?;
-                rest = after;
-                Some((ssrc, cname))
+                let chunk = sdes_chunk(rest)?;
+                rest = chunk.after;
+                Some(chunk)
             })
-            .filter_map(|(ssrc, cname)| Some((ssrc, cname?)))
+            .filter_map(|chunk| Some((chunk.ssrc, chunk.cname?)))
     }
 }
 
-/// SSRC, CNAME and what follows the chunk.
-fn sdes_chunk(bytes: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
+struct SdesChunk<'a> {
+    ssrc: u32,
+    cname: Option<&'a [u8]>,
+    after: &'a [u8],
+}
+
+fn sdes_chunk(bytes: &[u8]) -> Option<SdesChunk<'_>> {
     let (ssrc, items) = bytes.split_first_chunk::<4>()?;
     let mut rest = items;
     let mut cname = None;
@@ -269,7 +274,7 @@ fn sdes_chunk(bytes: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
         if kind == 0 {
             // The list ends with a zero and is filled up with zeros to a whole word.
             let used = (items.len() - after_kind.len()).next_multiple_of(4);
-            return Some((u32::from_be_bytes(*ssrc), cname, items.get(used..)?));
+            return Some(SdesChunk { ssrc: u32::from_be_bytes(*ssrc), cname, after: items.get(used..)? });
         }
         let (&len, after_len) = after_kind.split_first()?;
         let (value, after) = after_len.split_at_checked(usize::from(len))?;
