@@ -71,27 +71,26 @@ pub(super) fn fingerprint(covered: &[u8]) -> Option<[u8; FINGERPRINT_LEN]> {
     Some((!crc ^ FINGERPRINT_XOR).to_be_bytes())
 }
 
-/// CRC-32 of ISO 3309, not inverted at either end so that it can go on. A table of nibbles: messages have a
-/// hundred bytes, and 64 bytes of table stay in the cache.
+/// CRC-32 of ISO 3309, not inverted at either end so that it can go on. Every datagram that looks like STUN is
+/// summed up before anything else is believed of it, so a table of bytes it is.
 fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     const REFLECTED_POLYNOMIAL: u32 = 0xedb8_8320;
-    const TABLE: [u32; 16] = {
-        let mut table = [0; 16];
-        let mut nibble = 0;
-        while nibble < 16 {
-            let mut crc = nibble as u32;
+    static TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let mut crc = byte as u32;
             let mut bit = 0;
-            while bit < 4 {
+            while bit < 8 {
                 crc = if crc & 1 != 0 { crc >> 1 ^ REFLECTED_POLYNOMIAL } else { crc >> 1 };
                 bit += 1;
             }
-            table[nibble] = crc;
-            nibble += 1;
+            table[byte] = crc;
+            byte += 1;
         }
         table
     };
-    let step = |crc: u32, nibble: u32| crc >> 4 ^ TABLE[((crc ^ nibble) & 0x0f) as usize];
-    bytes.iter().fold(crc, |crc, &byte| step(step(crc, u32::from(byte)), u32::from(byte >> 4)))
+    bytes.iter().fold(crc, |crc, &byte| crc >> 8 ^ TABLE[usize::from(crc as u8 ^ byte)])
 }
 
 #[cfg(test)]
