@@ -1,1 +1,77 @@
-fn main() {}
+//! The relay's command line.
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use plausch_relay::config::{Config, DEFAULT};
+use plausch_relay::process::Relay;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Carries the sound and pictures of Plausch.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file; without it, what `print-config` prints.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Action {
+    /// Runs the relay (the default).
+    Run,
+    /// Prints the default configuration with its comments.
+    PrintConfig,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.action {
+        Some(Action::PrintConfig) => {
+            print!("{DEFAULT}");
+            Ok(())
+        }
+        Some(Action::Run) | None => run(arguments.config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plausch-relay: {error:#}.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(file: Option<PathBuf>) -> Result<()> {
+    let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&config.log_level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One thread is plenty: all that is heavy has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let relay = Relay::start(&config).await?;
+        for shard in &relay.hello().shards {
+            let port = shard.candidates.first().map_or(0, |address| address.port());
+            tracing::info!(
+                "shard {} on CPU {} has UDP port {port}",
+                shard.shard,
+                config.cpus[usize::from(shard.shard.0)]
+            );
+        }
+        relay
+            .run(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            })
+            .await;
+        Ok(())
+    })
+}

@@ -1,8 +1,8 @@
 //! Calls as they should be: everybody sees and hears everybody of the same room, and nobody else.
 
 use crate::people::{SOON, all_meet, assert_clean, join, join_with, receives};
-use crate::service::Service;
-use plausch_bench::client::{Client, IpFamily, JoinOptions, SrtpProfiles};
+use crate::service::{Process, Service};
+use plausch_bench::client::{Client, ClientError, IpFamily, JoinOptions, SrtpProfiles, Trust};
 use plausch_signalling::MediaState;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,6 +26,25 @@ async fn two_and_three_exchange_sound_and_pictures() {
     }
     let names: BTreeSet<String> = clara.stats().participants.into_iter().map(|other| other.name).collect();
     assert_eq!(names, BTreeSet::from(["Anna".to_owned(), "Bert".to_owned()]));
+}
+
+#[tokio::test]
+async fn people_meet_over_https_with_a_self_made_certificate() {
+    let mut service = Service::prepare().await;
+    let https = service.ports.https;
+    service.start_with(Process::Control, &format!("[https]\nlisten = [\"127.0.0.1:{https}\"]\n"));
+    service.start_relay();
+    service.ready(SOON).await;
+    let options = |name: &str, trust| JoinOptions {
+        trust,
+        ..JoinOptions::new(format!("https://localhost:{https}"), "room", name)
+    };
+    let stranger = Client::join(options("Anna", Trust::System)).await.map(drop);
+    assert!(matches!(stranger, Err(ClientError::Untrusted { .. })), "{stranger:?}");
+    let own = Trust::File(service.dir.join("https.pem"));
+    let anna = join_with(options("Anna", own)).await;
+    let bert = join(&service, "room", "Bert").await;
+    all_meet(&[&anna, &bert]).await;
 }
 
 #[tokio::test]

@@ -111,14 +111,11 @@ async fn wrong_ports_in_the_environment_are_told_in_a_sentence() {
 #[tokio::test]
 async fn the_default_configuration_can_be_printed_and_used() {
     let mut service = Service::prepare().await;
-    let path = service.dir.join("default.toml");
     for process in [Process::Control, Process::Relay] {
         let (status, text) = run(&service, process, &["print-config"]).await;
         assert_eq!(status.code(), Some(0), "{text}");
         assert!(text.lines().any(|line| line.starts_with('#')), "{text}");
-        fs::write(&path, text).unwrap();
-        let child = service.command(process).args(["--config", path.to_str().unwrap()]).spawn().unwrap();
-        service.adopt(process, child);
+        service.start_with(process, &text);
     }
     service.ready(SOON).await;
 }

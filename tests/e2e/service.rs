@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 static PLACES: Semaphore = Semaphore::const_new(2);
 /// How long a process may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Ports of one service: HTTP, metrics, link, a spare one, then media of up to 60 shards.
+/// Ports of one service: HTTP, metrics, link, HTTPS, then media of up to 60 shards.
 const PORT_BLOCK: u16 = 64;
 const FIRST_PORT: u16 = 20_000;
 /// Below the ports that the kernel gives away by itself (32768 and more).
@@ -53,6 +53,7 @@ pub(crate) struct Ports {
     pub(crate) metrics: u16,
     pub(crate) link: u16,
     pub(crate) media: u16,
+    pub(crate) https: u16,
 }
 
 impl Ports {
@@ -72,8 +73,8 @@ impl Ports {
                 TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
                     && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok()
             };
-            if tcp(base) && tcp(base + 1) && (base + 2..base + 8).all(udp) {
-                return Self { http: base, metrics: base + 1, link: base + 2, media: base + 4 };
+            if [base, base + 1, base + 3].into_iter().all(tcp) && (base + 2..base + 8).all(udp) {
+                return Self { http: base, metrics: base + 1, link: base + 2, media: base + 4, https: base + 3 };
             }
         }
         panic!("no free block of ports between {FIRST_PORT} and 32767");
@@ -106,21 +107,27 @@ impl Service {
     }
 
     pub(crate) fn start_control(&mut self) {
-        self.launch(Process::Control);
+        self.launch(Process::Control, None);
     }
 
     pub(crate) fn start_relay(&mut self) {
-        self.launch(Process::Relay);
+        self.launch(Process::Relay, None);
     }
 
-    fn launch(&mut self, process: Process) {
+    /// Starts a process with this configuration instead of its embedded one.
+    pub(crate) fn start_with(&mut self, process: Process, configuration: &str) {
+        let path = self.dir.join(format!("{}.toml", process.name()));
+        fs::write(&path, configuration).unwrap();
+        self.launch(process, Some(&path));
+    }
+
+    fn launch(&mut self, process: Process, configuration: Option<&Path>) {
         let log = || File::options().create(true).append(true).open(self.log_path(process)).unwrap();
-        let child = self.command(process).stdout(log()).stderr(log()).spawn().unwrap();
-        self.children.insert(process.name(), child);
-    }
-
-    /// Takes care of a process that a test has started itself.
-    pub(crate) fn adopt(&mut self, process: Process, child: Child) {
+        let mut command = self.command(process);
+        if let Some(path) = configuration {
+            command.arg("--config").arg(path);
+        }
+        let child = command.stdout(log()).stderr(log()).spawn().unwrap();
         self.children.insert(process.name(), child);
     }
 

@@ -430,7 +430,6 @@ impl Session {
         if let Some(transport) = self.transport.take() {
             transport.stop(ending != Ending::Vanish).await;
         }
-        self.shared.live().state = State::Over(None);
     }
 }
 

@@ -10,7 +10,9 @@ pub mod ids;
 pub mod limits;
 pub mod media;
 
-pub use command::{Command, CommandError, IceParameters, ParticipantSpec, SendTrack, SlotAssignment, SlotSpec, SourceRef};
+pub use command::{
+    Command, CommandError, IceParameters, ParticipantSpec, SendTrack, SlotAssignment, SlotSpec, SourceRef,
+};
 pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel};
 pub use ids::{CommandId, ParticipantId, RelayInstance, RoomId, ShardId, SlotId};
 pub use media::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, TrackKind};

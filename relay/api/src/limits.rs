@@ -8,16 +8,14 @@ pub const DATAGRAM_BYTES: usize = 1536;
 /// Largest RTP packet that is sent on: 1280 (the least IPv6 MTU) would be safest, browsers send up to 1200 bytes
 /// of RTP; we may add a MID extension (up to 24 bytes) and the SRTP tag (16).
 pub const RTP_BYTES: usize = 1400;
-/// Packets in one batch: 256 × 1536 B = 384 KiB, inside an L2 cache.
-pub const BATCH_PACKETS: usize = 256;
+/// Packets in one batch: as many as a multishot receive of io_uring brings at once, enough for a video frame to
+/// become one UDP_SEGMENT run per destination, and few enough that the first of them does not wait long for the last.
+pub const BATCH_PACKETS: usize = 32;
 
-/// Packets that are forwarded before what they led to is sent: as many as a multishot receive of io_uring brings at
-/// once, and enough for a video frame to become one UDP_SEGMENT run per destination.
-pub const FORWARD_PACKETS: usize = 32;
-/// Outgoing bytes and runs of one such step, for the largest room: 32 × 500 × 1400 B = 22 MB. It is address space;
-/// memory is touched only as far as a room needs it, and from the start again in each step.
-pub const TX_BYTES: usize = FORWARD_PACKETS * PARTICIPANTS_PER_ROOM * RTP_BYTES;
-pub const TX_RUNS: usize = FORWARD_PACKETS * PARTICIPANTS_PER_ROOM;
+/// Outgoing bytes and runs of one batch, for the largest room: 32 × 500 × 1400 B = 22 MB. It is address space;
+/// memory is touched only as far as a room needs it, and from the start again in each batch.
+pub const TX_BYTES: usize = BATCH_PACKETS * PARTICIPANTS_PER_ROOM * RTP_BYTES;
+pub const TX_RUNS: usize = BATCH_PACKETS * PARTICIPANTS_PER_ROOM;
 /// Receive buffers that a shard lends to the kernel: 1024 × 1.6 KB = 1.6 MB, 4 ms at 10 Gbit/s.
 pub const RECEIVE_BUFFERS: u16 = 1024;
 /// Messages handed to the kernel in one system call.
@@ -112,6 +110,8 @@ pub const SPEAKERS_INTERVAL_MS: u64 = 300;
 
 // --- Queues -------------------------------------------------------------------------------------------------
 
+/// Commands that a shard takes between two batches: a storm of joins does not hold up media.
+pub const COMMANDS_PER_TURN: usize = 32;
 /// Messages in each ring between main or handshake threads and a shard.
 pub const RING_MESSAGES: usize = 4096;
 /// Bytes of one link frame: the largest `PutParticipant` (50 slots × 150 B + note) is below 16 KiB; ×64 slack.

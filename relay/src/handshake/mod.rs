@@ -19,9 +19,8 @@ use plausch_relay_api::{Fingerprint, ParticipantId};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Shard → handshake thread.
@@ -63,27 +62,22 @@ pub struct HandshakeCounters {
     pub drop_ring_full: AtomicU64,
 }
 
-/// Starts a thread. It ends when `stop` is set and it is unparked.
-pub fn spawn(
-    index: usize,
-    context: SslContext,
-    ports: Vec<Port>,
+/// The work of a handshake thread, until `stop` is set and the thread unparked.
+pub fn run(
+    context: &SslContext,
+    mut ports: Vec<Port>,
     bounds: Bounds,
-    counters: Arc<HandshakeCounters>,
-    stop: Arc<AtomicBool>,
-) -> std::io::Result<JoinHandle<()>> {
-    let work = move || {
-        let mut ports = ports;
-        while !stop.load(Ordering::Relaxed) {
-            let mut worker = Worker::new(&context, &mut ports, bounds, &counters);
-            // BoringSSL does not unwind, and we do not mean to; but one session must not end all others for ever.
-            if catch_unwind(AssertUnwindSafe(|| worker.run(&stop))).is_err() {
-                worker.end_all_sessions();
-                tracing::error!("a handshake thread panicked and starts again; joins under way are lost");
-            }
+    counters: &HandshakeCounters,
+    stop: &AtomicBool,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut worker = Worker::new(context, &mut ports, bounds, counters);
+        // BoringSSL does not unwind, and we do not mean to; but one session must not end all others for ever.
+        if catch_unwind(AssertUnwindSafe(|| worker.run(stop))).is_err() {
+            worker.end_all_sessions();
+            tracing::error!("a handshake thread panicked and starts again; joins under way are lost");
         }
-    };
-    thread::Builder::new().name(format!("handshake-{index}")).spawn(work)
+    }
 }
 
 type Key = (usize, ParticipantId, u32);

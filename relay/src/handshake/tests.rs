@@ -17,6 +17,8 @@ use plausch_engine::SessionKeys;
 use plausch_engine::srtp::Profile;
 use session::Datagrams;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use webrtc_util::KeyingMaterialExporter;
 
 const ALL_PROFILES: &str = "SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM";
@@ -286,8 +288,8 @@ impl Thread {
         let starter = thread::spawn(move || {
             let (send, inbox) = ring(RING_MESSAGES, Wake::Thread(thread::current()));
             ready.send(send).unwrap();
-            let mut ports = vec![Port { inbox, outbox }];
-            Worker::new(&context, &mut ports, bounds, &spawn_counters).run(&spawn_stop);
+            let ports = vec![Port { inbox, outbox }];
+            run(&context, ports, bounds, &spawn_counters, &spawn_stop);
         });
         Self { to: spawned.recv().unwrap(), from, counters, stop, thread: Some(starter) }
     }

@@ -1,4 +1,4 @@
-import { computed, effect, signal, untracked, type ReadonlySignal } from '@preact/signals-core';
+import { batch, computed, effect, signal, untracked, type ReadonlySignal } from '@preact/signals-core';
 import {
   VERSION,
   type Answer,
@@ -163,17 +163,20 @@ export class Call {
   }
 
   private end(phase: 'left' | 'failed'): void {
-    this.phase.value = phase;
     for (const timer of [this.repair, this.answerDue, this.retry]) clearTimeout(timer);
+    // First, so that devices that are closed now are no news to anybody.
     for (const stop of this.stopEffects.splice(0)) stop();
     this.socket.close();
-    this.attached.value = false;
     this.peer.value?.close();
-    this.peer.value = undefined;
     this.pending = undefined;
-    this.participants.value = new Map();
-    this.slots.value = [];
-    this.speakers.value = [];
+    batch(() => {
+      this.phase.value = phase;
+      this.attached.value = false;
+      this.peer.value = undefined;
+      this.participants.value = new Map();
+      this.slots.value = [];
+      this.speakers.value = [];
+    });
   }
 
   private get ended(): boolean {

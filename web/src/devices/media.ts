@@ -13,6 +13,25 @@ export interface DeviceLists {
   speaker: MediaDeviceInfo[];
 }
 
+const AUDIO: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+
+/** What browsers offer beyond TypeScript's list; the others ignore it. */
+interface ScreenOptions extends DisplayMediaStreamOptions {
+  selfBrowserSurface: 'exclude';
+  surfaceSwitching: 'include';
+  systemAudio: 'exclude';
+}
+
+const SCREEN: ScreenOptions = {
+  video: { frameRate: { ideal: 15, max: 30 } },
+  audio: true,
+  // Not this very page: it would show itself in itself.
+  selfBrowserSurface: 'exclude',
+  surfaceSwitching: 'include',
+  // The sound of a tab, yes; that of the whole machine holds the others' voices, and would be their echo.
+  systemAudio: 'exclude',
+};
+
 const NO_DEVICES: DeviceLists = { microphone: [], camera: [], speaker: [] };
 
 /**
@@ -68,7 +87,7 @@ export class LocalMedia implements LocalTracks {
     }
     if (this.cameraWanted.value) {
       try {
-        this.adopt(await this.capture({ audio: this.audioConstraints(), video: this.videoConstraints() }));
+        this.adopt(await this.capture(['microphone', 'camera']));
         await this.refresh();
         return;
       } catch (error) {
@@ -119,10 +138,7 @@ export class LocalMedia implements LocalTracks {
   /** `false`: the person or the browser said no. */
   async shareScreen(): Promise<boolean> {
     try {
-      const stream = await navigator.mediaDevices.getDisplayMedia({
-        video: { frameRate: { ideal: 15, max: 30 } },
-        audio: true,
-      });
+      const stream = await navigator.mediaDevices.getDisplayMedia(SCREEN);
       const [video] = stream.getVideoTracks();
       const [audio] = stream.getAudioTracks();
       if (this.closed || video === undefined) {
@@ -171,11 +187,7 @@ export class LocalMedia implements LocalTracks {
       return;
     }
     try {
-      this.adopt(
-        await this.capture(
-          kind === 'camera' ? { video: this.videoConstraints() } : { audio: this.audioConstraints() },
-        ),
-      );
+      this.adopt(await this.capture([kind]));
     } catch (error) {
       // The old one may be the reason why the new one cannot be opened, and it is not what was asked for.
       this.replace(kind, null);
@@ -184,15 +196,17 @@ export class LocalMedia implements LocalTracks {
   }
 
   /** A remembered device that is gone must not keep anybody out: then any device will do. */
-  private async capture(constraints: MediaStreamConstraints): Promise<MediaStream> {
-    try {
-      return await navigator.mediaDevices.getUserMedia(constraints);
-    } catch (error) {
-      if (!(error instanceof DOMException) || error.name !== 'OverconstrainedError') throw error;
-      return navigator.mediaDevices.getUserMedia({
-        audio: constraints.audio !== undefined,
-        video: constraints.video !== undefined,
+  private async capture(kinds: readonly DeviceKind[]): Promise<MediaStream> {
+    const ask = (chosen: boolean): Promise<MediaStream> =>
+      navigator.mediaDevices.getUserMedia({
+        audio: kinds.includes('microphone') && { ...AUDIO, ...exactly(chosen ? this.chosen.microphone.value : '') },
+        video: kinds.includes('camera') && { ...videoSize(), ...exactly(chosen ? this.chosen.camera.value : '') },
       });
+    try {
+      return await ask(true);
+    } catch (error) {
+      if (!(error instanceof Error) || error.name !== 'OverconstrainedError') throw error;
+      return ask(false);
     }
   }
 
@@ -255,24 +269,16 @@ export class LocalMedia implements LocalTracks {
       return false;
     }
   }
-
-  private audioConstraints(): MediaTrackConstraints {
-    return { ...exactly(this.chosen.microphone.value), echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-  }
-
-  private videoConstraints(): MediaTrackConstraints {
-    const [width, height] = isPhone() ? [640, 360] : [1280, 720];
-    return {
-      ...exactly(this.chosen.camera.value),
-      width: { ideal: width },
-      height: { ideal: height },
-      frameRate: { ideal: 30, max: 30 },
-    };
-  }
 }
 
 function exactly(id: string): MediaTrackConstraints {
   return id === '' ? {} : { deviceId: { exact: id } };
+}
+
+/** Phones have small screens, small batteries and slow uplinks. */
+function videoSize(): MediaTrackConstraints {
+  const [width, height] = isPhone() ? [640, 360] : [1280, 720];
+  return { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30, max: 30 } };
 }
 
 function isPhone(): boolean {

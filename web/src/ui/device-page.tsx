@@ -11,7 +11,7 @@ import { CameraIcon, CameraOffIcon, Mark, MicrophoneIcon, MicrophoneOffIcon } fr
 import { LanguageSwitch } from './language-switch';
 import { goToStart } from './routing';
 import type { Session } from './session';
-import { Video } from './video';
+import { isMirrored, Video } from './video';
 
 /** Mirrors PARTICIPANT_NAME_CHARS of the server. */
 const NAME_CHARS = 64;
@@ -118,7 +118,7 @@ function Preview({ session, name }: { session: Session; name: string }): JSX.Ele
             <p>{session.asking.value ? t.previewAsking : t.previewOff}</p>
           </div>
         ) : (
-          <Video track={camera} mirrored label={t.preview} />
+          <Video track={camera} mirrored={isMirrored(camera)} label={t.preview} />
         )}
         <div class="preview-buttons">
           <button

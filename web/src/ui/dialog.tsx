@@ -12,9 +12,11 @@ interface DialogProps {
 /** The browser's own modal dialog: it keeps the focus inside, closes on Escape and gives the focus back. */
 export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
+    heading.current?.focus();
     return () => dialog?.close();
   }, []);
   return (
@@ -30,7 +32,7 @@ export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
     >
       <div class="dialog-body">
         <header class="dialog-head">
-          <h2 id="dialog-title" tabIndex={-1} autofocus>
+          <h2 ref={heading} id="dialog-title" tabIndex={-1}>
             {title}
           </h2>
           <button type="button" class="plain round" aria-label={words.value.close} onClick={() => element.current?.close()}>

@@ -1,8 +1,10 @@
 import type { JSX } from 'preact';
+import { useRef } from 'preact/hooks';
 import { words } from '../i18n/language';
 import { colourOf, initials } from './avatar';
 import { useFocusOnEntry } from './focus';
 import { CameraIcon, CameraOffIcon, CloseIcon, InviteIcon, MicrophoneIcon, MicrophoneOffIcon, ScreenIcon } from './icons';
+import { useScrollable } from './scrollable';
 import type { Session } from './session';
 import type { MediaState } from '../protocol/messages';
 
@@ -15,6 +17,8 @@ interface PanelProps {
 export function ParticipantsPanel({ session, onClose, onInvite }: PanelProps): JSX.Element {
   const t = words.value;
   const title = useFocusOnEntry<HTMLHeadingElement>();
+  const list = useRef<HTMLUListElement>(null);
+  const scrollable = useScrollable(list);
   return (
     <aside
       id="participants"
@@ -32,7 +36,7 @@ export function ParticipantsPanel({ session, onClose, onInvite }: PanelProps): J
           <CloseIcon />
         </button>
       </header>
-      <ul class="people-list">
+      <ul ref={list} class="people-list" {...(scrollable && { tabIndex: 0 })}>
         <Person name={session.name.value} media={session.media.state.value} you />
         {[...session.call.participants.value.values()].map(({ id, name, media }) => (
           <Person key={id} name={name} media={media} />

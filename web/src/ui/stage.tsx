@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { words } from '../i18n/language';
 import { bestLayout, type TileKind } from './layout';
+import { useScrollable } from './scrollable';
 import type { Session } from './session';
 import { PersonTile, ScreenTile } from './tile';
 
@@ -89,8 +90,14 @@ function Grid({ kind, tiles }: { kind: TileKind; tiles: Tile[] }): JSX.Element {
     return () => observer.disconnect();
   }, []);
   const { width, height } = bestLayout(tiles.length, size.value.width, size.value.height, GAP_PX, kind);
+  const scrollable = useScrollable(element);
   return (
-    <div ref={element} class={`grid ${kind}`} style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px` }}>
+    <div
+      ref={element}
+      class={`grid ${kind}`}
+      {...(scrollable && { tabIndex: 0, role: 'region', 'aria-label': words.value.conference })}
+      style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px` }}
+    >
       {tiles.map(({ key, render }) => (
         <div key={key} class="cell">
           {render()}

@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { words } from '../i18n/language';
 import { colourOf, initials } from './avatar';
 import { AwayIcon, MicrophoneOffIcon } from './icons';
-import { Video } from './video';
+import { isMirrored, Video } from './video';
 
 export interface TileProps {
   name: string;
@@ -24,7 +24,7 @@ export function PersonTile({ name, track, you = false, muted, speaking, away, on
       <div class={`avatar colour-${colourOf(name)}`} aria-hidden="true">
         <span>{initials(name)}</span>
       </div>
-      {track !== null && <Video track={track} mirrored={you} onFrame={onFrame} />}
+      {track !== null && <Video track={track} mirrored={you && isMirrored(track)} onFrame={onFrame} />}
       <div class="caption">
         {away && <AwayIcon label={t.away} />}
         {muted && <MicrophoneOffIcon label={t.micMuted} />}

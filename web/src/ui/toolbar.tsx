@@ -28,7 +28,7 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
   const { media, call } = session;
   const { microphone, camera, screen } = media.state.value;
   return (
-    <div class="toolbar" role="toolbar" aria-label={t.controls}>
+    <section class="toolbar" aria-label={t.controls}>
       <Tool
         name={microphone ? t.mute : t.unmute}
         short={microphone ? t.muteShort : t.unmuteShort}
@@ -64,9 +64,8 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
         onClick={onPanel}
       >
         <PeopleIcon />
-        <span class="badge" aria-hidden="true">
-          {call.participants.value.size + 1}
-        </span>
+        {/* Drawn by the style sheet: the button's name stays its text. */}
+        <span class="badge" aria-hidden="true" data-count={call.participants.value.size + 1} />
       </Tool>
       <Tool name={t.invite} short={t.invite} onClick={onInvite}>
         <InviteIcon />
@@ -77,7 +76,7 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
       <Tool name={t.leave} short={t.leave} state="leave" onClick={() => session.leave()}>
         <LeaveIcon />
       </Tool>
-    </div>
+    </section>
   );
 }
 

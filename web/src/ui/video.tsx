@@ -3,12 +3,16 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 interface VideoProps {
   track: MediaStreamTrack;
-  /** The own camera, as people know themselves. */
   mirrored?: boolean;
   /** Show all of it, as for a screen. */
   whole?: boolean;
   label?: string;
   onFrame?: (() => void) | undefined;
+}
+
+/** The own picture is mirrored, as people know themselves, but not that of a phone's rear camera. */
+export function isMirrored(track: MediaStreamTrack): boolean {
+  return track.getSettings().facingMode !== 'environment';
 }
 
 /** A picture without sound (that comes from `AudioOutputs`), so that browsers always let it play. */

@@ -1,0 +1,392 @@
+//! The relay's configuration: one TOML file over an embedded default, then the environment. Every value is checked
+//! before anything starts, and what is wrong is said in one sentence.
+
+use crate::cpus;
+use plausch_relay_api::limits;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The default configuration with its comments.
+pub const DEFAULT: &str = include_str!("../relay.toml");
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{file} is not understood: {reason}")]
+    Syntax { file: String, reason: String },
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Makes a `ConfigError::Value`.
+macro_rules! wrong {
+    ($($argument:tt)+) => { ConfigError::Value(format!($($argument)+)) };
+}
+
+/// The configuration after all checks.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// One shard on each.
+    pub cpus: Vec<usize>,
+    /// 0: any free ports.
+    pub first_port: u16,
+    /// `None`: all that this machine has.
+    pub addresses: Option<Vec<IpAddr>>,
+    pub announce: Vec<IpAddr>,
+    pub driver: DriverChoice,
+    pub handshake_threads: usize,
+    pub control: SocketAddr,
+    pub metrics: Option<SocketAddr>,
+    pub state: PathBuf,
+    pub limits: Limits,
+    pub log_level: String,
+}
+
+/// Limits that an operator may lower.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub participants_per_shard: usize,
+    pub participants_per_room: usize,
+    pub handshakes_per_shard: usize,
+}
+
+/// Which driver a shard has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriverChoice {
+    Auto,
+    Uring,
+    Mmsg,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    media: Media,
+    link: Link,
+    metrics: Metrics,
+    state: State,
+    limits: Limits,
+    log: Log,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Media {
+    cpus: OrAuto<Vec<usize>>,
+    first_port: u16,
+    addresses: OrAuto<Vec<IpAddr>>,
+    announce: Vec<IpAddr>,
+    driver: DriverChoice,
+    handshake_threads: OrAuto<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Link {
+    control: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metrics {
+    listen: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    level: String,
+}
+
+/// A value, or the word "auto".
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OrAuto<T> {
+    Given(T),
+    Word(Auto),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Auto {
+    Auto,
+}
+
+impl<T> OrAuto<T> {
+    fn given(self) -> Option<T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Word(Auto::Auto) => None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `file` over the default; `env` looks up an environment variable.
+    pub fn load(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let Some(path) = file else { return Self::parse("", "the default configuration", env) };
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, &path.display().to_string(), env)
+    }
+
+    fn parse(text: &str, name: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let syntax =
+            |error: toml::de::Error| ConfigError::Syntax { file: name.to_owned(), reason: error.message().to_owned() };
+        // The file on its own first: its errors have line numbers.
+        let own: toml::Table = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax { file: name.to_owned(), reason: error.to_string() })?;
+        let mut merged: toml::Table = toml::from_str(DEFAULT).map_err(syntax)?;
+        for (section, values) in own {
+            let Some(known) = merged.get_mut(&section).and_then(toml::Value::as_table_mut) else {
+                return Err(wrong!("{name}: there is no section [{section}]"));
+            };
+            let toml::Value::Table(values) = values else {
+                return Err(wrong!("{name}: {section} is a section and is written [{section}]"));
+            };
+            for (key, value) in values {
+                if known.insert(key.clone(), value).is_none() {
+                    return Err(wrong!("{name}: section [{section}] has no key {key}"));
+                }
+            }
+        }
+        // Section by section, so that a wrong value is said with its place.
+        let mut section = |name_of: &str| merged.remove(name_of).unwrap_or(toml::Value::Boolean(false));
+        let sections = (section("media"), section("link"), section("metrics"), section("state"));
+        let (limits, log) = (section("limits"), section("log"));
+        let file = File {
+            media: read(name, "media", sections.0)?,
+            link: read(name, "link", sections.1)?,
+            metrics: read(name, "metrics", sections.2)?,
+            state: read(name, "state", sections.3)?,
+            limits: read(name, "limits", limits)?,
+            log: read(name, "log", log)?,
+        };
+        Self::check(file, env)
+    }
+
+    fn check(file: File, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let port = |name: &str| -> Result<Option<u16>, ConfigError> {
+            let Some(text) = env(name) else { return Ok(None) };
+            let port = text.parse().ok().filter(|port| *port != 0);
+            port.map(Some).ok_or_else(|| wrong!("{name} is '{text}', but must be a port number from 1 to 65535"))
+        };
+        let allowed = cpus::allowed().map_err(|error| wrong!("cannot ask which CPUs may be used: {error}"))?;
+        let cpus = match file.media.cpus.given() {
+            Some(cpus) => check_cpus(cpus, &allowed)?,
+            None => cpus::for_shards(&allowed),
+        };
+        let first_port = port("PLAUSCH_MEDIA_PORT")?.unwrap_or(file.media.first_port);
+        if usize::from(first_port) + cpus.len() > usize::from(u16::MAX) + 1 {
+            return Err(wrong!(
+                "media.first_port is {first_port}, and {} shards need as many ports from there",
+                cpus.len()
+            ));
+        }
+        let addresses = file.media.addresses.given();
+        if let Some(addresses) = &addresses {
+            check_addresses(addresses)?;
+        }
+        if let Some(wrong) =
+            file.media.announce.iter().find(|address| address.is_unspecified() || address.is_multicast())
+        {
+            return Err(wrong!("media.announce: {wrong} is no address of a machine"));
+        }
+        if file.media.announce.len() > limits::LOCAL_ADDRESSES {
+            return Err(wrong!("media.announce: at most {} addresses", limits::LOCAL_ADDRESSES));
+        }
+        let handshake_threads = file
+            .media
+            .handshake_threads
+            .given()
+            .unwrap_or_else(|| (allowed.len() / 4).clamp(1, limits::HANDSHAKE_THREADS));
+        within("media.handshake_threads", handshake_threads, limits::HANDSHAKE_THREADS)?;
+
+        let mut control = file.link.control;
+        if let Some(port) = port("PLAUSCH_LINK_PORT")? {
+            control.set_port(port);
+        }
+        if control.port() == 0 || control.ip().is_unspecified() {
+            return Err(wrong!("link.control is {control}, but must be the address and port on which control listens"));
+        }
+        let metrics = match (port("PLAUSCH_METRICS_PORT")?, file.metrics.listen.as_str()) {
+            (Some(port), _) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            (None, "") => None,
+            (None, text) => Some(text.parse().map_err(|_| {
+                wrong!(
+                    "metrics.listen is '{text}', but must be an address with port as in \"127.0.0.1:7901\", or empty"
+                )
+            })?),
+        };
+        within("limits.participants_per_shard", file.limits.participants_per_shard, limits::PARTICIPANTS_PER_SHARD)?;
+        within("limits.participants_per_room", file.limits.participants_per_room, limits::PARTICIPANTS_PER_ROOM)?;
+        within("limits.handshakes_per_shard", file.limits.handshakes_per_shard, limits::HANDSHAKES_PER_SHARD)?;
+        if !["error", "warn", "info", "debug"].contains(&file.log.level.as_str()) {
+            return Err(wrong!("log.level is '{}', but must be error, warn, info or debug", file.log.level));
+        }
+        Ok(Self {
+            cpus,
+            first_port,
+            addresses,
+            announce: file.media.announce,
+            driver: file.media.driver,
+            handshake_threads,
+            control,
+            metrics,
+            state: state_directory(file.state.directory, env)?,
+            limits: file.limits,
+            log_level: file.log.level,
+        })
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &str, section: &str, value: toml::Value) -> Result<T, ConfigError> {
+    value.try_into().map_err(|error: toml::de::Error| {
+        let reason = error.to_string().trim().replace('\n', " ");
+        ConfigError::Syntax { file: format!("{file}, section [{section}],"), reason }
+    })
+}
+
+fn check_cpus(cpus: Vec<usize>, allowed: &[usize]) -> Result<Vec<usize>, ConfigError> {
+    if cpus.is_empty() || cpus.len() > limits::SHARDS {
+        return Err(wrong!("media.cpus must name from 1 to {} CPUs, or be \"auto\"", limits::SHARDS));
+    }
+    if let Some(unknown) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        return Err(wrong!("media.cpus names CPU {unknown}, but this process may use {allowed:?} only"));
+    }
+    if cpus.iter().collect::<HashSet<_>>().len() != cpus.len() {
+        return Err(wrong!("media.cpus names a CPU twice; one shard has one CPU"));
+    }
+    Ok(cpus)
+}
+
+fn check_addresses(addresses: &[IpAddr]) -> Result<(), ConfigError> {
+    if addresses.is_empty() || addresses.len() > limits::LOCAL_ADDRESSES {
+        return Err(wrong!(
+            "media.addresses must name from 1 to {} addresses, or be \"auto\"",
+            limits::LOCAL_ADDRESSES
+        ));
+    }
+    for (index, address) in addresses.iter().enumerate() {
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(wrong!(
+                "media.addresses names {address}, but replies must leave from the address that was asked: \
+                 name this machine's addresses one by one, or \"auto\""
+            ));
+        }
+        if addresses[..index].contains(address) {
+            return Err(wrong!("media.addresses names {address} twice"));
+        }
+    }
+    Ok(())
+}
+
+fn within(key: &str, value: usize, most: usize) -> Result<(), ConfigError> {
+    if (1..=most).contains(&value) { Ok(()) } else { Err(wrong!("{key} is {value}, but must be from 1 to {most}")) }
+}
+
+fn state_directory(configured: PathBuf, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, ConfigError> {
+    let filled = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    filled("PLAUSCH_STATE_DIR")
+        .or_else(|| (!configured.as_os_str().is_empty()).then_some(configured))
+        .or_else(|| filled("XDG_STATE_HOME").map(|home| home.join("plausch")))
+        .or_else(|| filled("HOME").map(|home| home.join(".local/state/plausch")))
+        .ok_or_else(|| wrong!("there is no HOME; set PLAUSCH_STATE_DIR to a folder for the link's certificates"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        (name == "HOME").then(|| "/home/somebody".to_owned())
+    }
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, "relay.toml", env)
+    }
+
+    #[test]
+    fn the_default_is_valid_and_says_all_limits() {
+        let config = parse("").unwrap();
+        assert_eq!(config.first_port, 7882);
+        assert_eq!(config.control, "127.0.0.1:7900".parse().unwrap());
+        assert_eq!(config.state, Path::new("/home/somebody/.local/state/plausch"));
+        assert_eq!(config.metrics, None);
+        assert_eq!(
+            config.limits,
+            Limits {
+                participants_per_shard: limits::PARTICIPANTS_PER_SHARD,
+                participants_per_room: limits::PARTICIPANTS_PER_ROOM,
+                handshakes_per_shard: limits::HANDSHAKES_PER_SHARD,
+            }
+        );
+    }
+
+    #[test]
+    fn a_file_needs_only_what_differs() {
+        let config = parse("[media]\nfirst_port = 10000\nannounce = [\"203.0.113.5\"]\ndriver = \"mmsg\"").unwrap();
+        assert_eq!((config.first_port, config.driver), (10000, DriverChoice::Mmsg));
+        assert_eq!(config.announce, ["203.0.113.5".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let env = |name: &str| match name {
+            "PLAUSCH_STATE_DIR" => Some("/tmp/state".to_owned()),
+            "PLAUSCH_MEDIA_PORT" => Some("9000".to_owned()),
+            "PLAUSCH_LINK_PORT" => Some("9001".to_owned()),
+            "PLAUSCH_METRICS_PORT" => Some("9002".to_owned()),
+            _ => None,
+        };
+        let config = Config::parse("[link]\ncontrol = \"192.0.2.1:1\"", "relay.toml", env).unwrap();
+        assert_eq!((config.first_port, config.state.as_path()), (9000, Path::new("/tmp/state")));
+        assert_eq!(config.control, "192.0.2.1:9001".parse().unwrap());
+        assert_eq!(config.metrics, Some("127.0.0.1:9002".parse().unwrap()));
+        let error = Config::parse("", "relay.toml", |name| (name == "PLAUSCH_MEDIA_PORT").then(|| "x".to_owned()));
+        assert!(error.unwrap_err().to_string().starts_with("PLAUSCH_MEDIA_PORT is 'x'"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, said) in [
+            ("nonsense", "relay.toml"),
+            ("[medium]", "no section [medium]"),
+            ("[media]\nfirst_prot = 1", "section [media] has no key first_prot"),
+            ("media = 3", "is a section"),
+            ("[media]\nfirst_port = 70000", "section [media]"),
+            ("[media]\nfirst_port = \"x\"", "section [media]"),
+            ("[media]\ncpus = \"all\"", "section [media]"),
+            ("[media]\ncpus = []", "media.cpus"),
+            ("[media]\ncpus = [99999]", "media.cpus names CPU 99999"),
+            ("[media]\naddresses = [\"0.0.0.0\"]", "media.addresses"),
+            ("[media]\naddresses = [\"192.0.2.1\", \"192.0.2.1\"]", "twice"),
+            ("[media]\nannounce = [\"::\"]", "media.announce"),
+            ("[media]\nhandshake_threads = 0", "media.handshake_threads is 0"),
+            ("[media]\ndriver = \"dpdk\"", "section [media]"),
+            ("[link]\ncontrol = \"localhost\"", "section [link]"),
+            ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
+            ("[metrics]\nlisten = \"here\"", "metrics.listen"),
+            ("[limits]\nparticipants_per_room = 501", "limits.participants_per_room is 501"),
+            ("[log]\nlevel = \"loud\"", "log.level"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+        let error = Config::load(Some(Path::new("/nowhere/relay.toml")), env).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/relay.toml"), "{error}");
+    }
+}

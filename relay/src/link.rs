@@ -1,0 +1,257 @@
+//! The main thread's work: commands of control to the shards, news of the shards to control. Media never waits for
+//! any of it; while there is no link, shards go on as they are.
+
+use crate::ring::{Receiver, Sender};
+use crate::shard::{FromShard, Status, Ticket, ToShard};
+use anyhow::{Result, anyhow};
+use plausch_link::{Identity, dial};
+use plausch_relay_api::framing::CommandFrame;
+use plausch_relay_api::limits::{LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS};
+use plausch_relay_api::{Command, CommandError, Event, Hello, ParticipantId, ShardId, ShardLoad};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+type ShardEnd = (Sender<ToShard>, Receiver<FromShard>);
+
+/// Between the shards and the link.
+pub struct Hub {
+    hello: Hello,
+    shards: Vec<ShardEnd>,
+    statuses: Vec<Arc<Mutex<Status>>>,
+    /// A shard has news.
+    notify: Arc<Notify>,
+    /// Where each participant is: most commands name the participant only.
+    places: HashMap<ParticipantId, ShardId>,
+    /// Counts connections.
+    link: u64,
+    load: Load,
+}
+
+impl Hub {
+    pub fn new(hello: Hello, shards: Vec<ShardEnd>, statuses: Vec<Arc<Mutex<Status>>>, notify: Arc<Notify>) -> Self {
+        let load = Load { measured_at: Instant::now(), busy: vec![Duration::ZERO; shards.len()] };
+        Self { hello, shards, statuses, notify, places: HashMap::new(), link: 0, load }
+    }
+
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Keeps up a link until `stop` is ready, and says good-bye then.
+    pub async fn run(&mut self, identity: &Identity, control: SocketAddr, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut pause = LINK_REDIAL_MS;
+        let mut said = false;
+        loop {
+            let connection = tokio::select! {
+                connection = dial(identity, control) => connection,
+                never = self.discard() => never,
+                () = &mut stop => return,
+            };
+            match connection {
+                Ok(connection) => {
+                    pause = LINK_REDIAL_MS;
+                    said = false;
+                    tracing::info!("linked to control");
+                    let (mut receiver, mut sender) = connection.split();
+                    let ended = tokio::select! {
+                        ended = self.serve(&mut receiver, &mut sender) => ended,
+                        () = &mut stop => {
+                            sender.close().await;
+                            return;
+                        }
+                    };
+                    match ended {
+                        Ok(()) => tracing::warn!("control ended the link; media goes on"),
+                        Err(error) => tracing::warn!("the link to control is lost ({error}); media goes on"),
+                    }
+                }
+                Err(error) => {
+                    if !said {
+                        tracing::info!("control does not answer at {control} yet ({error}); trying on");
+                        said = true;
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(Duration::from_millis(pause)) => {}
+                never = self.discard() => never,
+                () = &mut stop => return,
+            }
+            pause = (pause * 2).min(LINK_REDIAL_MAX_MS);
+        }
+    }
+
+    /// Without a link: keeps the rings empty and the places right. Never ends.
+    async fn discard(&mut self) -> ! {
+        loop {
+            self.notify.notified().await;
+            for shard in 0..self.shards.len() {
+                while let Ok(message) = self.shards[shard].1.pop() {
+                    self.note(&message);
+                }
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        receiver: &mut plausch_link::Receiver<CommandFrame>,
+        sender: &mut plausch_link::Sender<Event>,
+    ) -> Result<()> {
+        self.link += 1;
+        let mut outgoing = VecDeque::new();
+        send(sender, &Event::Hello(self.hello.clone())).await?;
+        self.snapshot(sender, &mut outgoing).await?;
+        send(sender, &Event::SnapshotEnd).await?;
+        let mut load = interval(Duration::from_millis(LOAD_INTERVAL_MS));
+        load.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while let Some(event) = outgoing.pop_front() {
+                send(sender, &event).await?;
+            }
+            tokio::select! {
+                frame = receiver.recv() => match frame? {
+                    Some(frame) => outgoing.extend(self.dispatch(frame)),
+                    None => return Ok(()),
+                },
+                () = self.notify.notified() => self.collect(&mut outgoing),
+                _ = load.tick() => outgoing.push_back(self.load()),
+            }
+        }
+    }
+
+    /// Sends what all shards have. What happened on a shard before its snapshot is in it, and what comes after it
+    /// is kept for later.
+    async fn snapshot(&mut self, sender: &mut plausch_link::Sender<Event>, later: &mut VecDeque<Event>) -> Result<()> {
+        let mut missing: Vec<bool> = vec![true; self.shards.len()];
+        for (to_shard, _) in &mut self.shards {
+            to_shard.send(ToShard::Snapshot { link: self.link });
+            to_shard.flush();
+        }
+        let all = async {
+            while missing.contains(&true) {
+                self.notify.notified().await;
+                for shard in 0..self.shards.len() {
+                    self.shards[shard].0.flush();
+                    while let Ok(message) = self.shards[shard].1.pop() {
+                        self.note(&message);
+                        match message {
+                            FromShard::Snapshot { link, participants } if link == self.link => {
+                                missing[shard] = false;
+                                for participant in participants {
+                                    send(sender, &Event::Snapshot(Box::new(participant))).await?;
+                                }
+                            }
+                            FromShard::Event(event) if !missing[shard] => later.push_back(event),
+                            // A shard that died loses the request with the rest; it has nothing to say then.
+                            FromShard::Event(Event::ShardRestarted { .. }) => {
+                                self.shards[shard].0.send(ToShard::Snapshot { link: self.link });
+                                self.shards[shard].0.flush();
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+            Ok(())
+        };
+        let patience = Duration::from_millis(LINK_IDLE_MS.into());
+        timeout(patience, all).await.map_err(|_| anyhow!("a shard does not answer"))?
+    }
+
+    /// Hands a command to its shard; an answer that is known here is given at once.
+    fn dispatch(&mut self, frame: CommandFrame) -> Option<Event> {
+        let CommandFrame { id, command } = frame;
+        let participant = command.participant();
+        let place = self.places.get(&participant).copied();
+        let done = |result| Some(Event::Done { id, result });
+        let (shard, first_put) = match (&command, place) {
+            (Command::PutParticipant(spec), Some(place)) if spec.shard != place => {
+                return done(Err(CommandError::Moved));
+            }
+            (Command::PutParticipant(spec), place) => (spec.shard, place.is_none().then_some(participant)),
+            (_, Some(place)) => (place, None),
+            (Command::RemoveParticipant { .. }, None) => return done(Ok(())),
+            (_, None) => return done(Err(CommandError::UnknownParticipant)),
+        };
+        let Some((to_shard, _)) = self.shards.get_mut(usize::from(shard.0)) else {
+            return done(Err(CommandError::UnknownShard));
+        };
+        let removes = matches!(command, Command::RemoveParticipant { .. });
+        let ticket = Ticket { link: self.link, id, first_put };
+        if to_shard.offer(ToShard::Control { ticket, command }).is_err() {
+            return done(Err(CommandError::Busy));
+        }
+        to_shard.flush();
+        if removes {
+            self.places.remove(&participant);
+        } else {
+            self.places.insert(participant, shard);
+        }
+        None
+    }
+
+    fn collect(&mut self, outgoing: &mut VecDeque<Event>) {
+        for shard in 0..self.shards.len() {
+            while let Ok(message) = self.shards[shard].1.pop() {
+                self.note(&message);
+                match message {
+                    FromShard::Done { ticket, result } if ticket.link == self.link => {
+                        outgoing.push_back(Event::Done { id: ticket.id, result });
+                    }
+                    FromShard::Event(event) => outgoing.push_back(event),
+                    FromShard::Done { .. } | FromShard::Snapshot { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Keeps the places right, with and without a link.
+    fn note(&mut self, message: &FromShard) {
+        match message {
+            FromShard::Done { ticket: Ticket { first_put: Some(participant), .. }, result: Err(_) } => {
+                self.places.remove(participant);
+            }
+            FromShard::Event(Event::ShardRestarted { shard }) => self.places.retain(|_, place| place != shard),
+            _ => {}
+        }
+    }
+
+    fn load(&mut self) -> Event {
+        let elapsed = self.load.measured_at.elapsed().as_micros().max(1);
+        self.load.measured_at = Instant::now();
+        let measured = self.statuses.iter().zip(&mut self.load.busy).enumerate().map(|(index, (status, before))| {
+            let status = status.lock().map(|status| *status).unwrap_or_default();
+            // A restarted shard counts from zero again.
+            let busy = status.busy.saturating_sub(*before).as_micros();
+            *before = status.busy;
+            ShardLoad {
+                shard: ShardId(index as u16),
+                participants: u32::try_from(status.engine.participants).unwrap_or(u32::MAX),
+                busy_permille: (busy * 1000 / elapsed).min(1000) as u16,
+                received_packets: status.engine.received_packets,
+                sent_packets: status.driver.sent_packets,
+            }
+        });
+        Event::Load { shards: measured.collect() }
+    }
+}
+
+/// What the last `Load` was measured from.
+struct Load {
+    measured_at: Instant,
+    busy: Vec<Duration>,
+}
+
+/// A control that does not read is as good as none: the link is given up and dialled again, with a new snapshot.
+async fn send(sender: &mut plausch_link::Sender<Event>, event: &Event) -> Result<()> {
+    let patience = Duration::from_millis(LINK_IDLE_MS.into());
+    timeout(patience, sender.send(event)).await.map_err(|_| anyhow!("control does not read"))??;
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! A shard: one pinned thread with its sockets, its driver and its engine, and nothing shared with others.
+//!
+//! The loop is the same for all drivers: receive, forward, send, then what is rare: commands, timers, effects.
+//! A packet that is forwarded allocates nothing and takes no lock.
+
+use crate::config::DriverChoice;
+use crate::cpus;
+use crate::driver::mmsg::Mmsg;
+use crate::driver::uring::Uring;
+use crate::driver::{Driver, DriverCounters, Sockets, Waker, recycle};
+use crate::handshake::ToHandshake;
+use crate::ring::{Receiver, Sender};
+use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Time, TxBatch};
+use plausch_relay_api::limits::{BATCH_PACKETS, COMMANDS_PER_TURN, TX_BYTES, TX_RUNS};
+use plausch_relay_api::{Command, CommandError, CommandId, Event, ParticipantId, ParticipantSnapshot};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often the numbers for others are brought up to date, at most.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause before a shard that died starts again, so that one that dies at once does not take a CPU for ever.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Pause while messages wait for room in a ring.
+const RING_PAUSE: Duration = Duration::from_millis(1);
+
+/// Main → shard.
+#[derive(Debug)]
+pub enum ToShard {
+    /// A command of control.
+    Control { ticket: Ticket, command: Command },
+    /// Asks for all participants.
+    Snapshot { link: u64 },
+    /// For the test of what comes after.
+    #[cfg(test)]
+    Panic,
+}
+
+/// Shard → main.
+#[derive(Debug)]
+pub enum FromShard {
+    Done { ticket: Ticket, result: Result<(), CommandError> },
+    Snapshot { link: u64, participants: Vec<ParticipantSnapshot> },
+    Event(Event),
+}
+
+/// What main must know again when a command is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    /// Counts the link's connections: an answer is for the connection on which the command came.
+    pub link: u64,
+    pub id: CommandId,
+    /// This command was the first to put this participant here.
+    pub first_put: Option<ParticipantId>,
+}
+
+/// The rings of a shard.
+pub struct Rings {
+    pub commands: Receiver<ToShard>,
+    pub events: Sender<FromShard>,
+    /// By handshake thread.
+    pub handshakes: Vec<(Sender<ToHandshake>, Receiver<EngineCommand>)>,
+}
+
+/// What others may know of a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Status {
+    pub engine: Counters,
+    pub driver: DriverCounters,
+    /// Time outside the wait.
+    pub busy: Duration,
+    pub restarts: u64,
+    /// DTLS datagrams that the handshake thread's ring had no room for.
+    pub drop_handshake_ring: u64,
+}
+
+/// What a shard is made with.
+pub struct Setup {
+    pub cpu: usize,
+    pub sockets: Sockets,
+    pub waker: Waker,
+    pub driver: DriverChoice,
+    pub engine: EngineConfig,
+    pub status: Arc<Mutex<Status>>,
+    /// Set together with a wake-up to end the thread.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Starts the thread and waits until its driver is open.
+pub fn spawn(setup: Setup, mut rings: Rings) -> io::Result<JoinHandle<()>> {
+    let (ready, started) = mpsc::channel();
+    let name = format!("shard-{}", setup.engine.shard);
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        if let Err(error) = cpus::pin(&[setup.cpu]) {
+            tracing::warn!("shard {} cannot be pinned to CPU {}: {error}", setup.engine.shard, setup.cpu);
+        }
+        let (sockets, waker) = (setup.sockets.clone(), setup.waker.clone());
+        match setup.driver {
+            DriverChoice::Uring => run::<Uring>(&setup, &mut rings, Uring::open(sockets, waker), &ready),
+            DriverChoice::Mmsg => run::<Mmsg>(&setup, &mut rings, Mmsg::open(sockets, waker), &ready),
+            DriverChoice::Auto => match Uring::open(sockets.clone(), waker.clone()) {
+                Ok(driver) => run::<Uring>(&setup, &mut rings, Ok(driver), &ready),
+                Err(error) => {
+                    tracing::info!("shard {} uses recvmmsg, as io_uring is not to be had: {error}", setup.engine.shard);
+                    run::<Mmsg>(&setup, &mut rings, Mmsg::open(sockets, waker), &ready);
+                }
+            },
+        }
+    })?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(mpsc::RecvError) => Err(io::Error::other("the shard's thread ended at once")),
+    }
+}
+
+/// Runs the shard until it shall stop; starts it again, empty, when it dies.
+fn run<D: Driver>(setup: &Setup, rings: &mut Rings, opened: io::Result<D>, ready: &mpsc::Sender<io::Result<()>>) {
+    let mut driver = match opened {
+        Ok(driver) => driver,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let _ = ready.send(Ok(()));
+    let mut restarts = 0;
+    loop {
+        let mut shard = Shard::new(setup, rings, driver, restarts);
+        match catch_unwind(AssertUnwindSafe(|| shard.run())) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::error!("shard {} lost its driver: {error}", setup.engine.shard),
+            Err(_) => tracing::error!("shard {} panicked; its participants are gone", setup.engine.shard),
+        }
+        drop(shard);
+        restarts += 1;
+        for (handshake, _) in &mut rings.handshakes {
+            handshake.send(ToHandshake::EndAll);
+        }
+        rings.events.send(FromShard::Event(Event::ShardRestarted { shard: setup.engine.shard }));
+        rings.events.flush();
+        driver = loop {
+            thread::sleep(RESTART_PAUSE);
+            if setup.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            match D::open(setup.sockets.clone(), setup.waker.clone()) {
+                Ok(driver) => break driver,
+                Err(error) => tracing::error!("shard {} cannot start again: {error}", setup.engine.shard),
+            }
+        };
+    }
+}
+
+struct Shard<'a, D> {
+    setup: &'a Setup,
+    rings: &'a mut Rings,
+    driver: D,
+    engine: Engine,
+    tx: TxBatch,
+    origin: Instant,
+    status: Status,
+    /// The numbers have changed since they were published.
+    unpublished: bool,
+    published_at: Time,
+}
+
+impl<'a, D: Driver> Shard<'a, D> {
+    fn new(setup: &'a Setup, rings: &'a mut Rings, driver: D, restarts: u64) -> Self {
+        // The engine's time begins with the engine; nothing compares times of two shards.
+        let mut engine = setup.engine.clone();
+        engine.seed = engine.seed.wrapping_add(restarts);
+        Self {
+            setup,
+            rings,
+            driver,
+            engine: Engine::new(engine, Time(0)),
+            tx: TxBatch::new(TX_BYTES, TX_RUNS),
+            origin: Instant::now(),
+            status: Status { restarts, ..Status::default() },
+            unpublished: true,
+            published_at: Time(0),
+        }
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut storage = Vec::with_capacity(BATCH_PACKETS);
+        let mut now = self.now();
+        let mut woke_at = now;
+        let mut pending = Pending::Nothing;
+        while !self.setup.stop.load(Ordering::Relaxed) {
+            let before_wait = self.now();
+            self.status.busy += before_wait.since(woke_at);
+            let wait = self.wait(before_wait, pending);
+            let mut rx = recycle(storage);
+            self.driver.receive(wait, &mut rx)?;
+            // The clock is read once for the batch; `self.driver` is lent until the packets are given back.
+            now = Time(self.origin.elapsed().as_micros() as u64);
+            woke_at = now;
+            if !rx.is_empty() {
+                self.engine.handle_batch(now, &mut rx, &mut self.tx);
+                self.unpublished = true;
+            }
+            storage = recycle(rx);
+            self.send()?;
+            pending = self.commands(now)?;
+            if self.engine.poll_timeout() <= now {
+                self.engine.handle_timeout(now, &mut self.tx);
+                self.unpublished = true;
+                self.send()?;
+            }
+            self.effects();
+            if !self.flush() && pending == Pending::Nothing {
+                pending = Pending::Rings;
+            }
+            self.publish(now);
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Time {
+        Time(self.origin.elapsed().as_micros() as u64)
+    }
+
+    /// How long the driver may wait. `None`: until something happens.
+    fn wait(&self, now: Time, pending: Pending) -> Option<Duration> {
+        let until = |due: Time| (due != Time::NEVER).then(|| due.since(now));
+        let publish = if self.unpublished { until(self.published_at + PUBLISH_INTERVAL) } else { None };
+        let pending = match pending {
+            Pending::Commands => Some(Duration::ZERO),
+            Pending::Rings => Some(RING_PAUSE),
+            Pending::Nothing => None,
+        };
+        [until(self.engine.poll_timeout()), publish, pending].into_iter().flatten().min()
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.tx.is_empty() {
+            return Ok(());
+        }
+        let sent = self.driver.send(&mut self.tx);
+        self.tx.clear();
+        sent
+    }
+
+    /// Takes a limited number of commands of main and of each handshake thread.
+    fn commands(&mut self, now: Time) -> io::Result<Pending> {
+        let mut pending = Pending::Nothing;
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(message) = self.rings.commands.pop() else { break };
+            self.unpublished = true;
+            match message {
+                ToShard::Control { ticket, command } => {
+                    let result = self.engine.handle_command(now, EngineCommand::Control(command), &mut self.tx);
+                    // Before the answer: what the command led to comes before what control does next.
+                    self.effects();
+                    self.rings.events.send(FromShard::Done { ticket, result });
+                }
+                ToShard::Snapshot { link } => {
+                    let participants = self.engine.snapshot().collect();
+                    self.rings.events.send(FromShard::Snapshot { link, participants });
+                }
+                #[cfg(test)]
+                ToShard::Panic => panic!("asked for by a test"),
+            }
+        }
+        if !self.rings.commands.is_empty() {
+            pending = Pending::Commands;
+        }
+        for index in 0..self.rings.handshakes.len() {
+            for _ in 0..COMMANDS_PER_TURN {
+                let Ok(command) = self.rings.handshakes[index].1.pop() else { break };
+                self.unpublished = true;
+                // Refused when the participant has gone meanwhile, which the engine counts.
+                let _ = self.engine.handle_command(now, command, &mut self.tx);
+            }
+            if !self.rings.handshakes[index].1.is_empty() {
+                pending = Pending::Commands;
+            }
+        }
+        self.send()?;
+        Ok(pending)
+    }
+
+    /// Passes on what the engine asks of the world.
+    fn effects(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Dtls { participant, generation, fingerprint, datagram } => {
+                    let message = ToHandshake::Datagram { participant, generation, fingerprint, datagram };
+                    if self.handshake(participant).offer(message).is_err() {
+                        // Lost like any datagram: the browser sends it again.
+                        self.status.drop_handshake_ring += 1;
+                    }
+                }
+                Effect::DtlsEnd { participant, generation } => {
+                    self.handshake(participant).send(ToHandshake::End { participant, generation });
+                }
+                Effect::Connected { participant, generation } => {
+                    self.rings.events.send(FromShard::Event(Event::Connected { participant, generation }));
+                }
+                Effect::Disconnected { participant, generation, reason } => {
+                    self.rings.events.send(FromShard::Event(Event::Disconnected { participant, generation, reason }));
+                }
+                Effect::Speakers { room, speakers } => {
+                    // The next one says it anew.
+                    let _ = self.rings.events.offer(FromShard::Event(Event::Speakers { room, speakers }));
+                }
+            }
+        }
+    }
+
+    /// One participant is always with the same handshake thread.
+    fn handshake(&mut self, participant: ParticipantId) -> &mut Sender<ToHandshake> {
+        let index = (participant.0 % self.rings.handshakes.len() as u64) as usize;
+        &mut self.rings.handshakes[index].0
+    }
+
+    fn flush(&mut self) -> bool {
+        let handshakes = self.rings.handshakes.iter_mut().fold(true, |all, (sender, _)| sender.flush() && all);
+        self.rings.events.flush() && handshakes
+    }
+
+    /// Lets others read the numbers, unless one of them is just reading.
+    fn publish(&mut self, now: Time) {
+        if !self.unpublished || now.since(self.published_at) < PUBLISH_INTERVAL {
+            return;
+        }
+        if let Ok(mut published) = self.setup.status.try_lock() {
+            *published = Status { engine: *self.engine.counters(), driver: self.driver.counters(), ..self.status };
+            self.unpublished = false;
+        }
+        self.published_at = now;
+    }
+}
+
+/// Why the driver must not wait for long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pending {
+    Nothing,
+    /// Commands are in the rings already.
+    Commands,
+    /// Messages of ours wait for room in a ring.
+    Rings,
+}
