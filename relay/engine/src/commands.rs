@@ -268,29 +268,27 @@ impl Engine {
         downlink.counted = downlink.subscriptions();
         self.counters.subscriptions += downlink.counted;
         if new_video {
-            self.request_key_frames(key, now);
+            self.request_key_frames(key, false, now);
         }
     }
 
-    /// Asks for key frames of everything that the participant waits for, where both sides are connected.
-    pub(crate) fn request_key_frames(&mut self, key: Key<Participant>, now: Time) {
+    /// Asks for key frames of everything that the participant waits for, where both sides are connected. `again`:
+    /// only of what may still come; a camera that is off is not asked every second.
+    pub(crate) fn request_key_frames(&mut self, key: Key<Participant>, again: bool, now: Time) {
         let Some(participant) = self.participants.get(key).filter(|participant| participant.is_connected()) else {
             return;
         };
-        let mut wanted = Vec::new();
         for slot in &participant.downlink.slots {
-            if let Some(track_key) = slot.video_track
-                && slot.video.following().is_none()
-                && let Some(track) = self.tracks.get(track_key)
-                && let Some(layer) = track.best_layer(slot.max_layer(), now)
+            if let Some(track) = slot.video_track.filter(|_| slot.video.following().is_none())
+                && let Some(track) = self.tracks.get_mut(track)
+                && let Some(layer) = track.layer_to_ask(slot.max_layer(), again, now)
+                && track.want_key_frame(layer)
             {
-                wanted.push((track_key, track.owner, layer));
+                self.awaited.push(track.owner);
             }
         }
-        for (track, owner, layer) in wanted {
-            if self.tracks.get_mut(track).is_some_and(|track| track.want_key_frame(layer)) {
-                self.touch(owner);
-            }
+        while let Some(owner) = self.awaited.pop() {
+            self.touch(owner);
         }
     }
 }

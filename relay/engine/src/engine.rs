@@ -59,6 +59,8 @@ pub struct Engine {
     pub(crate) touched_rooms: Vec<Key<Room>>,
     /// Participants for whom something may have become due in the present call.
     pub(crate) touched: Vec<Key<Participant>>,
+    /// Publishers whom somebody waits for.
+    pub(crate) awaited: Vec<Key<Participant>>,
     /// Sequence numbers of one NACK.
     pub(crate) sequences: Vec<u16>,
 }
@@ -82,6 +84,7 @@ impl Engine {
             counters: Counters::default(),
             touched_rooms: Vec::new(),
             touched: Vec::new(),
+            awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
             config,
         }
@@ -179,7 +182,12 @@ impl Engine {
             match participant.transport.phase {
                 Phase::Connecting { until } if until <= now => self.disconnect(key, DisconnectReason::ConnectTimeout),
                 Phase::Connected(_) if consent_over => self.disconnect(key, DisconnectReason::ConsentExpired),
-                Phase::Connected(_) => self.send_control(key, now, tx),
+                Phase::Connected(_) => {
+                    if participant.transport.reports_due <= now {
+                        self.request_key_frames(key, true, now);
+                    }
+                    self.send_control(key, now, tx);
+                }
                 Phase::Connecting { .. } | Phase::Over => {}
             }
             if let Some(participant) = self.participants.get(key) {

@@ -128,7 +128,7 @@ impl Engine {
         };
         let Some(track) = slot.video_track.and_then(|track| self.tracks.get_mut(track)) else { return };
         let following = slot.video.following().map(|source| source.layer);
-        let Some(layer) = following.or_else(|| track.best_layer(slot.max_layer(), now)) else { return };
+        let Some(layer) = following.or_else(|| track.layer_to_ask(slot.max_layer(), false, now)) else { return };
         if track.want_key_frame(layer) {
             let owner = track.owner;
             self.touch(owner);

@@ -293,3 +293,177 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{PictureId, vp8};
+    use crate::packet::Span;
+    use crate::slab::Key;
+    use plausch_relay_api::Codec;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn packet(track: u32, layer: u8, index: u64, begins_key_frame: bool) -> Packet {
+        let picture_id = Some(PictureId { value: (index & 0x7fff) as u16, wide: true });
+        Packet {
+            source: LayerId { track: Key::for_test(track), layer, epoch: 1 },
+            number: 0,
+            codec: Codec::Vp8,
+            index,
+            timestamp: index as u32 * 3_000,
+            marker: true,
+            begins_key_frame,
+            payload: Span::new(12..500).unwrap(),
+            audio_level: None,
+            video_orientation: None,
+            dependency_descriptor: None,
+            vp8: Some(vp8::Descriptor { picture_id, tl0_picture_index: Some(index as u8), ..Default::default() }),
+        }
+    }
+
+    fn padding(track: u32, layer: u8, index: u64) -> Packet {
+        Packet { payload: Span::new(12..12).unwrap(), ..packet(track, layer, index, false) }
+    }
+
+    fn place(stream: &mut Stream, packet: &Packet, now: u64) -> Verdict {
+        stream.place(packet, Some(packet.source.layer), Time(now), &mut Random::new(5))
+    }
+
+    fn sent(verdict: Verdict) -> Place {
+        match verdict {
+            Verdict::Send(place) => place,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_sequence_starts_low_so_that_its_first_packets_are_no_rollover() {
+        for seed in 0..100 {
+            let mut stream = Stream::new(1, MediaKind::Video);
+            let verdict = stream.place(&packet(0, 0, 70_000, true), None, Time(0), &mut Random::new(seed));
+            assert!((1..0x8000).contains(&sent(verdict).index));
+        }
+    }
+
+    #[test]
+    fn late_packets_of_the_layer_before_find_their_place() {
+        let mut stream = Stream::new(1, MediaKind::Video);
+        let first = sent(place(&mut stream, &packet(0, 0, 10, true), 0)).index;
+        assert_eq!(sent(place(&mut stream, &packet(0, 0, 12, false), 0)).index, first + 2);
+        assert_eq!(sent(place(&mut stream, &packet(0, 1, 500, true), 0)).index, first + 3);
+        assert_eq!(sent(place(&mut stream, &packet(0, 0, 11, false), 0)).index, first + 1);
+        assert_eq!(place(&mut stream, &packet(0, 0, 13, false), 0), Verdict::Leave);
+        assert_eq!(place(&mut stream, &packet(0, 1, 499, false), 0), Verdict::Late);
+    }
+
+    #[test]
+    fn forgetting_the_past_goes_on_without_a_gap() {
+        let mut stream = Stream::new(1, MediaKind::Video);
+        let first = sent(place(&mut stream, &packet(0, 0, 10, true), 0)).index;
+        sent(place(&mut stream, &packet(0, 0, 11, false), 0));
+        stream.forget_past();
+        assert!(stream.origin(first as u16).is_none() && stream.origin(first as u16 + 1).is_none());
+        assert_eq!(place(&mut stream, &packet(0, 0, 12, false), 0), Verdict::AwaitKeyFrame);
+        assert_eq!(sent(place(&mut stream, &packet(0, 0, 13, true), 0)).index, first + 2);
+        assert!(stream.origin(first as u16 + 1).is_none());
+        assert_eq!(stream.origin(first as u16 + 2).map(|origin| origin.index()), Some(13));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// The next packet of a track's layer, with so many lost before it.
+        Packet {
+            track: u32,
+            layer: u8,
+            lost: u64,
+            key: bool,
+        },
+        Padding {
+            track: u32,
+            layer: u8,
+        },
+        /// One that was passed over before.
+        Late {
+            track: u32,
+            layer: u8,
+            padding: bool,
+        },
+        Release,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            8 => (0..2u32, 0..2u8, 0..3u64, prop::bool::weighted(0.2))
+                .prop_map(|(track, layer, lost, key)| Step::Packet { track, layer, lost, key }),
+            2 => (0..2u32, 0..2u8).prop_map(|(track, layer)| Step::Padding { track, layer }),
+            2 => (0..2u32, 0..2u8, any::<bool>())
+                .prop_map(|(track, layer, padding)| Step::Late { track, layer, padding }),
+            1 => Just(Step::Release),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        /// Whatever comes: no two packets get one place, timestamps and pictures never go back between packets
+        /// that come in order, places that no packet got are those of packets that were lost, and the way back
+        /// finds the same packet and place.
+        #[test]
+        fn places_are_unique_and_found_again(steps in steps()) {
+            let mut stream = Stream::new(1, MediaKind::Video);
+            let mut current = 0;
+            let mut next = BTreeMap::new();
+            let mut lost: BTreeMap<(u32, u8), Vec<u64>> = BTreeMap::new();
+            let mut places: BTreeMap<u64, (Packet, Place)> = BTreeMap::new();
+            let mut newest: Option<Place> = None;
+            for (now, step) in steps.into_iter().enumerate() {
+                let packet = match step {
+                    Step::Packet { track, layer, lost: gap, key } => {
+                        let next = next.entry((track, layer)).or_insert(1_000u64 * u64::from(track * 2 + u32::from(layer) + 1));
+                        lost.entry((track, layer)).or_default().extend(*next..*next + gap);
+                        *next += gap + 1;
+                        packet(track, layer, *next - 1, key)
+                    }
+                    Step::Padding { track, layer } => {
+                        let next = next.entry((track, layer)).or_insert(1_000u64 * u64::from(track * 2 + u32::from(layer) + 1));
+                        *next += 1;
+                        padding(track, layer, *next - 1)
+                    }
+                    Step::Late { track, layer, padding: empty } => {
+                        let Some(index) = lost.get_mut(&(track, layer)).and_then(Vec::pop) else { continue };
+                        if empty { padding(track, layer, index) } else { packet(track, layer, index, false) }
+                    }
+                    Step::Release => {
+                        stream.release();
+                        current = 1 - current;
+                        continue;
+                    }
+                };
+                // As in the engine, a slot only sees packets of the track that it is assigned.
+                if packet.source.track.index() != current {
+                    continue;
+                }
+                let late = newest.is_some_and(|_| stream.following() == Some(packet.source) && packet.index <= stream.highest);
+                if let Verdict::Send(place) = place(&mut stream, &packet, now as u64 * 1_000) {
+                    prop_assert!(places.insert(place.index, (packet, place)).is_none(), "{} twice", place.index);
+                    if let Some(before) = newest.filter(|_| !late)
+                        && place.index > before.index
+                    {
+                        prop_assert!((place.timestamp.wrapping_sub(before.timestamp) as i32) > 0);
+                        prop_assert!(place.index - before.index <= 3 + 2, "a gap larger than what was lost");
+                    }
+                    newest = newest.filter(|before| before.index > place.index).or(Some(place));
+                }
+                for (index, (packet, place)) in places.iter().rev().take(20) {
+                    if let Some(origin) = stream.origin(*index as u16) {
+                        prop_assert_eq!(origin.index(), packet.index);
+                        prop_assert_eq!(origin.place(packet), Some(*place));
+                    } else {
+                        // Only beyond the stretches that are remembered.
+                        prop_assert_eq!(stream.stretches.len(), STRETCHES_PER_STREAM);
+                    }
+                }
+            }
+        }
+    }
+}

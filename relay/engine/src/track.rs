@@ -84,6 +84,13 @@ impl Track {
         Some(alive.take_while(|&number| number <= max_layer).last().unwrap_or(smallest))
     }
 
+    /// The layer to ask for a key frame, for somebody who gets nothing yet. A still screen sends nothing for long,
+    /// and yet answers.
+    pub(crate) fn layer_to_ask(&self, max_layer: u8, again: bool, now: Time) -> Option<u8> {
+        let resting = || self.layers().find(|(_, layer)| !again || !layer.is_idle(now)).map(|(number, _)| number);
+        self.best_layer(max_layer, now).or_else(resting)
+    }
+
     /// Notes that somebody needs a key frame. `true`: this was not noted before.
     pub(crate) fn want_key_frame(&mut self, layer: u8) -> bool {
         let Some(layer) = self.layer_mut(layer) else { return false };

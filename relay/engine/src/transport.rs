@@ -141,9 +141,13 @@ impl Engine {
         };
         match input {
             DtlsInput::Send(datagrams) => {
-                let path = self.participants.get(key).and_then(|participant| participant.agent.send_path());
+                let Some(path) = self.participants.get(key).and_then(|participant| participant.agent.send_path())
+                else {
+                    self.counters.drop_dtls_stale += 1;
+                    return;
+                };
                 for datagram in datagrams.iter().filter(|datagram| !datagram.is_empty()) {
-                    let sent = path.is_some_and(|path| tx.push(path, datagram));
+                    let sent = tx.push(path, datagram);
                     self.counters.drop_tx_full += u64::from(!sent);
                 }
             }
@@ -175,7 +179,7 @@ impl Engine {
             participant: participant.spec.participant,
             generation: participant.spec.generation,
         });
-        self.request_key_frames(key, now);
+        self.request_key_frames(key, false, now);
         self.touch(key);
     }
 

@@ -1,0 +1,241 @@
+//! Counts heap allocations: forwarding makes none once a room has warmed up.
+#![allow(clippy::unwrap_used)]
+
+use plausch_engine::rtp::{Extension, HeaderFields, write_header};
+use plausch_engine::srtp::{MAX_RTP_OVERHEAD, Outbound, Profile};
+use plausch_engine::stun::{Class, IceRole, IntegrityKey, MessageWriter, Method, TransactionId};
+use plausch_engine::{
+    DtlsInput, Engine, EngineCommand, EngineConfig, LocalSocket, Path, RxPacket, SessionKeys, Time, TxBatch,
+};
+use plausch_relay_api::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes on to the system's allocator as it came; the counters are plain thread-local cells
+// without destructors, which neither allocate nor unwind.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LIVE_BYTES.set(LIVE_BYTES.get() + layout.size() as i64);
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.set(LIVE_BYTES.get() - layout.size() as i64);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LIVE_BYTES.set(LIVE_BYTES.get() + new_size as i64 - layout.size() as i64);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MEMBERS: u64 = 8;
+const PASSWORD: &str = "a-password-of-enough-characters";
+
+fn path(id: u64) -> Path {
+    Path { local: LocalSocket(0), remote: ([192, 0, 2, 1], 1_000 + id as u16).into() }
+}
+
+fn spec(id: u64, room: RoomId) -> ParticipantSpec {
+    let slot = |slot: u16| SlotSpec {
+        slot: SlotId(slot),
+        audio_mid: format!("a{slot}"),
+        video_mid: format!("v{slot}"),
+        audio_ssrc: 0x1000 + u32::from(slot),
+        video_ssrc: 0x2000 + u32::from(slot),
+    };
+    let send = |kind, mid: &str, ssrc| SendTrack { kind, mid: mid.into(), ssrcs: vec![ssrc], rids: vec![] };
+    ParticipantSpec {
+        participant: ParticipantId(id),
+        room,
+        shard: ShardId(0),
+        generation: 1,
+        ice: IceParameters {
+            local_ufrag: format!("ufrag-{id}"),
+            local_pwd: PASSWORD.into(),
+            remote_ufrag: "them".into(),
+            remote_pwd: PASSWORD.into(),
+        },
+        remote_fingerprint: Fingerprint([0; 32]),
+        codecs: vec![
+            CodecMapping { codec: Codec::Opus, payload_type: 111, rtx_payload_type: None },
+            CodecMapping { codec: Codec::Vp8, payload_type: 96, rtx_payload_type: None },
+        ],
+        extensions: ExtensionIds { mid: Some(4), audio_level: Some(1), transport_cc: Some(3), ..Default::default() },
+        sends: vec![send(TrackKind::Microphone, "0", 100), send(TrackKind::Camera, "1", 101)],
+        slots: (0..MEMBERS as u16).map(slot).collect(),
+        note: Default::default(),
+    }
+}
+
+fn keys(id: u64, profile: Profile) -> SessionKeys {
+    SessionKeys {
+        profile,
+        client_key: vec![id as u8; profile.key_len()],
+        server_key: vec![!(id as u8); profile.key_len()],
+        client_salt: vec![id as u8; profile.salt_len()],
+        server_salt: vec![!(id as u8); profile.salt_len()],
+    }
+}
+
+fn check(id: u64) -> Vec<u8> {
+    let mut buffer = vec![0; 300];
+    let mut writer = MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([id as u8; 12]));
+    let len = writer
+        .username(format!("ufrag-{id}:them").as_bytes())
+        .ice_role(IceRole::Controlling(1))
+        .use_candidate()
+        .integrity(&IntegrityKey::short_term(PASSWORD.as_bytes()))
+        .fingerprint()
+        .finish()
+        .unwrap();
+    buffer.truncate(len);
+    buffer
+}
+
+/// Twenty milliseconds of one member: an audio packet and three of video, sealed.
+fn moment(sender: &Outbound, n: u32) -> Vec<Vec<u8>> {
+    (0..4u32)
+        .map(|part| {
+            let (ssrc, payload_type, sequence, len) =
+                if part == 0 { (100, 111, n, 80) } else { (101, 96, n * 3 + part, 1_100) };
+            let mut packet = vec![0x11; 1_300];
+            let fields =
+                HeaderFields { marker: part == 3, payload_type, sequence: sequence as u16, timestamp: n * 960, ssrc };
+            let twcc = (n * 4 + part) as u16;
+            let (twcc, level) = (twcc.to_be_bytes(), [127]);
+            let extensions = [Extension { id: 3, value: &twcc }, Extension { id: 1, value: &level }];
+            let header = write_header(&mut packet, &fields, &extensions).unwrap();
+            // A VP8 descriptor with picture id; the first frame is a key frame.
+            let key = if n == 0 { 0x10 } else { 0x11 };
+            let start = if part == 1 { 0x90 } else { 0x80 };
+            packet[header..header + 6].copy_from_slice(&[start, 0x80, 0x80, n as u8, key, 0]);
+            packet.truncate(header + len);
+            packet.resize(header + len + MAX_RTP_OVERHEAD, 0);
+            let sealed = sender.seal_rtp(&mut packet, header, header + len, sequence >> 16).unwrap();
+            packet.truncate(sealed);
+            packet
+        })
+        .collect()
+}
+
+/// Members join a room, each sees all others, all are connected. Returns what seals their media.
+fn join(
+    engine: &mut Engine,
+    tx: &mut TxBatch,
+    now: Time,
+    profile: Profile,
+    room: RoomId,
+    members: impl Iterator<Item = u64> + Clone,
+) -> Vec<Outbound> {
+    let mut senders = Vec::new();
+    for id in members.clone() {
+        let put = EngineCommand::Control(Command::PutParticipant(Box::new(spec(id, room))));
+        engine.handle_command(now, put, tx).unwrap();
+        let slots = (0..)
+            .zip(members.clone().filter(|&other| other != id))
+            .map(|(slot, other)| SlotAssignment {
+                slot: SlotId(slot),
+                source: SourceRef { participant: ParticipantId(other), source: Source::Person },
+                max_layer: 0,
+            })
+            .collect();
+        let assign = Command::AssignSlots { participant: ParticipantId(id), slots };
+        engine.handle_command(now, EngineCommand::Control(assign), tx).unwrap();
+        engine.handle_batch(now, &mut [RxPacket { path: path(id), data: &mut check(id) }], tx);
+        let keys = keys(id, profile);
+        senders.push(Outbound::new(profile, &keys.client_key, &keys.client_salt).unwrap());
+        let input = DtlsInput::Keys(keys);
+        let dtls = EngineCommand::Dtls { participant: ParticipantId(id), generation: 1, input };
+        engine.handle_command(now, dtls, tx).unwrap();
+        tx.clear();
+    }
+    while engine.poll_effect().is_some() {}
+    senders
+}
+
+fn allocations_while_forwarding(profile: Profile) -> (u64, u64) {
+    let mut now = Time::from_millis(1_000);
+    let mut engine = Engine::new(EngineConfig::new(ShardId(0), 1), now);
+    let mut tx = TxBatch::new(1 << 20, 1024);
+    let senders = join(&mut engine, &mut tx, now, profile, RoomId(1), 1..=MEMBERS);
+    let mut allocations = 0;
+    let mut forwarded = 0;
+    for n in 0..1_000 {
+        let mut packets: Vec<_> = (1..)
+            .zip(&senders)
+            .flat_map(|(id, sender)| moment(sender, n).into_iter().map(move |packet| (path(id), packet)))
+            .collect();
+        let mut rx: Vec<_> = packets.iter_mut().map(|(path, data)| RxPacket { path: *path, data }).collect();
+        let (before, sent) = (ALLOCATIONS.get(), engine.counters().rtp_forwarded);
+        engine.handle_batch(now, &mut rx, &mut tx);
+        tx.clear();
+        while engine.poll_timeout() <= now + Duration::from_millis(20) {
+            engine.handle_timeout(engine.poll_timeout(), &mut tx);
+            tx.clear();
+        }
+        assert!(engine.poll_effect().is_none());
+        // Ten seconds to warm up: caches, feedback windows.
+        if n >= 500 {
+            allocations += ALLOCATIONS.get() - before;
+            forwarded += engine.counters().rtp_forwarded - sent;
+        }
+        now = now + Duration::from_millis(20);
+    }
+    assert_eq!(engine.counters().drop_tx_full, 0);
+    (allocations, forwarded)
+}
+
+#[test]
+fn forwarding_allocates_nothing() {
+    for profile in [Profile::AeadAes128Gcm, Profile::AeadAes256Gcm, Profile::Aes128CmSha1_80] {
+        let (allocations, forwarded) = allocations_while_forwarding(profile);
+        assert_eq!(forwarded, 500 * 4 * MEMBERS * (MEMBERS - 1));
+        assert_eq!(allocations, 0, "{profile:?}: for {forwarded} packets");
+    }
+}
+
+/// The figure of the design: 64 KiB for a participant who is connected, with a slot for everybody, and silent.
+#[test]
+fn an_idle_participant_is_small() {
+    let mut now = Time::from_millis(1_000);
+    let mut engine = Engine::new(EngineConfig::new(ShardId(0), 1), now);
+    let mut tx = TxBatch::new(1 << 20, 1024);
+    let before = LIVE_BYTES.get();
+    for round in 0..10 {
+        join(
+            &mut engine,
+            &mut tx,
+            now,
+            Profile::AeadAes128Gcm,
+            RoomId(round),
+            (1..=MEMBERS).map(|n| round * MEMBERS + n),
+        );
+    }
+    for _ in 0..10 {
+        now = now + Duration::from_secs(1);
+        engine.handle_timeout(now, &mut tx);
+        tx.clear();
+    }
+    while engine.poll_effect().is_some() {}
+    assert_eq!(engine.counters().connected, 10 * MEMBERS);
+    let each = (LIVE_BYTES.get() - before) / (10 * MEMBERS as i64);
+    assert!((1..64 * 1024).contains(&each), "{each} bytes");
+}
