@@ -10,11 +10,11 @@ use plausch_relay_api::limits::KEYFRAME_REQUEST_INTERVAL_MS;
 use plausch_relay_api::{MediaKind, ParticipantId, SourceRef};
 use std::time::Duration;
 
-/// A subscriber's NACK of a packet this young must find it in the cache.
+/// A subscriber's NACK of a packet this young must find it in the cache; a stream this young is alive.
 const FRESH: Duration = Duration::from_millis(250);
-/// How far apart audio and video of one person may be on a subscriber's clock, beside the jitter of the
-/// publisher's link before its first sender report.
-const LIP_SYNC_MICROS: i64 = 60_000;
+/// How far apart audio and video of one person may be on a subscriber's clock. People notice 45 ms (ITU-R BT.1359);
+/// RTP timestamps and reports are exact, so there is no reason for more than rounding.
+const LIP_SYNC_MICROS: i64 = 2_000;
 
 impl Model {
     /// The engine sends an RTCP compound to a participant: whether all of it is true.
@@ -35,12 +35,13 @@ impl Model {
                 self.check_blocks(truth, blocks)?;
                 let egress = self.egress.get_mut(&(to, truth.setup.spec.generation, *ssrc));
                 let egress = egress.ok_or_else(|| format!("a sender report of {ssrc}, which sent nothing"))?;
-                let range = |all: u64, again: u64| all..=all + again;
-                if !range(egress.packets, egress.retransmitted).contains(&u64::from(*packets))
-                    || !range(egress.octets, egress.retransmitted_octets).contains(&u64::from(*octets))
+                let range = |all: u64, asked: u64, again: u64| all - asked..=all + again;
+                if !range(egress.packets, egress.asked, egress.retransmitted).contains(&u64::from(*packets))
+                    || !range(egress.octets, egress.asked_octets, egress.retransmitted_octets)
+                        .contains(&u64::from(*octets))
                 {
                     return Err(format!(
-                        "a sender report of {packets} packets and {octets} octets; sent were {} and {}, and again {}",
+                        "a sender report of {ssrc}: {packets} packets and {octets} octets; sent were {} and {}, and again {}",
                         egress.packets, egress.octets, egress.retransmitted
                     ));
                 }
@@ -92,11 +93,7 @@ impl Model {
 
     fn check_blocks(&self, publisher: &Truth, blocks: &[ReportBlock]) -> Result<(), String> {
         for block in blocks {
-            let is_rtx = publisher.setup.streams.iter().any(|stream| stream.rtx_ssrc == Some(block.ssrc));
             let Some((_, stream)) = self.stream_of(publisher, block.ssrc) else {
-                if is_rtx {
-                    continue;
-                }
                 return Err(format!("a report about {}, which nobody sends", block.ssrc));
             };
             let highest = stream.highest_arrived.ok_or_else(|| format!("a report about silent {}", block.ssrc))?;
@@ -143,7 +140,7 @@ impl Model {
     }
 
     /// Audio and video of each person are in step on each subscriber's clock.
-    pub fn check_lip_sync(&self, slack: Duration) -> Result<(), String> {
+    pub fn check_lip_sync(&self, now: Time) -> Result<(), String> {
         for (id, truth) in &self.participants {
             for assignment in &truth.assignments {
                 let Some(slot) = truth.setup.spec.slots.iter().find(|slot| slot.slot == assignment.slot) else {
@@ -152,11 +149,12 @@ impl Model {
                 let offset = |ssrc: u32| {
                     let epoch = truth.epochs.get(&slot.slot).copied();
                     let egress = self.egress.get(&(*id, truth.setup.spec.generation, ssrc))?;
-                    if egress.last_epoch() == epoch { egress.clock_offset } else { None }
+                    // Both by reports of the same moment: the engine's estimate of the publisher's clock moves.
+                    let fresh = egress.last_at().is_some_and(|at| now.since(at) < FRESH);
+                    if fresh && egress.last_epoch() == epoch { egress.clock_offset } else { None }
                 };
                 let (Some(audio), Some(video)) = (offset(slot.audio_ssrc), offset(slot.video_ssrc)) else { continue };
-                let allowed = LIP_SYNC_MICROS + slack.as_micros() as i64;
-                if (audio - video).abs() > allowed {
+                if (audio - video).abs() > LIP_SYNC_MICROS {
                     let SourceRef { participant, source } = assignment.source;
                     let apart = audio - video;
                     return Err(format!("audio and video of {participant} ({source:?}) are {apart} µs apart at {id}"));

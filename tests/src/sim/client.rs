@@ -22,6 +22,8 @@ pub const FLIGHT: [&str; 2] = ["SIM-FLIGHT-1", "SIM-FLIGHT-2"];
 pub const FINISHED: &str = "SIM-FINISHED";
 pub const DONE: &str = "SIM-DONE";
 pub const CLOSE: &str = "SIM-CLOSE";
+/// Of somebody whose address never passed a check.
+pub const STRANGER: &str = "SIM-STRANGER";
 
 /// A record that carries `word`.
 pub fn record(word: &str) -> Vec<u8> {
@@ -323,7 +325,7 @@ impl Client {
         if self.silent {
             return Vec::new();
         }
-        let again = compound.iter().flat_map(|rtcp| publisher.feedback(&self.setup, rtcp, &mut self.session));
+        let again = compound.iter().flat_map(|rtcp| publisher.feedback(rtcp));
         let path = self.path;
         again.collect::<Vec<_>>().into_iter().map(|published| upward(path, published)).collect()
     }

@@ -1,7 +1,7 @@
 //! The model of one SSRC that the engine sends with: what may come, in which numbers.
 
 use crate::media::{self, Label, StreamId};
-use crate::sim::model::{Model, source_track};
+use crate::sim::model::{Model, PacketTruth, source_track};
 use crate::sim::publisher::picture_of;
 use crate::wire::rtp::{RtpPacket, Unwrap};
 use plausch_engine::Time;
@@ -24,8 +24,12 @@ pub struct Egress {
     runs: Vec<Run>,
     seen: HashSet<(usize, u32)>,
     pub packets: u64,
-    pub retransmitted: u64,
     pub octets: u64,
+    /// Of them, those that went out only when the subscriber asked: they came before the key frame's start,
+    /// or may have done so.
+    pub asked: u64,
+    pub asked_octets: u64,
+    pub retransmitted: u64,
     pub retransmitted_octets: u64,
     /// NTP time in microseconds and RTP timestamp of the last sender report.
     pub report: Option<(u64, u32)>,
@@ -47,6 +51,7 @@ struct Run {
     stream: StreamId,
     first: u64,
     timestamp_offset: u32,
+    began: Time,
     last_timestamp: u32,
     last_at: Time,
     /// VP8: what is added to picture id and TL0PICIDX, and the last ones sent.
@@ -64,6 +69,8 @@ struct PictureRun {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
     Forwarded,
+    /// For the first time, and only because the subscriber asked.
+    OnRequest,
     Retransmitted,
     Filler,
 }
@@ -80,15 +87,14 @@ impl Model {
         let of_ssrc = |slot: &&SlotSpec| slot.audio_ssrc == packet.ssrc || slot.video_ssrc == packet.ssrc;
         let slot = spec.slots.iter().find(of_ssrc).ok_or_else(|| format!("SSRC {} is of no slot", packet.ssrc))?;
         let kind = if slot.audio_ssrc == packet.ssrc { MediaKind::Audio } else { MediaKind::Video };
-        let assignment = truth.assignments.iter().find(|assignment| assignment.slot == slot.slot);
-        let assignment = *assignment.ok_or_else(|| format!("RTP in slot {}, which is empty", slot.slot))?;
         let mid = if kind == MediaKind::Audio { &slot.audio_mid } else { &slot.video_mid };
         if packet.extension(spec.extensions.mid) != Some(mid.as_bytes()) {
             return Err(format!("MID of slot {} is missing or wrong", slot.slot));
         }
         let label = match Label::decode(&packet.payload) {
             Some(label) => {
-                self.check_content(now, subscriber, &assignment, kind, &packet, &label)?;
+                self.check_subscription(now, subscriber, slot, kind, &packet, &label)?;
+                self.check_content(subscriber, kind, &packet, &label)?;
                 Some(label)
             }
             None if packet.payload.is_empty() => None,
@@ -98,41 +104,69 @@ impl Model {
         let stream = label.and_then(|label| self.streams.get(&label.stream));
         let first_picture = stream.filter(|stream| stream.codec == Codec::Vp8).map(|stream| stream.first_picture);
         let egress = self.egress.entry((subscriber, spec.generation, packet.ssrc)).or_default();
+        let sent = label.zip(stream).and_then(|(label, stream)| stream.packets.get(label.counter as usize));
+        let arrived = sent.and_then(|packet| packet.arrived).unwrap_or(now);
         let picture_in = label.zip(first_picture).map(|(label, first)| picture_of(first, label.frame));
         egress
-            .take(now, epoch, kind, &packet, label.as_ref(), picture_in, plain)
+            .take(now, epoch, kind, &packet, label.as_ref(), arrived, picture_in, plain)
             .map_err(|error| format!("slot {} of {subscriber}, {kind:?}: {error}", slot.slot))
     }
 
-    /// Everything about a packet but its numbers.
-    fn check_content(
+    /// Whether the slot shows this stream, or did when the packet was captured and asks for it again.
+    fn check_subscription(
         &self,
         now: Time,
         subscriber: ParticipantId,
-        assignment: &SlotAssignment,
+        slot: &SlotSpec,
         kind: MediaKind,
         packet: &RtpPacket,
         label: &Label,
     ) -> Result<(), String> {
         let truth = &self.participants[&subscriber];
-        let setup = &truth.setup;
-        if label.stream.room != setup.spec.room {
-            return Err(format!("a packet of room {} in room {}", label.stream.room, setup.spec.room));
+        if label.stream.room != truth.setup.spec.room {
+            return Err(format!("a packet of room {} in room {}", label.stream.room, truth.setup.spec.room));
         }
-        let source = assignment.source;
-        if (label.stream.participant, label.stream.track) != (source.participant, source_track(source.source, kind)) {
-            return Err(format!("{subscriber} has {source:?} in slot {}, not {:?}", assignment.slot, label.stream));
-        }
-        let publisher = self.participants.get(&source.participant).ok_or("media of somebody who is gone")?;
+        let publisher = self.participants.get(&label.stream.participant).ok_or("media of somebody who is gone")?;
         if publisher.setup.spec.generation != label.stream.generation || !publisher.connected {
             return Err(format!("media of an old connection: {:?}", label.stream));
         }
+        let changed = truth.changed.get(&slot.slot).copied().unwrap_or(truth.since);
+        let shown = |assignment: &&SlotAssignment| {
+            let source = assignment.source;
+            assignment.slot == slot.slot
+                && (label.stream.participant, label.stream.track)
+                    == (source.participant, source_track(source.source, kind))
+        };
+        let Some(assignment) = truth.assignments.iter().find(shown) else {
+            let egress = self.egress.get(&(subscriber, truth.setup.spec.generation, packet.ssrc));
+            let was_shown = egress.is_some_and(|egress| egress.showed(packet.sequence, label.stream));
+            if was_shown && label.captured <= changed.0 {
+                return Ok(());
+            }
+            return Err(format!("{subscriber} has not {:?} in slot {}", label.stream, slot.slot));
+        };
+        // While the layers that may be come to life, or until a key frame of one comes.
         let allowed = |((slot, layer), at): (&(_, u8), &Time)| {
             *slot == assignment.slot && *layer >= label.stream.layer && now.since(*at) < LAYER_CHANGE_WITHIN
         };
-        if label.stream.layer > assignment.max_layer && !truth.allowed_layers.iter().any(allowed) {
+        if label.stream.layer > assignment.max_layer
+            && now.since(changed) > LAYER_CHANGE_WITHIN
+            && !truth.allowed_layers.iter().any(allowed)
+        {
             return Err(format!("layer {} where {} is the largest", label.stream.layer, assignment.max_layer));
         }
+        Ok(())
+    }
+
+    /// Everything else about a packet but its numbers.
+    fn check_content(
+        &self,
+        subscriber: ParticipantId,
+        kind: MediaKind,
+        packet: &RtpPacket,
+        label: &Label,
+    ) -> Result<(), String> {
+        let setup = &self.participants[&subscriber].setup;
         let stream = self.streams.get(&label.stream).ok_or("a stream that nobody publishes")?;
         let sent = stream.packets.get(label.counter as usize).ok_or("a packet that was never sent")?;
         if sent.arrived.is_none() {
@@ -146,7 +180,7 @@ impl Model {
         if payload_type != Some(packet.payload_type) {
             return Err(format!("payload type {}, negotiated is {payload_type:?}", packet.payload_type));
         }
-        if packet.marker != (kind == MediaKind::Video && label.last_of_frame) {
+        if kind == MediaKind::Video && packet.marker != label.last_of_frame {
             return Err(format!("marker {} on packet {} of {:?}", packet.marker, label.counter, label.stream));
         }
         let (ours, theirs) = (&setup.spec.extensions, &stream.extensions);
@@ -179,11 +213,24 @@ impl Egress {
         self.runs.last().map(|run| run.epoch)
     }
 
+    /// When the newest packet was sent.
+    pub fn last_at(&self) -> Option<Time> {
+        self.runs.last().map(|run| run.last_at)
+    }
+
     /// When this sequence number was sent, if it was and not as a mere filler.
     pub fn sent_at(&self, sequence: u16) -> Option<Time> {
         let mut unwrap = self.unwrap;
         let record = self.records.get(&unwrap.extend(sequence))?;
         record.run.map(|_| record.at)
+    }
+
+    /// Whether this sequence number lies in a run of this stream, behind packets that came later.
+    fn showed(&self, sequence: u16, stream: StreamId) -> bool {
+        let mut unwrap = self.unwrap;
+        let sequence = unwrap.extend(sequence);
+        let run = self.runs.iter().rfind(|run| run.first <= sequence);
+        Some(sequence) <= self.unwrap.highest() && run.is_some_and(|run| run.stream == stream)
     }
 
     #[allow(clippy::too_many_arguments, reason = "one packet and what is known of it")]
@@ -194,6 +241,7 @@ impl Egress {
         kind: MediaKind,
         packet: &RtpPacket,
         label: Option<&Label>,
+        arrived: Time,
         picture_in: Option<media::Picture>,
         plain: &[u8],
     ) -> Result<Sent, String> {
@@ -213,6 +261,8 @@ impl Egress {
         self.octets += octets;
         let Some(label) = label else {
             self.records.insert(sequence, Record { run: None, counter: 0, hash, at: now });
+            // It may have been asked for: what it was made from is not written on it.
+            self.asked += 1;
             return Ok(Sent::Filler);
         };
         let newest = highest.is_none_or(|highest| sequence > highest);
@@ -227,6 +277,10 @@ impl Egress {
             return Err(format!("packet {} of {:?} under two sequence numbers", label.counter, label.stream));
         }
         let known = &mut self.runs[run];
+        // A talkspurt may begin with the run (RFC 3551, section 4.1); the browsers here mark none.
+        if kind == MediaKind::Audio && packet.marker && known.first != sequence {
+            return Err(format!("a marker on packet {} of {:?}", label.counter, label.stream));
+        }
         if known.stream != label.stream {
             return Err(format!("{:?} between packets of {:?}", label.stream, known.stream));
         }
@@ -244,6 +298,11 @@ impl Egress {
             ntp as i64 + since - label.captured as i64
         });
         self.records.insert(sequence, Record { run: Some(run), counter: label.counter, hash, at: now });
+        if arrived < now {
+            self.asked += 1;
+            self.asked_octets += octets;
+            return Ok(Sent::OnRequest);
+        }
         Ok(Sent::Forwarded)
     }
 
@@ -288,6 +347,7 @@ impl Egress {
             stream: label.stream,
             first: sequence,
             timestamp_offset: packet.timestamp.wrapping_sub(label.timestamp),
+            began: now,
             last_timestamp: packet.timestamp,
             last_at: now,
             picture,
@@ -309,7 +369,7 @@ impl Egress {
                 let missing = gap - fillers;
                 let stream = self.runs[run].stream;
                 if run == run_before {
-                    check_gap(model, stream, counter, record.counter, gap, missing)?;
+                    check_gap(model, &self.runs[run], [counter, record.counter], gap, missing)?;
                 } else if missing > 0 {
                     return Err(format!("{missing} numbers skipped at the switch to {stream:?} at {sequence}"));
                 }
@@ -321,14 +381,18 @@ impl Egress {
     }
 }
 
-fn check_gap(model: &Model, stream: StreamId, before: u32, after: u32, gap: u64, missing: u64) -> Result<(), String> {
+/// Between two packets of a run lie those that were lost on the way to the engine, and no others.
+fn check_gap(model: &Model, run: &Run, [before, after]: [u32; 2], gap: u64, missing: u64) -> Result<(), String> {
+    let stream = run.stream;
     if after <= before {
         return Err(format!("packet {after} of {stream:?} follows packet {before}"));
     }
     let between = &model.streams[&stream].packets[before as usize + 1..after as usize];
     let never = between.iter().filter(|packet| packet.arrived.is_none()).count() as u64;
-    let late = between.iter().filter(|packet| packet.late).count() as u64;
-    let whole = between.iter().filter(|packet| !packet.late && !packet.padding && packet.arrived.is_some()).count();
+    // Overtaken, or there before the start of the key frame that the run begins with.
+    let late = |packet: &&PacketTruth| packet.late || packet.arrived.is_some_and(|at| at <= run.began);
+    let whole = between.iter().filter(|packet| !late(packet) && !packet.padding && packet.arrived.is_some()).count();
+    let late = between.iter().filter(late).count() as u64;
     if whole > 0 {
         return Err(format!("{whole} packets between {before} and {after} of {stream:?} were not forwarded"));
     }

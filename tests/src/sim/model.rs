@@ -36,14 +36,15 @@ pub struct Counts {
     pub delivered: u64,
     pub delivered_bytes: u64,
     pub forwarded: u64,
+    /// For the first time, and only because the subscriber asked.
+    pub on_request: u64,
     pub retransmitted: u64,
     pub fillers: u64,
     pub rtcp_sent: u64,
     pub key_frame_requests: u64,
     pub nacked: u64,
-    /// Subscribers' NACKs of packets that the engine sent less than `FRESH` before, and how many it answered.
+    /// Subscribers' NACKs of packets that the engine sent a moment before.
     pub asked: u64,
-    pub answered: u64,
     pub connected: u64,
     pub twcc: u64,
     pub sender_reports: u64,
@@ -56,13 +57,13 @@ impl Counts {
             (&mut self.delivered, other.delivered),
             (&mut self.delivered_bytes, other.delivered_bytes),
             (&mut self.forwarded, other.forwarded),
+            (&mut self.on_request, other.on_request),
             (&mut self.retransmitted, other.retransmitted),
             (&mut self.fillers, other.fillers),
             (&mut self.rtcp_sent, other.rtcp_sent),
             (&mut self.key_frame_requests, other.key_frame_requests),
             (&mut self.nacked, other.nacked),
             (&mut self.asked, other.asked),
-            (&mut self.answered, other.answered),
             (&mut self.connected, other.connected),
             (&mut self.twcc, other.twcc),
             (&mut self.sender_reports, other.sender_reports),
@@ -259,7 +260,9 @@ impl Model {
         if !participant.connected || participant.setup.spec.generation != stream.generation {
             return;
         }
-        participant.transport_arrived.extend(transport_sequence.map(|sequence| (sequence, now)));
+        if let Some(sequence) = transport_sequence {
+            participant.transport_arrived.entry(sequence).or_insert(now);
+        }
         let Some(truth) = self.streams.get_mut(&stream) else { return };
         let packet = &mut truth.packets[counter as usize];
         if packet.arrived.is_some() {

@@ -28,15 +28,13 @@ pub struct Stream {
     /// The picture numbers of frame 0.
     pub first_picture: Picture,
     payload_type: u8,
-    rtx_payload_type: Option<u8>,
     timestamp_base: u32,
     next_counter: u32,
     next_frame: u32,
     next_frame_at: Time,
     key_frame_wanted: bool,
-    rtx_sequence: u16,
-    /// Counter, packet in the clear, packet as sent.
-    history: VecDeque<(u32, RtpPacket, Bytes)>,
+    /// Counter, packet in the clear, packet as sent, its transport sequence number.
+    history: VecDeque<(u32, RtpPacket, Bytes, Option<u16>)>,
     /// MID and RID are on each packet until the first receiver report, as in libwebrtc.
     reported: bool,
     pub enabled: bool,
@@ -60,8 +58,6 @@ pub enum PublishedKind {
     Padding,
     /// The same packet again, as it was.
     Resent,
-    /// The same packet again, in RTX (RFC 4588).
-    Rtx,
 }
 
 /// All streams of one PeerConnection.
@@ -120,13 +116,11 @@ impl Publisher {
                     tl0_index: random.next() as u8,
                 },
                 payload_type: mapping.payload_type,
-                rtx_payload_type: mapping.rtx_payload_type,
                 timestamp_base: random.next() as u32,
                 next_counter: 0,
                 next_frame: 0,
                 next_frame_at: now + random.micros(0, 40_000),
                 key_frame_wanted: true,
-                rtx_sequence: random.range(0, 32_767) as u16,
                 history: VecDeque::new(),
                 reported: false,
                 enabled: true,
@@ -231,13 +225,13 @@ impl Publisher {
         self.transport_sequence = self.transport_sequence.wrapping_add(1);
         let extensions = stream.extensions(setup, transport_sequence);
         // With the timestamp of the last frame.
-        let timestamp = stream.history.back().map_or(stream.timestamp_base, |(_, packet, _)| packet.timestamp);
+        let timestamp = stream.history.back().map_or(stream.timestamp_base, |(_, packet, ..)| packet.timestamp);
         let packet = stream.packet(timestamp, false, extensions, Vec::new(), random.range(1, 255) as u8);
         out.push(stream.publish(packet, PublishedKind::Padding, transport_sequence, session));
     }
 
     /// What the engine says of our streams; packets to send again come back.
-    pub fn feedback(&mut self, setup: &Setup, rtcp: &Rtcp, session: &mut Session) -> Vec<Published> {
+    pub fn feedback(&mut self, rtcp: &Rtcp) -> Vec<Published> {
         let mut out = Vec::new();
         match rtcp {
             Rtcp::Pli { media, .. } => self.want_key_frame(*media),
@@ -250,9 +244,7 @@ impl Publisher {
                 }
             }
             Rtcp::Nack { media, lost, .. } => {
-                for sequence in lost {
-                    out.extend(self.resend(setup, *media, *sequence, session));
-                }
+                out.extend(lost.iter().filter_map(|sequence| self.resend(*media, *sequence)));
             }
             _ => {}
         }
@@ -265,39 +257,18 @@ impl Publisher {
         }
     }
 
-    fn resend(&mut self, setup: &Setup, ssrc: u32, sequence: u16, session: &mut Session) -> Option<Published> {
-        let stream = self.streams.iter_mut().find(|stream| stream.setup.ssrc == ssrc)?;
-        let (counter, packet, sealed) = stream.history.iter().find(|(_, packet, _)| packet.sequence == sequence)?;
-        let mut published = Published {
+    /// The same packet bit by bit, as a browser does where RTX was not negotiated; control never does.
+    fn resend(&self, ssrc: u32, sequence: u16) -> Option<Published> {
+        let stream = self.streams.iter().find(|stream| stream.setup.ssrc == ssrc)?;
+        let sent = stream.history.iter().find(|(_, packet, ..)| packet.sequence == sequence)?;
+        let (counter, _, sealed, transport_sequence) = sent;
+        Some(Published {
             stream: stream.id,
             counter: *counter,
             kind: PublishedKind::Resent,
-            transport_sequence: None,
+            transport_sequence: *transport_sequence,
             sealed: sealed.clone(),
-        };
-        let (Some(rtx_ssrc), Some(rtx_payload_type)) = (stream.setup.rtx_ssrc, stream.rtx_payload_type) else {
-            return Some(published);
-        };
-        let mut packet = packet.clone();
-        if packet.padding > 0 {
-            return None;
-        }
-        packet.payload.splice(0..0, sequence.to_be_bytes());
-        packet.ssrc = rtx_ssrc;
-        packet.payload_type = rtx_payload_type;
-        packet.sequence = stream.rtx_sequence;
-        stream.rtx_sequence = stream.rtx_sequence.wrapping_add(1);
-        // A packet of its own, so with a transport sequence of its own.
-        if let Some(id) = setup.spec.extensions.transport_cc {
-            let value = self.transport_sequence;
-            self.transport_sequence = self.transport_sequence.wrapping_add(1);
-            packet.extensions.retain(|(other, _)| *other != id);
-            packet.extensions.push((id, value.to_be_bytes().to_vec()));
-            published.transport_sequence = Some(value);
-        }
-        published.kind = PublishedKind::Rtx;
-        published.sealed = session.seal_rtp(&packet.encode());
-        Some(published)
+        })
     }
 
     /// Sender reports with CNAME, one compound for each stream, once a second.
@@ -393,7 +364,7 @@ impl Stream {
         if self.history.len() == HISTORY_PACKETS {
             self.history.pop_front();
         }
-        self.history.push_back((counter, packet, sealed.clone()));
+        self.history.push_back((counter, packet, sealed.clone(), transport_sequence));
         Published { stream: self.id, counter, kind, transport_sequence, sealed }
     }
 }

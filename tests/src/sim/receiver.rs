@@ -169,6 +169,11 @@ impl Receiver {
         Ok(out)
     }
 
+    /// The last few sequence numbers that came.
+    pub fn newest(&self) -> Vec<u16> {
+        self.seen.iter().rev().take(4).rev().map(|sequence| *sequence as u16).collect()
+    }
+
     /// What a receiver report says of this SSRC.
     pub fn report(&mut self) -> Option<ReportBlock> {
         let (first, highest) = (self.first?, self.unwrap.highest()?);

@@ -2,7 +2,7 @@
 //! throw junk. Then calm, in which everybody must see and hear everybody, then an empty house.
 
 use crate::random::Random;
-use crate::sim::client::{Upward, What};
+use crate::sim::client::{self, Upward, What};
 use crate::sim::model::{Counts, source_track};
 use crate::sim::mutation::{Mutation, Mutator};
 use crate::sim::network::Quality;
@@ -376,7 +376,7 @@ impl Scenario {
                     replayed.truncate(self.random.index(replayed.len()));
                     (own, replayed)
                 }
-                _ => (stranger, crate::sim::client::record("SIM-STRANGER")),
+                _ => (stranger, client::record(client::STRANGER)),
             };
             self.world.inject(Upward { path, bytes: Bytes::from(bytes), what: What::Hostile });
         }
@@ -438,7 +438,7 @@ impl Scenario {
                 }
             }
         }
-        self.world.model.check_lip_sync(Duration::ZERO)
+        self.world.model.check_lip_sync(self.world.now)
     }
 
     fn check_everybody_is_served(&self) -> Result<(), String> {
@@ -460,7 +460,15 @@ impl Scenario {
                     let track = source_track(assignment.source.source, kind);
                     let played =
                         client.receivers[&ssrc].played.iter().rev().take_while(|(at, _)| now.since(*at) < COUNTED);
-                    let played = played.filter(|(_, stream)| stream.track == track).count() as u64;
+                    let played = played.filter(|(_, stream)| stream.track == track);
+                    let largest = played.clone().map(|(_, stream)| stream.layer).max().unwrap_or_default();
+                    if largest > assignment.max_layer {
+                        return Err(format!(
+                            "{id} still gets layer {largest} of {source:?}",
+                            source = assignment.source
+                        ));
+                    }
+                    let played = played.count() as u64;
                     let rate = if kind == MediaKind::Audio { 50 } else { source.setup.frame_rate };
                     if played < rate * COUNTED.as_secs() * 8 / 10 {
                         let source = assignment.source;
@@ -483,9 +491,13 @@ impl Scenario {
             ("rtcp_sent", counters.rtcp_sent, counts.rtcp_sent),
             ("keyframe_requests_sent", counters.keyframe_requests_sent, counts.key_frame_requests),
             ("nacks_sent", counters.nacks_sent, counts.nacked),
-            ("rtp_forwarded", counters.rtp_forwarded, counts.forwarded),
-            ("rtp_retransmitted", counters.rtp_retransmitted, counts.retransmitted),
-            ("rtp_fillers", counters.rtp_fillers, counts.fillers),
+            (
+                "rtp_forwarded + rtp_retransmitted",
+                counters.rtp_forwarded + counters.rtp_retransmitted,
+                counts.forwarded + counts.fillers + counts.on_request + counts.retransmitted,
+            ),
+            // A filler may have gone out on request too.
+            ("rtp_forwarded", counters.rtp_forwarded - counters.rtp_fillers, counts.forwarded),
             ("drop_tx_full", counters.drop_tx_full, 0),
             ("drop_egress_seal", counters.drop_egress_seal, 0),
             ("participants", counters.participants, self.world.model.participants.len() as u64),

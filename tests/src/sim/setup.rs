@@ -38,7 +38,6 @@ pub struct StreamSetup {
     pub mid: String,
     pub rid: Option<String>,
     pub ssrc: u32,
-    pub rtx_ssrc: Option<u32>,
 }
 
 /// What a room's browsers have in common, so that they understand each other.
@@ -103,9 +102,6 @@ impl Setup {
             true => ["l", "m", "h"].map(String::from).to_vec(),
             false => Vec::new(),
         };
-        let codec = if track.media() == plausch_relay_api::MediaKind::Video { self.video } else { Codec::Opus };
-        let has_rtx = self.mapping(codec).is_some_and(|mapping| mapping.rtx_payload_type.is_some());
-        // RTX with layers would need the repaired-rid extension, which is not negotiated.
         let announced = rids.is_empty() && random.chance(700);
         let first = self.streams.len();
         for layer in 0..rids.len().max(1) {
@@ -115,13 +111,10 @@ impl Setup {
                 mid: mid.clone(),
                 rid: rids.get(layer).cloned(),
                 ssrc: random.next() as u32 | 1,
-                rtx_ssrc: (has_rtx && announced).then_some(random.next() as u32 | 1),
             });
         }
         let ssrcs = match announced {
-            true => {
-                self.streams[first..].iter().flat_map(|stream| [Some(stream.ssrc), stream.rtx_ssrc]).flatten().collect()
-            }
+            true => self.streams[first..].iter().map(|stream| stream.ssrc).collect(),
             false => Vec::new(),
         };
         self.spec.sends.push(SendTrack { kind: track, mid, ssrcs, rids });
@@ -170,10 +163,9 @@ fn random_codecs(random: &mut Random, room_codec: Codec) -> Vec<CodecMapping> {
     random.shuffle(&mut free);
     let mut next = || free.pop().expect("more payload types than codecs");
     let mut codecs = vec![CodecMapping { codec: Codec::Opus, payload_type: next(), rtx_payload_type: None }];
-    let rtx = random.chance(500);
     for codec in [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
         if codec == room_codec || codec == Codec::Vp8 || random.chance(500) {
-            codecs.push(CodecMapping { codec, payload_type: next(), rtx_payload_type: rtx.then(&mut next) });
+            codecs.push(CodecMapping { codec, payload_type: next(), rtx_payload_type: None });
         }
     }
     codecs

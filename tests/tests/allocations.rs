@@ -1,0 +1,155 @@
+//! No heap allocation for a packet that is forwarded. A binary of its own, for its allocator counts.
+#![allow(clippy::unwrap_used)]
+
+use plausch_engine::srtp::Profile;
+use plausch_engine::{RxPacket, TxBatch};
+use plausch_relay_api::{Codec, ParticipantId, RoomId, SlotAssignment, Source, SourceRef};
+use plausch_tests::random::Random;
+use plausch_tests::sim::client::{Upward, What};
+use plausch_tests::sim::network::Quality;
+use plausch_tests::sim::setup::{Habits, Setup};
+use plausch_tests::sim::world::World;
+use plausch_tests::wire::rtcp::Rtcp;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+struct Counting;
+
+thread_local! {
+    /// Only this thread's, and only while it is `Some`.
+    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn count() {
+    // During the end of a thread there is nothing to count.
+    let _ = COUNT.try_with(|count| count.set(count.get().map(|n| n + 1)));
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn counted(work: impl FnOnce()) -> u64 {
+    COUNT.set(Some(0));
+    work();
+    COUNT.replace(None).unwrap_or_default()
+}
+
+const SUBSCRIBERS: u64 = 5;
+const STEP: Duration = Duration::from_millis(5);
+/// Forwarded packets to count allocations of.
+const PACKETS: u64 = 8_000;
+
+/// One publisher and several subscribers, connected and past their first seconds.
+fn meeting(profile: Profile, video: Codec) -> World {
+    let mut random = Random::new(5);
+    let mut world = World::new(5);
+    let habits = Habits { video, simulcast: false, screen_permille: 0 };
+    let publisher = ParticipantId(1);
+    for id in 1..=1 + SUBSCRIBERS {
+        let mut setup = Setup::random(&mut random, ParticipantId(id), RoomId(1), 1, habits);
+        (setup.profile, setup.video, setup.speaks) = (profile, video, true);
+        world.join(setup, [Quality::perfect(Duration::from_millis(1)); 2]).unwrap();
+        if id > 1 {
+            let source = SourceRef { participant: publisher, source: Source::Person };
+            let slots = vec![SlotAssignment { slot: plausch_relay_api::SlotId(0), source, max_layer: 2 }];
+            world.model.assign(world.now, ParticipantId(id), &slots);
+            let command = plausch_relay_api::Command::AssignSlots { participant: ParticipantId(id), slots };
+            world.control(command).unwrap().unwrap();
+        }
+    }
+    while world.now.since(plausch_engine::Time(1_000_000_000)) < Duration::from_secs(6) {
+        world.step(STEP).unwrap();
+    }
+    world
+}
+
+/// Allocations in `handle_batch` for media, reports and NACKs.
+fn allocations(profile: Profile, video: Codec) -> (u64, u64) {
+    let mut world = meeting(profile, video);
+    let mut tx = TxBatch::new(8 << 20, 8192);
+    let before = world.engine.counters().rtp_forwarded;
+    let mut allocations = 0;
+    let mut asked = 0;
+    while world.engine.counters().rtp_forwarded - before < PACKETS {
+        world.now = world.now + STEP;
+        let (media, rest): (Vec<Upward>, Vec<Upward>) = world
+            .clients
+            .values_mut()
+            .flat_map(|client| {
+                let mut sent = client.poll(world.now).unwrap();
+                // Now and then a subscriber asks for the latest packets again.
+                asked += 1;
+                if asked % 50 == 0 && client.setup.spec.participant != ParticipantId(1) {
+                    let media = client.setup.spec.slots[0].video_ssrc;
+                    let lost = client.receivers[&media].newest();
+                    let sender = 1;
+                    let report = Rtcp::ReceiverReport { ssrc: sender, blocks: Vec::new() };
+                    sent.push(client.rtcp(vec![report, Rtcp::Nack { sender, media, lost }]));
+                }
+                sent
+            })
+            .partition(|datagram| matches!(datagram.what, What::Rtp { .. } | What::Rtcp { .. }));
+        for (datagrams, counts) in [(rest, false), (media, true)] {
+            let mut buffers: Vec<Vec<u8>> = datagrams.iter().map(|datagram| datagram.bytes.to_vec()).collect();
+            let mut rx: Vec<RxPacket<'_>> = buffers
+                .iter_mut()
+                .zip(&datagrams)
+                .map(|(data, datagram)| RxPacket { path: datagram.path, data })
+                .collect();
+            let (engine, now) = (&mut world.engine, world.now);
+            let found = counted(|| engine.handle_batch(now, &mut rx, &mut tx));
+            allocations += if counts { found } else { 0 };
+            tx.clear();
+        }
+        while world.engine.poll_timeout() <= world.now {
+            world.engine.handle_timeout(world.now, &mut tx);
+        }
+        tx.clear();
+        while world.engine.poll_effect().is_some() {}
+    }
+    (allocations, world.engine.counters().rtp_retransmitted)
+}
+
+#[test]
+fn forwarding_allocates_nothing() {
+    for profile in [Profile::AeadAes128Gcm, Profile::AeadAes256Gcm, Profile::Aes128CmSha1_80] {
+        for video in [Codec::Vp8, Codec::H264] {
+            let (allocations, retransmitted) = allocations(profile, video);
+            assert_eq!(allocations, 0, "allocations in {PACKETS} forwarded packets of {profile:?}, {video:?}");
+            assert!(retransmitted > 0, "the NACKs were about something");
+        }
+    }
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(counted(|| drop(std::hint::black_box(Box::new(1)))), 1);
+    assert_eq!(counted(|| drop(std::hint::black_box(Vec::<u8>::new()))), 0);
+}
