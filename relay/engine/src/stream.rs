@@ -4,8 +4,13 @@ use crate::packet::{LayerId, Packet};
 use crate::random::Random;
 use crate::time::Time;
 use plausch_relay_api::MediaKind;
-use plausch_relay_api::limits::STRETCHES_PER_STREAM;
+use plausch_relay_api::limits::{MISSING_PACKETS, STRETCHES_PER_STREAM};
 use std::collections::VecDeque;
+
+/// A jump of the publisher's sequence numbers is passed on up to this: enough that the subscriber knows of a loss.
+/// Jumps of half the number space, some of them lost, would make it lose count of the rollovers (RFC 3711, section
+/// 3.3.1), and the stream could never be deciphered again, not even with another source.
+const LARGEST_GAP: u64 = MISSING_PACKETS as u64;
 
 /// A stretch of one layer's packets that goes out with constant distances. Both the way of a packet and the way
 /// back from a subscriber's NACK lead through it, so a retransmission is the same packet bit by bit, which it
@@ -119,6 +124,8 @@ pub(crate) struct Stream {
 #[derive(Clone, Copy, Debug)]
 struct Last {
     at: Time,
+    /// Its index in the source's sequence.
+    incoming: u64,
     timestamp: u32,
     picture: u16,
     tl0: u8,
@@ -175,14 +182,28 @@ impl Stream {
                 self.leave_out(packet);
                 return Verdict::Leave;
             }
+            let gap = packet.index - self.highest - 1;
+            let mut stretch = *open;
+            if gap > LARGEST_GAP {
+                stretch.out += self.highest + 1 - stretch.first + LARGEST_GAP;
+                stretch.first = packet.index;
+                stretch.mark_first = false;
+                open.end = self.highest + 1;
+                self.push(stretch);
+            }
             self.highest = packet.index;
-            let place = open.place(packet);
+            let place = stretch.place(packet);
             self.note(packet, &place, now);
             return Verdict::Send(place);
         }
         // Overtaken by others, or sent again by the publisher. Padding has its place then, and must fill it.
         let stretch = self.stretches.iter().rev().find(|stretch| stretch.holds(packet.source, packet.index));
-        stretch.map_or(Verdict::Late, |stretch| Verdict::Send(stretch.place(packet)))
+        let Some(place) = stretch.map(|stretch| stretch.place(packet)) else { return Verdict::Late };
+        // Overtaken by padding only: it is the newest picture all the same.
+        if !packet.is_padding() && self.last.is_some_and(|last| last.incoming < packet.index) {
+            self.note(packet, &place, now);
+        }
+        Verdict::Send(place)
     }
 
     /// The sequence goes on without `packet`: what follows moves up by one.
@@ -260,7 +281,7 @@ impl Stream {
                 vp8.tl0_picture_index.map_or(before.1, |tl0| tl0.wrapping_add(place.tl0_offset)),
             )
         });
-        self.last = Some(Last { at: now, timestamp: place.timestamp, picture, tl0 });
+        self.last = Some(Last { at: now, incoming: packet.index, timestamp: place.timestamp, picture, tl0 });
     }
 
     /// Where the outgoing packet with this sequence number came from.
@@ -355,6 +376,18 @@ mod tests {
         assert_eq!(sent(place(&mut stream, &packet(0, 0, 11, false), 0)).index, first + 1);
         assert_eq!(place(&mut stream, &packet(0, 0, 13, false), 0), Verdict::Leave);
         assert_eq!(place(&mut stream, &packet(0, 1, 499, false), 0), Verdict::Late);
+    }
+
+    #[test]
+    fn a_jump_of_the_publisher_is_passed_on_as_a_small_one() {
+        let mut stream = Stream::new(1, MediaKind::Video);
+        let first = sent(place(&mut stream, &packet(0, 0, 10, true), 0)).index;
+        sent(place(&mut stream, &packet(0, 0, 11, false), 0));
+        assert_eq!(sent(place(&mut stream, &packet(0, 0, 30_000, false), 0)).index, first + 2 + LARGEST_GAP);
+        assert_eq!(sent(place(&mut stream, &packet(0, 0, 30_001, false), 0)).index, first + 3 + LARGEST_GAP);
+        assert_eq!(place(&mut stream, &packet(0, 0, 29_999, false), 0), Verdict::Late);
+        assert_eq!(stream.origin((first + 2 + LARGEST_GAP) as u16).map(|origin| origin.index()), Some(30_000));
+        assert!(stream.origin((first + 2) as u16).is_none());
     }
 
     #[test]
