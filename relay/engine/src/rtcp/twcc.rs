@@ -424,6 +424,19 @@ mod tests {
         assert!(write_all(&mut recorder).is_empty());
     }
 
+    /// Vectors that are not the last one must be full: their unused symbols would speak of packets in between.
+    #[test]
+    fn symbols_that_suit_no_chunk_keep_their_places() {
+        let mut recorder = ArrivalRecorder::new();
+        // Thirteen small deltas, a large one, some small ones, a gap, and so on: no stretch of 7 or 14 fits.
+        let sequences = (1..20).chain(28..43).filter(|sequence| sequence % 11 != 4);
+        let arrivals: Vec<_> = sequences.map(|sequence| (sequence, 50_000 - u64::from(sequence % 13 == 0))).collect();
+        record_all(&mut recorder, &arrivals);
+        let mut reported = Arrivals::new();
+        write_all(&mut recorder).iter().for_each(|bytes| arrivals_of(&parse(bytes), &mut reported));
+        assert_eq!(reported.into_iter().collect::<Vec<_>>(), arrivals);
+    }
+
     #[test]
     fn a_delta_of_more_than_eight_seconds_begins_another_feedback() {
         let mut recorder = ArrivalRecorder::new();
