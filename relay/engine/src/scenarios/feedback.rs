@@ -68,6 +68,22 @@ fn a_new_viewer_makes_the_publisher_send_a_key_frame() {
 }
 
 #[test]
+fn a_still_screen_is_asked_for_until_it_answers() {
+    let mut world = World::meeting(2);
+    world.send(0, &Rtp::video(777, 1, 1, true).with(4, b"2"));
+    world.pass(5_000);
+    plis(&mut world.clients[0]);
+    world.assign(2, vec![assignment(0, 1, Source::Person), assignment(1, 1, Source::Screen)]).unwrap();
+    assert_eq!(plis(&mut world.clients[0]), [777], "though nothing came for five seconds");
+    world.pass(2_000);
+    assert!((1..=3).contains(&plis(&mut world.clients[0]).len()), "the request or its answer was lost");
+    world.send(0, &Rtp::video(777, 2, 2, true));
+    assert_eq!(world.clients[1].take(0x2001).len(), 1);
+    world.pass(2_000);
+    assert!(plis(&mut world.clients[0]).is_empty());
+}
+
+#[test]
 fn storms_of_requests_become_one() {
     let mut world = World::meeting(3);
     world.send(0, &Rtp::video(101, 0, 0, true));
