@@ -75,7 +75,9 @@ fn meeting(profile: Profile, video: Codec) -> World {
     for id in 1..=1 + SUBSCRIBERS {
         let mut setup = Setup::random(&mut random, ParticipantId(id), RoomId(1), 1, habits);
         (setup.profile, setup.video, setup.speaks) = (profile, video, true);
-        world.join(setup, [Quality::perfect(Duration::from_millis(1)); 2]).unwrap();
+        // Losses are part of the usual, and so of the warm-up.
+        let lossy = Quality { loss_permille: 20, ..Quality::perfect(Duration::from_millis(1)) };
+        world.join(setup, [lossy; 2]).unwrap();
         if id > 1 {
             let source = SourceRef { participant: publisher, source: Source::Person };
             let slots = vec![SlotAssignment { slot: plausch_relay_api::SlotId(0), source, max_layer: 2 }];
@@ -96,10 +98,10 @@ fn allocations(profile: Profile, video: Codec) -> (u64, u64) {
     let mut tx = TxBatch::new(8 << 20, 8192);
     let before = world.engine.counters().rtp_forwarded;
     let mut allocations = 0;
-    let mut asked = 0;
+    let (mut asked, mut sent) = (0, 0);
     while world.engine.counters().rtp_forwarded - before < PACKETS {
         world.now = world.now + STEP;
-        let (media, rest): (Vec<Upward>, Vec<Upward>) = world
+        let (mut media, rest): (Vec<Upward>, Vec<Upward>) = world
             .clients
             .values_mut()
             .flat_map(|client| {
@@ -116,6 +118,10 @@ fn allocations(profile: Profile, video: Codec) -> (u64, u64) {
                 sent
             })
             .partition(|datagram| matches!(datagram.what, What::Rtp { .. } | What::Rtcp { .. }));
+        media.retain(|_| {
+            sent += 1;
+            sent % 97 != 0
+        });
         for (datagrams, counts) in [(rest, false), (media, true)] {
             let mut buffers: Vec<Vec<u8>> = datagrams.iter().map(|datagram| datagram.bytes.to_vec()).collect();
             let mut rx: Vec<RxPacket<'_>> = buffers
