@@ -323,7 +323,7 @@ mod tests {
     fn the_default_is_valid_and_says_all_limits() {
         let config = parse("").unwrap();
         assert_eq!(config.first_port, 7882);
-        assert_eq!(config.control, "127.0.0.1:7900".parse().unwrap());
+        assert_eq!(config.control, SocketAddr::from((Ipv4Addr::LOCALHOST, 7900)));
         assert_eq!(config.state, Path::new("/home/somebody/.local/state/plausch"));
         assert_eq!(config.metrics, None);
         assert_eq!(
@@ -354,8 +354,8 @@ mod tests {
         };
         let config = Config::parse("[link]\ncontrol = \"192.0.2.1:1\"", "relay.toml", env).unwrap();
         assert_eq!((config.first_port, config.state.as_path()), (9000, Path::new("/tmp/state")));
-        assert_eq!(config.control, "192.0.2.1:9001".parse().unwrap());
-        assert_eq!(config.metrics, Some("127.0.0.1:9002".parse().unwrap()));
+        assert_eq!(config.control, SocketAddr::from(([192, 0, 2, 1], 9001)));
+        assert_eq!(config.metrics, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9002))));
         let error = Config::parse("", "relay.toml", |name| (name == "PLAUSCH_MEDIA_PORT").then(|| "x".to_owned()));
         assert!(error.unwrap_err().to_string().starts_with("PLAUSCH_MEDIA_PORT is 'x'"));
     }

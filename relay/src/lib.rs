@@ -15,3 +15,5 @@ pub mod metrics;
 pub mod process;
 pub mod ring;
 pub mod shard;
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::CommandFrame;
 use plausch_relay_api::limits::{LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS};
 use plausch_relay_api::{Command, CommandError, Event, Hello, ParticipantId, ShardId, ShardLoad};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -40,6 +40,12 @@ impl Hub {
 
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    #[cfg(test)]
+    pub(crate) fn panic_shard(&mut self, shard: usize) {
+        self.shards[shard].0.send(ToShard::Panic);
+        self.shards[shard].0.flush();
     }
 
     /// Keeps up a link until `stop` is ready, and says good-bye then.
@@ -129,13 +135,13 @@ impl Hub {
     /// Sends what all shards have. What happened on a shard before its snapshot is in it, and what comes after it
     /// is kept for later.
     async fn snapshot(&mut self, sender: &mut plausch_link::Sender<Event>, later: &mut VecDeque<Event>) -> Result<()> {
-        let mut missing: Vec<bool> = vec![true; self.shards.len()];
         for (to_shard, _) in &mut self.shards {
             to_shard.send(ToShard::Snapshot { link: self.link });
             to_shard.flush();
         }
         let all = async {
-            while missing.contains(&true) {
+            let mut told: HashSet<usize> = HashSet::new();
+            while told.len() < self.shards.len() {
                 self.notify.notified().await;
                 for shard in 0..self.shards.len() {
                     self.shards[shard].0.flush();
@@ -143,17 +149,12 @@ impl Hub {
                         self.note(&message);
                         match message {
                             FromShard::Snapshot { link, participants } if link == self.link => {
-                                missing[shard] = false;
+                                told.insert(shard);
                                 for participant in participants {
                                     send(sender, &Event::Snapshot(Box::new(participant))).await?;
                                 }
                             }
-                            FromShard::Event(event) if !missing[shard] => later.push_back(event),
-                            // A shard that died loses the request with the rest; it has nothing to say then.
-                            FromShard::Event(Event::ShardRestarted { .. }) => {
-                                self.shards[shard].0.send(ToShard::Snapshot { link: self.link });
-                                self.shards[shard].0.flush();
-                            }
+                            FromShard::Event(event) if told.contains(&shard) => later.push_back(event),
                             _ => {}
                         }
                     }

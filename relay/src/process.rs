@@ -126,6 +126,11 @@ impl Relay {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    #[cfg(test)]
+    pub(crate) fn panic_shard(&mut self, shard: usize) {
+        self.hub.panic_shard(shard);
+    }
+
     /// Keeps up the link and serves metrics, until `stop` is ready.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { identity, control, mut hub, metrics, numbers, _threads } = self;

@@ -317,8 +317,11 @@ impl<'a, D: Driver> Shard<'a, D> {
     }
 
     fn flush(&mut self) -> bool {
-        let handshakes = self.rings.handshakes.iter_mut().fold(true, |all, (sender, _)| sender.flush() && all);
-        self.rings.events.flush() && handshakes
+        let mut flushed = self.rings.events.flush();
+        for (sender, _) in &mut self.rings.handshakes {
+            flushed &= sender.flush();
+        }
+        flushed
     }
 
     /// Lets others read the numbers, unless one of them is just reading.

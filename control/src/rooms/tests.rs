@@ -1,1 +1,698 @@
+//! A little world around [`Rooms`]: it keeps what each client was told and what the relay was told, and checks after
+//! each step that nobody is told nonsense.
 
+use super::*;
+use crate::rates::Rate;
+use crate::sdp::{CodecPolicy, RemoteOffer};
+use plausch_relay_api::{Codec, ParticipantSnapshot, SlotAssignment, Source};
+use plausch_signalling::{Offer, Participant, Sends, SlotContent, SlotMids};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
+
+const SHARDS: [ShardId; 2] = [ShardId(0), ShardId(1)];
+
+fn limits() -> Limits {
+    let joins = Rate { burst: 1, per_second: 1.0 };
+    Limits { rooms: 3, participants: 12, participants_per_room: 8, sockets: 10, joins }
+}
+
+/// An offer with `slots` slots, of a microphone, a camera and a screen.
+fn offer(slots: usize, ufrag: &str) -> RemoteOffer {
+    let mids: Vec<_> = (0..3 + 2 * slots).map(|mid| mid.to_string()).collect();
+    let mut sdp = format!(
+        "v=0\r\na=group:BUNDLE {}\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:0123456789012345678901\r\na=setup:actpass\r\n\
+         a=fingerprint:sha-256 {}\r\n",
+        mids.join(" "),
+        ["AB"; 32].join(":")
+    );
+    for (n, mid) in mids.iter().enumerate() {
+        let audio = n == 0 || (n > 2 && n % 2 == 1);
+        let (kind, map) = if audio { ("audio", "opus/48000/2") } else { ("video", "VP8/90000") };
+        let direction = if n < 3 { "sendonly" } else { "recvonly" };
+        let format = if audio { 111 } else { 96 };
+        write!(
+            sdp,
+            "m={kind} 9 UDP/TLS/RTP/SAVPF {format}\r\na=mid:{mid}\r\na={direction}\r\na=rtcp-mux\r\n\
+             a=rtpmap:{format} {map}\r\n"
+        )
+        .unwrap();
+    }
+    let sends =
+        Sends { microphone: Some("0".into()), camera: Some("1".into()), screen: Some("2".into()), screen_audio: None };
+    let slots =
+        (0..slots).map(|n| SlotMids { audio: (3 + 2 * n).to_string(), video: (4 + 2 * n).to_string() }).collect();
+    let policy = CodecPolicy { video: vec![Codec::Vp8], opus_dtx: false };
+    RemoteOffer::read(&Offer { id: 1, connection: 1, sdp, sends, slots }, &policy).unwrap()
+}
+
+fn fresh(seed: u32, slots: usize) -> Fresh {
+    let ssrcs = (0..2 * slots as u32).map(|n| seed * 1000 + n + 1).collect();
+    Fresh { ufrag: format!("ufrag{seed}"), pwd: "p".repeat(24), ssrcs }
+}
+
+/// What a client knows.
+#[derive(Default, Debug)]
+struct Client {
+    session: u64,
+    others: BTreeMap<String, Participant>,
+    slots: Vec<SlotContent>,
+    speakers: Vec<String>,
+    media_lost: usize,
+}
+
+#[derive(Default)]
+struct Relay {
+    participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
+}
+
+struct World {
+    rooms: Rooms,
+    clients: BTreeMap<ParticipantId, Client>,
+    relay: Relay,
+    now: Duration,
+    sessions: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            rooms: Rooms::new(limits(), 1),
+            clients: BTreeMap::new(),
+            relay: Relay::default(),
+            now: Duration::ZERO,
+            sessions: 0,
+        }
+    }
+
+    fn settle(&mut self, out: Outbox) {
+        for command in out.commands {
+            self.command(command);
+        }
+        for (to, message) in out.messages {
+            for participant in to {
+                if let Some(client) = self.clients.get_mut(&participant) {
+                    client.hear(participant, message.clone());
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::PutParticipant(spec) => {
+                let assignments =
+                    self.relay.participants.get(&spec.participant).map(|p| p.assignments.clone()).unwrap_or_default();
+                let known = ParticipantSnapshot { spec: *spec, assignments, connected: true };
+                self.relay.participants.insert(known.spec.participant, known);
+            }
+            Command::RemoveParticipant { participant } => {
+                self.relay.participants.remove(&participant);
+            }
+            Command::AssignSlots { participant, slots } => {
+                for slot in &slots {
+                    assert!(self.relay.participants.contains_key(&slot.source.participant), "an unknown source");
+                }
+                self.relay.participants.get_mut(&participant).unwrap().assignments = slots;
+            }
+            Command::SetNote { participant, note } => {
+                self.relay.participants.get_mut(&participant).unwrap().spec.note = note;
+            }
+        }
+    }
+
+    fn join(&mut self, id: u64, room: &str, slots: usize, connection: u32) -> Result<(), ErrorCode> {
+        self.join_as(id, room, slots, connection, MediaState::default())
+    }
+
+    fn join_as(
+        &mut self,
+        id: u64,
+        room: &str,
+        slots: usize,
+        connection: u32,
+        media: MediaState,
+    ) -> Result<(), ErrorCode> {
+        let participant = ParticipantId(id);
+        self.sessions += 1;
+        let session = self.sessions;
+        let key = RoomKey::normalise(room).unwrap();
+        let title = room.to_owned();
+        let new_room = RoomId(1000 + session);
+        let entry = Entry { participant, session, key, title, name: format!("Person {id}"), media, new_room };
+        self.clients.remove(&participant);
+        let mut out = Outbox::default();
+        self.rooms.enter(entry, &SHARDS, &mut out)?;
+        let remote = offer(slots, "abcd");
+        let seed = (id * 50) as u32 + connection;
+        let spec = self.rooms.plan(participant, connection, &remote, fresh(seed, slots), &SHARDS).unwrap();
+        out.commands.push(Command::PutParticipant(Box::new(spec.clone())));
+        self.settle(std::mem::take(&mut out));
+        assert!(self.rooms.commit(spec, session, &mut out));
+        self.settle(out);
+        self.welcome(participant, session);
+        Ok(())
+    }
+
+    fn welcome(&mut self, participant: ParticipantId, session: u64) {
+        let mut client = Client { session, ..Client::default() };
+        let welcome = self.rooms.welcome(participant, String::new(), None).unwrap();
+        client.hear(participant, welcome);
+        self.clients.insert(participant, client);
+    }
+
+    fn resume(&mut self, id: u64, room: &str) {
+        let participant = ParticipantId(id);
+        self.sessions += 1;
+        let session = self.sessions;
+        let key = RoomKey::normalise(room).unwrap();
+        let (name, media, new_room) = (format!("Person {id}"), MediaState::default(), RoomId(9000 + session));
+        let entry = Entry { participant, session, key, title: room.into(), name, media, new_room };
+        let mut out = Outbox::default();
+        self.rooms.enter(entry, &SHARDS, &mut out).unwrap();
+        self.rooms.show(participant, &mut out);
+        self.settle(out);
+        self.welcome(participant, session);
+    }
+
+    fn act(&mut self, action: impl FnOnce(&mut Rooms, Duration, &mut Outbox)) {
+        let mut out = Outbox::default();
+        action(&mut self.rooms, self.now, &mut out);
+        self.settle(out);
+    }
+
+    fn leave(&mut self, id: u64) {
+        self.clients.remove(&ParticipantId(id));
+        self.act(|rooms, _, out| rooms.remove(ParticipantId(id), out));
+    }
+
+    fn detach(&mut self, id: u64) {
+        let session = self.clients.remove(&ParticipantId(id)).map_or(0, |client| client.session);
+        self.act(|rooms, now, out| rooms.detach(ParticipantId(id), session, now, out));
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now += Duration::from_millis(ms);
+        self.act(|rooms, now, out| rooms.tick(now, true, out));
+    }
+
+    fn reconcile(&mut self) {
+        let snapshot = self.relay.participants.values().cloned().collect();
+        self.act(|rooms, now, out| rooms.reconcile(snapshot, now, out));
+    }
+
+    /// A new control, which knows nothing; all sockets are gone.
+    fn restart_control(&mut self) {
+        self.rooms = Rooms::new(limits(), self.rooms.control + 1);
+        self.clients.clear();
+        self.reconcile();
+    }
+
+    fn slots(&self, id: u64) -> Vec<(u16, String, plausch_signalling::Source)> {
+        let slots = &self.clients[&ParticipantId(id)].slots;
+        slots.iter().map(|content| (content.slot, content.participant.clone(), content.source)).collect()
+    }
+
+    /// What must hold at any time.
+    fn check(&self) {
+        let mut shards: BTreeMap<RoomId, ShardId> = BTreeMap::new();
+        for (id, known) in &self.relay.participants {
+            assert!(self.rooms.member(*id).is_some(), "the relay keeps {id}, who is in no room");
+            assert_eq!(*shards.entry(known.spec.room).or_insert(known.spec.shard), known.spec.shard);
+            // Whose transport is over is told nothing more, until there is a new one.
+            if self.rooms.has_media(*id) {
+                self.check_assignments(*id, known);
+            }
+        }
+        for (id, client) in &self.clients {
+            let room = self.rooms.room_of(*id).unwrap();
+            let expected: BTreeMap<_, _> = room.others(*id).into_iter().map(|o| (o.id.clone(), o)).collect();
+            assert_eq!(client.others, expected, "what {id} knows of others");
+            assert_eq!(client.slots, room.slots(*id), "what {id} knows of its slots");
+            let filled = client.slots.len();
+            let sources = expected.len()
+                + room.members.iter().filter(|(other, member)| *other != id && member.media.screen).count();
+            let slots = self.rooms.member(*id).unwrap().shown.len();
+            assert_eq!(filled, sources.min(slots), "slots are filled as far as there are sources");
+        }
+    }
+
+    fn check_assignments(&self, id: ParticipantId, known: &ParticipantSnapshot) {
+        let mut slots = HashSet::new();
+        let mut sources = HashSet::new();
+        for SlotAssignment { slot, source, .. } in &known.assignments {
+            assert!(slots.insert(*slot) && sources.insert(*source), "twice: {:?}", known.assignments);
+            assert!(usize::from(slot.0) < known.spec.slots.len());
+            assert_ne!(source.participant, id, "nobody sees themselves");
+            let other = &self.relay.participants[&source.participant];
+            assert_eq!(other.spec.room, known.spec.room);
+        }
+        let room = self.rooms.room_of(id).unwrap();
+        // Where a source's media is lost, the relay may still name it: there is nothing to forward.
+        let live = known.assignments.iter().filter(|slot| self.rooms.has_media(slot.source.participant));
+        let live: Vec<_> = live.copied().collect();
+        assert_eq!(live, room.assignments(id), "the relay does what the room decided");
+        let mut ssrcs = HashSet::new();
+        assert!(known.spec.slots.iter().all(|slot| ssrcs.insert(slot.audio_ssrc) && ssrcs.insert(slot.video_ssrc)));
+    }
+}
+
+impl Client {
+    fn hear(&mut self, own: ParticipantId, message: ServerMessage) {
+        match message {
+            ServerMessage::Welcome { participants, slots, .. } => {
+                self.others = participants.into_iter().map(|other| (other.id.clone(), other)).collect();
+                self.slots = slots;
+            }
+            ServerMessage::ParticipantJoined { participant } => {
+                assert_ne!(participant.id, own.to_string());
+                assert!(self.others.insert(participant.id.clone(), participant).is_none(), "joined twice");
+            }
+            ServerMessage::ParticipantChanged { participant } => {
+                assert!(self.others.insert(participant.id.clone(), participant).is_some(), "changed before it joined");
+            }
+            ServerMessage::ParticipantLeft { participant } => {
+                assert!(self.others.remove(&participant).is_some(), "left before it joined");
+                self.slots.retain(|slot| slot.participant != participant);
+            }
+            ServerMessage::Slots { slots } => self.slots = slots,
+            ServerMessage::Speakers { participants } => self.speakers = participants,
+            ServerMessage::MediaLost => self.media_lost += 1,
+            ServerMessage::Answer { .. } | ServerMessage::Error { .. } => {}
+        }
+    }
+}
+
+const PERSON: plausch_signalling::Source = plausch_signalling::Source::Person;
+const SCREEN: plausch_signalling::Source = plausch_signalling::Source::Screen;
+
+fn name(id: u64) -> String {
+    ParticipantId(id).to_string()
+}
+
+fn sharing() -> MediaState {
+    MediaState { screen: true, ..MediaState::default() }
+}
+
+#[test]
+fn people_see_each_other_and_keep_their_slots() {
+    let mut world = World::new();
+    world.join(1, "Probe", 3, 1).unwrap();
+    world.join(2, "probe", 3, 1).unwrap();
+    world.join(3, "PRO be", 3, 1).unwrap();
+    world.check();
+    assert_eq!(world.slots(1), [(0, name(2), PERSON), (1, name(3), PERSON)]);
+    assert_eq!(world.slots(2), [(0, name(1), PERSON), (1, name(3), PERSON)]);
+    world.leave(2);
+    world.check();
+    assert_eq!(world.slots(1), [(1, name(3), PERSON)]);
+    world.join(4, "probe", 3, 1).unwrap();
+    world.check();
+    assert_eq!(world.slots(1), [(0, name(4), PERSON), (1, name(3), PERSON)]);
+    assert_eq!(world.rooms.rooms(), 1);
+    for id in [1, 3, 4] {
+        world.leave(id);
+    }
+    assert_eq!((world.rooms.rooms(), world.rooms.participants(), world.relay.participants.len()), (0, 0, 0));
+}
+
+#[test]
+fn when_slots_are_few_screens_come_first_and_then_who_spoke() {
+    let mut world = World::new();
+    world.join(1, "r", 2, 1).unwrap();
+    for id in 2..=4 {
+        world.join(id, "r", 8, 1).unwrap();
+    }
+    world.check();
+    assert_eq!(world.slots(1), [(0, name(2), PERSON), (1, name(3), PERSON)]);
+    let room = *world.rooms.by_participant.get(&ParticipantId(1)).unwrap();
+    let level = |id| SpeakerLevel { participant: ParticipantId(id), level: 20 };
+    world.act(|rooms, _, out| rooms.spoke(room, &[level(4), level(99)], out));
+    world.check();
+    assert_eq!(world.slots(1), [(0, name(2), PERSON), (1, name(4), PERSON)]);
+    assert_eq!(world.clients[&ParticipantId(1)].speakers, [name(4)]);
+    world.act(|rooms, _, out| rooms.spoke(room, &[level(3)], out));
+    assert_eq!(world.slots(1), [(0, name(3), PERSON), (1, name(4), PERSON)]);
+    world.act(|rooms, _, out| rooms.set_media(ParticipantId(2), sharing(), out));
+    world.check();
+    assert_eq!(world.slots(1), [(0, name(3), PERSON), (1, name(2), SCREEN)]);
+    world.act(|rooms, _, out| rooms.set_media(ParticipantId(2), MediaState::default(), out));
+    world.check();
+    assert_eq!(world.slots(1), [(0, name(3), PERSON), (1, name(4), PERSON)]);
+}
+
+#[test]
+fn limits_are_kept_and_a_refusal_leaves_nothing() {
+    let mut world = World::new();
+    for id in 1..=8 {
+        world.join(id, "full", 1, 1).unwrap();
+    }
+    assert_eq!(world.join(9, "full", 1, 1), Err(ErrorCode::RoomFull));
+    world.join(10, "b", 1, 1).unwrap();
+    world.join(11, "c", 1, 1).unwrap();
+    assert_eq!(world.join(12, "d", 1, 1), Err(ErrorCode::ServerFull), "rooms");
+    world.join(13, "b", 1, 1).unwrap();
+    world.join(14, "b", 1, 1).unwrap();
+    assert_eq!(world.join(15, "b", 1, 1), Err(ErrorCode::ServerFull), "participants");
+    world.check();
+    assert_eq!((world.rooms.rooms(), world.rooms.participants()), (3, 12));
+    let shards: HashSet<_> = world.relay.participants.values().map(|known| known.spec.shard).collect();
+    assert_eq!(shards.len(), 2, "the second room goes to the other shard");
+}
+
+#[test]
+fn nobody_learns_of_a_join_that_fails() {
+    let mut world = World::new();
+    world.join(1, "r", 2, 1).unwrap();
+    let key = RoomKey::normalise("r").unwrap();
+    let participant = ParticipantId(2);
+    let entry = Entry {
+        participant,
+        session: 77,
+        key,
+        title: "r".into(),
+        name: "N".into(),
+        media: MediaState::default(),
+        new_room: RoomId(5),
+    };
+    let mut out = Outbox::default();
+    world.rooms.enter(entry, &SHARDS, &mut out).unwrap();
+    world.settle(out);
+    world.check();
+    world.act(|rooms, _, out| rooms.abandon(participant, 77, out));
+    world.check();
+    assert_eq!(world.rooms.participants(), 1);
+    assert!(world.clients[&ParticipantId(1)].others.is_empty());
+}
+
+#[test]
+fn a_lost_socket_shows_after_a_while_and_ends_with_consent() {
+    let mut world = World::new();
+    world.join(1, "r", 2, 1).unwrap();
+    world.join(2, "r", 2, 1).unwrap();
+    world.detach(2);
+    world.wait(1_000);
+    assert!(world.clients[&ParticipantId(1)].others[&name(2)].connected);
+    world.wait(1_500);
+    assert!(!world.clients[&ParticipantId(1)].others[&name(2)].connected);
+    world.wait(600_000);
+    world.check();
+    assert_eq!(world.rooms.participants(), 2, "as long as media flows");
+    world.act(|rooms, _, out| rooms.disconnected(ParticipantId(2), 0, DisconnectReason::ConsentExpired, out));
+    assert_eq!(world.rooms.participants(), 2, "of an older generation");
+    world.act(|rooms, _, out| rooms.disconnected(ParticipantId(2), 1, DisconnectReason::ConsentExpired, out));
+    world.check();
+    assert!(world.clients[&ParticipantId(1)].others.is_empty());
+}
+
+#[test]
+fn who_comes_back_is_the_same_person() {
+    let mut world = World::new();
+    world.join(1, "r", 2, 1).unwrap();
+    world.join(2, "r", 2, 1).unwrap();
+    world.detach(2);
+    world.wait(5_000);
+    world.resume(2, "r");
+    world.check();
+    assert!(world.clients[&ParticipantId(1)].others[&name(2)].connected);
+    assert!(world.rooms.has_media(ParticipantId(2)));
+    // The old socket, of which control learns late, changes nothing.
+    world.act(|rooms, now, out| rooms.detach(ParticipantId(2), 2, now, out));
+    assert!(world.rooms.session(ParticipantId(2)).is_some());
+}
+
+#[test]
+fn media_lost_with_a_socket_is_offered_again() {
+    let mut world = World::new();
+    world.join(1, "r", 2, 1).unwrap();
+    world.join(2, "r", 2, 1).unwrap();
+    world.act(|rooms, _, out| rooms.disconnected(ParticipantId(2), 1, DisconnectReason::ConsentExpired, out));
+    assert_eq!(world.clients[&ParticipantId(2)].media_lost, 1);
+    assert!(!world.clients[&ParticipantId(1)].others[&name(2)].connected);
+    let stale = world.rooms.plan(ParticipantId(2), 1, &offer(2, "abcd"), fresh(1, 2), &SHARDS);
+    assert_eq!(stale, Err(OfferError::Stale));
+    world.join(2, "r", 2, 2).unwrap();
+    world.check();
+    assert!(world.clients[&ParticipantId(1)].others[&name(2)].connected);
+    world.act(|rooms, _, out| rooms.disconnected(ParticipantId(2), 2, DisconnectReason::DtlsClosed, out));
+    assert_eq!(world.clients[&ParticipantId(2)].media_lost, 0, "it closed the connection itself");
+}
+
+#[test]
+fn an_offer_of_the_same_connection_keeps_what_runs() {
+    let mut world = World::new();
+    world.join(1, "r", 2, 1).unwrap();
+    let before = world.relay.participants[&ParticipantId(1)].spec.clone();
+    let mut plan = |remote: &RemoteOffer, connection| {
+        world.rooms.plan(ParticipantId(1), connection, remote, fresh(900, remote.slots.len()), &SHARDS)
+    };
+    let grown = plan(&offer(4, "abcd"), 1).unwrap();
+    assert_eq!((&grown.ice, &grown.slots[..2]), (&before.ice, &before.slots[..]));
+    assert_eq!(grown.slots.len(), 4);
+    let restarted = plan(&offer(2, "efgh"), 1).unwrap();
+    assert_eq!(restarted.slots, before.slots);
+    assert_ne!(restarted.ice.local_ufrag, before.ice.local_ufrag);
+    assert_eq!(plan(&offer(1, "abcd"), 1), Err(OfferError::SlotsChanged));
+    let mut other = offer(2, "abcd");
+    other.fingerprint.0[0] ^= 1;
+    assert_eq!(plan(&other, 1), Err(OfferError::CertificateChanged));
+    assert_eq!(plan(&other, 2).unwrap().generation, 2);
+    assert_eq!(plan(&offer(2, "abcd"), 0), Err(OfferError::Stale));
+}
+
+#[test]
+fn a_restarted_control_finds_its_rooms() {
+    let mut world = World::new();
+    world.join_as(1, "Verein Ä", 3, 1, sharing()).unwrap();
+    world.join(2, "verein ä", 3, 1).unwrap();
+    world.join(3, "other", 3, 1).unwrap();
+    let before = world.relay.participants.clone();
+    world.restart_control();
+    world.check();
+    let assignments = |known: &BTreeMap<ParticipantId, ParticipantSnapshot>| -> Vec<_> {
+        known.values().map(|known| known.assignments.clone()).collect()
+    };
+    assert_eq!(assignments(&world.relay.participants), assignments(&before), "nothing moved");
+    assert_eq!((world.rooms.rooms(), world.rooms.participants()), (2, 3));
+    // Somebody new sees those who have not come back yet.
+    world.join(4, "VEREIN ä", 3, 1).unwrap();
+    world.check();
+    assert_eq!(world.clients[&ParticipantId(4)].others.len(), 2);
+    assert_eq!(world.clients[&ParticipantId(4)].slots.len(), 3);
+    world.resume(2, "verein ä");
+    world.check();
+    // Who does not come back goes when consent runs out.
+    world.act(|rooms, _, out| rooms.disconnected(ParticipantId(3), 1, DisconnectReason::ConsentExpired, out));
+    world.check();
+    assert_eq!(world.rooms.rooms(), 1);
+}
+
+#[test]
+fn a_link_that_was_down_changes_nothing_but_who_left() {
+    let mut world = World::new();
+    for id in 1..=3 {
+        world.join(id, "r", 3, 1).unwrap();
+    }
+    let relay = world.relay.participants.clone();
+    world.leave(2);
+    // The relay did not hear of it.
+    world.relay.participants = relay;
+    world.reconcile();
+    world.check();
+    assert_eq!(world.relay.participants.len(), 2);
+    assert_eq!(world.clients.values().map(|client| client.media_lost).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_relay_that_came_back_empty_gets_everybody_again() {
+    let mut world = World::new();
+    for id in 1..=3 {
+        world.join(id, "r", 3, 1).unwrap();
+    }
+    world.detach(3);
+    world.relay.participants.clear();
+    world.reconcile();
+    world.check();
+    assert_eq!(world.clients[&ParticipantId(1)].media_lost, 1);
+    for id in [1, 2] {
+        world.join(id, "r", 3, 2).unwrap();
+        world.check();
+    }
+    assert_eq!(world.relay.participants[&ParticipantId(1)].assignments.len(), 1);
+    world.wait(31_000);
+    world.check();
+    assert_eq!(world.rooms.participants(), 2, "the third did not come back");
+}
+
+#[test]
+fn a_shard_that_restarted_lost_its_rooms_only() {
+    let mut world = World::new();
+    world.join(1, "a", 3, 1).unwrap();
+    world.join(2, "b", 3, 1).unwrap();
+    let shard = world.relay.participants[&ParticipantId(1)].spec.shard;
+    world.relay.participants.retain(|_, known| known.spec.shard != shard);
+    world.act(|rooms, _, out| rooms.shard_restarted(shard, out));
+    assert_eq!(world.clients[&ParticipantId(1)].media_lost, 1);
+    assert_eq!(world.clients[&ParticipantId(2)].media_lost, 0);
+    world.join(1, "a", 3, 2).unwrap();
+    world.check();
+}
+
+#[test]
+fn notes_that_no_control_wrote_are_not_adopted() {
+    let mut world = World::new();
+    world.join(1, "r", 3, 1).unwrap();
+    world.join(2, "r", 3, 1).unwrap();
+    world.relay.participants.get_mut(&ParticipantId(1)).unwrap().spec.note = bytes::Bytes::from_static(b"{}");
+    world.restart_control();
+    world.check();
+    assert_eq!(world.rooms.participants(), 1);
+    assert_eq!(world.relay.participants.len(), 1);
+}
+
+#[test]
+fn somebody_adopted_in_the_middle_of_a_handshake() {
+    let mut world = World::new();
+    world.join(1, "r", 3, 1).unwrap();
+    world.join(2, "r", 3, 1).unwrap();
+    world.relay.participants.get_mut(&ParticipantId(2)).unwrap().connected = false;
+    world.restart_control();
+    world.resume(1, "r");
+    assert!(!world.rooms.has_media(ParticipantId(2)));
+    world.relay.participants.get_mut(&ParticipantId(2)).unwrap().connected = true;
+    world.act(|rooms, _, out| rooms.connected(ParticipantId(2), 1, out));
+    world.check();
+    assert_eq!(world.relay.participants[&ParticipantId(1)].assignments.len(), 1);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Join(u64, u8, usize),
+    Leave(u64),
+    Detach(u64),
+    Resume(u64),
+    Share(u64, bool),
+    Speak(u64),
+    Wait(u64),
+    Consent(u64),
+    RestartControl,
+    RestartRelay,
+    Relink,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = 1u64..10;
+    prop_oneof![
+        4 => (id.clone(), 0u8..2, 0usize..5).prop_map(|(id, room, slots)| Step::Join(id, room, slots)),
+        2 => id.clone().prop_map(Step::Leave),
+        2 => id.clone().prop_map(Step::Detach),
+        2 => id.clone().prop_map(Step::Resume),
+        2 => (id.clone(), any::<bool>()).prop_map(|(id, share)| Step::Share(id, share)),
+        2 => id.clone().prop_map(Step::Speak),
+        1 => (0u64..40_000).prop_map(Step::Wait),
+        1 => id.prop_map(Step::Consent),
+        1 => Just(Step::RestartControl),
+        1 => Just(Step::RestartRelay),
+        1 => Just(Step::Relink),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens, in whatever order: what clients and the relay know is what the rooms mean, nobody is twice in
+    /// anybody's slots, nobody sees themselves, and what is shown and wanted stays where it is.
+    #[test]
+    fn any_history(steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = World::new();
+        let mut connections = BTreeMap::new();
+        for step in steps {
+            let shown: BTreeMap<_, _> = world.clients.keys()
+                .map(|id| (*id, world.rooms.member(*id).map(|member| member.shown.clone()).unwrap_or_default())).collect();
+            // A new control knows only of what the relay forwards.
+            let forgotten: HashSet<_> = match &step {
+                Step::RestartControl => {
+                    world.rooms.by_participant.keys().copied().filter(|id| !world.rooms.has_media(*id)).collect()
+                }
+                _ => HashSet::new(),
+            };
+            let replaced = match &step { Step::Join(id, ..) | Step::Leave(id) => Some(ParticipantId(*id)), _ => None };
+            match step {
+                Step::Join(id, room, slots) => {
+                    if world.rooms.member(ParticipantId(id)).is_none() || world.clients.contains_key(&ParticipantId(id)) {
+                        world.leave(id);
+                        let connection = connections.entry(id).or_insert(0);
+                        *connection += 1;
+                        let _ = world.join(id, ["a", "b"][usize::from(room)], slots, *connection);
+                    }
+                }
+                Step::Leave(id) => world.leave(id),
+                Step::Detach(id) => world.detach(id),
+                Step::Resume(id) => {
+                    if let Some(room) = world.rooms.room_of(ParticipantId(id)).map(|room| room.title.clone()) {
+                        world.resume(id, &room);
+                    }
+                }
+                Step::Share(id, screen) => {
+                    let media = MediaState { screen, ..MediaState::default() };
+                    world.act(|rooms, _, out| rooms.set_media(ParticipantId(id), media, out));
+                }
+                Step::Speak(id) => {
+                    if let Some(room) = world.rooms.by_participant.get(&ParticipantId(id)).copied() {
+                        let level = SpeakerLevel { participant: ParticipantId(id), level: 30 };
+                        world.act(|rooms, _, out| rooms.spoke(room, &[level], out));
+                    }
+                }
+                Step::Wait(ms) => world.wait(ms),
+                Step::Consent(id) => {
+                    let generation = world.relay.participants.get(&ParticipantId(id)).map(|known| known.spec.generation);
+                    if let Some(generation) = generation {
+                        // The relay forgets the transport and keeps the spec.
+                        world.relay.participants.get_mut(&ParticipantId(id)).unwrap().connected = false;
+                        world.act(|rooms, _, out| {
+                            rooms.disconnected(ParticipantId(id), generation, DisconnectReason::ConsentExpired, out);
+                        });
+                    }
+                }
+                Step::RestartControl => world.restart_control(),
+                Step::RestartRelay => {
+                    world.relay.participants.clear();
+                    world.reconcile();
+                }
+                Step::Relink => world.reconcile(),
+            }
+            world.check();
+            for (viewer, before) in shown {
+                let Some(member) = world.rooms.member(viewer) else { continue };
+                if Some(viewer) == replaced || forgotten.contains(&viewer) || before.len() != member.shown.len() {
+                    continue;
+                }
+                for (place, source) in before.iter().enumerate() {
+                    if let Some(source) = source
+                        && Some(source.participant) != replaced
+                        && !forgotten.contains(&source.participant)
+                        && member.shown.contains(&Some(*source))
+                    {
+                        prop_assert_eq!(member.shown[place], Some(*source), "moved");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_follow_the_number_of_tiles() {
+    let mut world = World::new();
+    for id in 1..=6 {
+        world.join(id, "r", 8, 1).unwrap();
+        let layers: HashSet<_> =
+            world.relay.participants[&ParticipantId(1)].assignments.iter().map(|slot| slot.max_layer).collect();
+        let expected = if id <= 5 { 2 } else { 1 };
+        assert!(layers.iter().all(|layer| *layer == expected), "{id}: {layers:?}");
+    }
+    world.act(|rooms, _, out| rooms.set_media(ParticipantId(2), sharing(), out));
+    let assignments = &world.relay.participants[&ParticipantId(1)].assignments;
+    let screen = assignments.iter().find(|slot| slot.source.source == Source::Screen).unwrap();
+    assert_eq!(screen.max_layer, 2);
+}

@@ -117,7 +117,10 @@ impl<'a> Worker<'a> {
                 }
             }
             self.run_timers();
-            let flushed = self.ports.iter_mut().fold(true, |all, port| port.outbox.flush() && all);
+            let mut flushed = true;
+            for port in self.ports.iter_mut() {
+                flushed &= port.outbox.flush();
+            }
             if busy {
                 continue;
             }

@@ -47,7 +47,7 @@ impl Client {
         certificate.sign(&key, MessageDigest::sha256()).unwrap();
         let certificate = certificate.build();
 
-        let mut builder: SslContextBuilder = boring::ssl::SslContext::builder(SslMethod::dtls()).unwrap();
+        let mut builder: SslContextBuilder = SslContext::builder(SslMethod::dtls()).unwrap();
         builder.set_certificate(&certificate).unwrap();
         builder.set_private_key(&key).unwrap();
         builder.set_max_proto_version(Some(version)).unwrap();
@@ -269,7 +269,7 @@ fn garbage_ends_nothing_and_makes_no_answer() {
 
 /// The thread as a shard uses it, with a socket in place of the engine.
 struct Thread {
-    to: crate::ring::Sender<ToHandshake>,
+    to: Sender<ToHandshake>,
     from: Receiver<EngineCommand>,
     counters: Arc<HandshakeCounters>,
     stop: Arc<AtomicBool>,

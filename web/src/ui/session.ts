@@ -47,10 +47,13 @@ export class Session {
     const goodbye = (): void => {
       if (this.call.phase.value === 'joined' || this.call.phase.value === 'joining') this.leave();
     };
+    // A phone that wakes up, a network that is back: no waiting for the next attempt.
     addEventListener('online', hurry);
+    document.addEventListener('visibilitychange', hurry);
     addEventListener('pagehide', goodbye);
     this.stops.push(
       () => removeEventListener('online', hurry),
+      () => document.removeEventListener('visibilitychange', hurry),
       () => removeEventListener('pagehide', goodbye),
       effect(() => {
         const room = this.call.roomTitle.value;
