@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds in the test command.
 const SEEDS: u64 = 200;
 /// Runs in which one fault of a kind is tried before the model is called blind to it.
-const SEEDS_PER_MUTATION: u64 = 3;
+const SEEDS_PER_MUTATION: u64 = 4;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
@@ -71,8 +71,11 @@ fn everybody_gets_what_they_should_and_nothing_else() {
 #[test]
 fn the_model_notices_every_kind_of_fault() {
     for mutation in Mutation::ALL {
-        let noticed = (1000..1000 + SEEDS_PER_MUTATION).any(|seed| run(seed, Some(mutation)).is_err());
-        assert!(noticed, "the model is blind to {mutation:?}");
+        let said: Vec<_> =
+            (1000..1000 + SEEDS_PER_MUTATION).filter_map(|seed| run(seed, Some(mutation)).err()).collect();
+        let noticed = |said: &Violation| mutation.symptoms().iter().any(|symptom| said.what.contains(symptom));
+        assert!(!said.is_empty(), "the model is blind to {mutation:?}");
+        assert!(said.iter().any(noticed), "the model takes {mutation:?} for something else: {said:?}");
     }
 }
 

@@ -31,6 +31,7 @@ impl Model {
             return Err("somebody who is not connected".into());
         }
         match rtcp {
+            Rtcp::SenderReport { .. } if self.ignores_reports => {}
             Rtcp::SenderReport { ssrc, ntp, timestamp, packets, octets, blocks } => {
                 self.check_blocks(truth, blocks)?;
                 let egress = self.egress.get_mut(&(to, truth.setup.spec.generation, *ssrc));

@@ -28,6 +28,8 @@ pub struct Model {
     /// By subscriber, generation and SSRC.
     pub egress: BTreeMap<(ParticipantId, u32, u32), Egress>,
     pub counts: Counts,
+    /// Believes neither reports nor counters, to see what it finds without.
+    pub ignores_reports: bool,
 }
 
 /// What the engine's counters must say.

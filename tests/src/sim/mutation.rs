@@ -32,13 +32,17 @@ pub enum Mutation {
     Mid,
     /// The end of a frame is not marked.
     Marker,
-    /// Nothing at all is forwarded to one subscriber.
+    /// Nothing more is forwarded in one stream.
     Silence,
+    /// As `Drop`, and no report tells.
+    Gap,
+    /// Nothing is forwarded in one stream from the start, and no report tells.
+    Starve,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Drop,
         Self::Repeat,
         Self::Misroute,
@@ -52,7 +56,34 @@ impl Mutation {
         Self::Mid,
         Self::Marker,
         Self::Silence,
+        Self::Gap,
+        Self::Starve,
     ];
+
+    /// Whether the engine's own numbers are left out of the check: they would betray the fault at once.
+    pub fn hides_from_reports(self) -> bool {
+        matches!(self, Self::Gap | Self::Starve)
+    }
+
+    /// Parts of what the model may say about the fault, one of which it must.
+    pub fn symptoms(self) -> &'static [&'static str] {
+        match self {
+            Self::Drop | Self::Silence => &["a sender report of", "rtp_forwarded"],
+            Self::Repeat => &["under two sequence numbers", "for two different packets"],
+            Self::Misroute => &["is of no slot", "not connected"],
+            Self::ReuseSequence => &["for two different packets"],
+            Self::SkipSequence => &["a gap of", "for two different packets", "numbers skipped at the switch"],
+            Self::Timestamp => &["within a run"],
+            Self::PictureId => &["picture id", "was changed"],
+            Self::LoseKeyFrame => &["begins a run and no key frame", "which sent nothing"],
+            Self::Payload => &["was changed"],
+            Self::PayloadType => &["payload type"],
+            Self::Mid => &["MID of slot"],
+            Self::Marker => &["marker false"],
+            Self::Gap => &["were not forwarded", "numbers skipped at the switch"],
+            Self::Starve => &["no Audio of", "no Video of", "played 0 of"],
+        }
+    }
 }
 
 /// A fault, waiting for its packet.
@@ -70,7 +101,8 @@ pub struct Mutator {
 impl Mutator {
     /// Happens after some hundreds of packets.
     pub fn new(mutation: Mutation, mut random: Random) -> Self {
-        let countdown = if mutation == Mutation::LoseKeyFrame { 0 } else { random.range(200, 400) };
+        let at_once = matches!(mutation, Mutation::LoseKeyFrame | Mutation::Starve);
+        let countdown = if at_once { 0 } else { random.range(200, 400) };
         Self { mutation, random, countdown, victim: None, done: false }
     }
 
@@ -93,7 +125,7 @@ impl Mutator {
                     packet.sequence = packet.sequence.wrapping_add(1);
                     vec![(to, packet.encode())]
                 }
-                Mutation::Silence => Vec::new(),
+                Mutation::Silence | Mutation::Starve => Vec::new(),
                 _ => unchanged,
             };
         }
@@ -116,7 +148,9 @@ impl Mutator {
         self.victim = Some((to, packet.ssrc));
         let original = (to, plain.to_vec());
         match self.mutation {
-            Mutation::Drop | Mutation::LoseKeyFrame | Mutation::Silence => return Vec::new(),
+            Mutation::Drop | Mutation::LoseKeyFrame | Mutation::Silence | Mutation::Gap | Mutation::Starve => {
+                return Vec::new();
+            }
             Mutation::Repeat => packet.sequence = packet.sequence.wrapping_add(1),
             Mutation::Misroute => {
                 let strangers: Vec<_> = others.iter().filter(|other| **other != to).collect();
