@@ -61,6 +61,8 @@ counters! {
     Counter rtp_received;
     /// RTP packets sent on to subscribers, without retransmissions.
     Counter rtp_forwarded;
+    /// Of these, packets of a key frame sent from the cache, because its first packet came after them.
+    Counter rtp_caught_up;
     /// RTP packets sent again because a subscriber asked.
     Counter rtp_retransmitted;
     /// Empty RTP packets that fill a place in a sequence.

@@ -6,16 +6,20 @@ use crate::counters::Counters;
 use crate::engine::{Engine, touch};
 use crate::packet::Packet;
 use crate::participant::{Participant, Phase};
+use crate::random::Random;
 use crate::rtp::{Extension, FIXED_HEADER_LEN, HeaderFields, write_header};
 use crate::srtp::{MAX_RTP_OVERHEAD, Outbound};
-use crate::stream::{Place, Verdict};
+use crate::stream::{Place, Stream, Verdict};
 use crate::time::Time;
+use crate::track::Track;
 use plausch_relay_api::limits::{DATAGRAM_BYTES, MID_BYTES};
-use plausch_relay_api::{Codec, CodecMapping, ExtensionIds, MediaKind};
+use plausch_relay_api::{Codec, ExtensionIds, MediaKind, ParticipantSpec};
 use std::time::Duration;
 
 /// A new stream's first sender report does not wait for the next round: without it lips are out of sync.
 const FIRST_REPORT: Duration = Duration::from_millis(50);
+/// Packets of a key frame that may have come before its first one: 64 × 1100 bytes are a large picture.
+const CATCH_UP_PACKETS: u64 = 64;
 
 impl Engine {
     /// Sends the packets of the batch to whoever follows their tracks.
@@ -27,50 +31,31 @@ impl Engine {
                 let Some(participant) = participants.get_mut(member) else { continue };
                 let Participant { spec, agent, transport, downlink, .. } = participant;
                 let (Phase::Connected(keys), Some(path)) = (&transport.phase, agent.send_path()) else { continue };
+                let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
                 let mut stream_began = false;
-                for (place, packet) in &room.batch {
+                for (turn, (place, packet)) in room.batch.iter().enumerate() {
                     let Some(slot) = downlink.follower(packet.number) else { continue };
-                    let Some(payload_type) = payload_type(&spec.codecs, packet.codec) else {
-                        counters.drop_egress_codec += 1;
-                        continue;
-                    };
                     let max_layer = slot.max_layer();
-                    let (stream, mid) = slot.stream_mut(packet.codec.media());
+                    let stream = slot.stream_mut(packet.codec.media());
                     let before = stream.following();
-                    let track = tracks.get(packet.source.track);
+                    let Some(track) = tracks.get_mut(packet.source.track) else { continue };
                     // Which layer should go out is asked once a frame, and whenever it does not yet.
                     let wanted = if before != Some(packet.source) || packet.marker {
-                        track.and_then(|track| track.best_layer(max_layer, now))
+                        track.best_layer(max_layer, now)
                     } else {
                         Some(packet.source.layer)
                     };
-                    let verdict = stream.place(packet, wanted, now, random);
-                    stream_began |= before != stream.following();
-                    let missing = stream.following().is_none_or(|source| {
-                        Some(source.layer) != wanted || source.layer == packet.source.layer && source != packet.source
-                    });
-                    if missing
-                        && let Some(wanted) = wanted
-                        && packet.codec.media() == MediaKind::Video
-                        && let Some(track) = tracks.get_mut(packet.source.track)
+                    let Some(plain) = rx.get(*place as usize).map(|packet| &*packet.data) else { continue };
+                    exit.forward(stream, packet, plain, wanted, now, random);
+                    if stream.following() != before {
+                        stream_began = true;
+                        let rest = room.batch.get(turn + 1..).unwrap_or(&[]);
+                        exit.catch_up(stream, packet, track, rest, now, random);
+                    }
+                    if packet.codec.media() == MediaKind::Video
+                        && let Some(wanted) = wanted.filter(|&wanted| !follows(stream, wanted, packet))
                     {
                         track.want_key_frame(wanted);
-                    }
-                    match verdict {
-                        Verdict::Send(out) => {
-                            let Some(plain) = rx.get(*place as usize).map(|packet| &*packet.data) else { continue };
-                            let header =
-                                OutHeader { payload_type, ssrc: stream.ssrc, mid, extensions: &spec.extensions };
-                            if send_rtp(tx, path, &keys.outbound, &header, packet, plain, &out, counters) {
-                                stream.packets = stream.packets.wrapping_add(1);
-                                stream.octets = stream.octets.wrapping_add(packet.payload.len() as u32);
-                                counters.rtp_forwarded += 1;
-                                counters.rtp_fillers += u64::from(packet.is_padding());
-                            }
-                        }
-                        Verdict::Leave => {}
-                        Verdict::AwaitKeyFrame => counters.drop_egress_no_keyframe += 1,
-                        Verdict::Late => counters.drop_egress_late += 1,
                     }
                 }
                 if stream_began {
@@ -83,86 +68,158 @@ impl Engine {
     }
 }
 
-/// The payload type by which a participant knows a codec.
-pub(crate) fn payload_type(codecs: &[CodecMapping], codec: Codec) -> Option<u8> {
-    codecs.iter().find(|mapping| mapping.codec == codec).map(|mapping| mapping.payload_type)
+/// Whether the stream follows the wanted layer, and `packet`'s layer in its present epoch if it is that.
+fn follows(stream: &Stream, wanted: u8, packet: &Packet) -> bool {
+    stream.following().is_some_and(|source| {
+        source.layer == wanted && (source.layer != packet.source.layer || source == packet.source)
+    })
 }
 
-/// What a subscriber's headers say.
-pub(crate) struct OutHeader<'a> {
-    pub payload_type: u8,
-    pub ssrc: u32,
-    pub mid: &'a str,
-    pub extensions: &'a ExtensionIds,
+/// The way out to one subscriber.
+pub(crate) struct Exit<'a> {
+    pub tx: &'a mut TxBatch,
+    pub path: Path,
+    pub keys: &'a Outbound,
+    pub spec: &'a ParticipantSpec,
+    pub counters: &'a mut Counters,
 }
 
 /// Header extensions at the most: a MID, an audio level, an orientation, a dependency descriptor of any length.
 const EXTENSIONS_BYTES: usize = 4 + (2 + MID_BYTES) + 3 + 3 + 2 + u8::MAX as usize + 3;
 
-/// Writes one packet with its new header into the batch and seals it there. Called for the same packet and place
-/// again, it writes the same bytes.
-#[expect(clippy::too_many_arguments, reason = "each is a different part of the engine, borrowed by itself")]
-pub(crate) fn send_rtp(
-    tx: &mut TxBatch,
-    path: Path,
-    keys: &Outbound,
-    header: &OutHeader<'_>,
+impl Exit<'_> {
+    /// Gives a packet its place in the stream and sends it there. `false`: it was not to be sent, or could not.
+    fn forward(
+        &mut self,
+        stream: &mut Stream,
+        packet: &Packet,
+        plain: &[u8],
+        wanted: Option<u8>,
+        now: Time,
+        random: &mut Random,
+    ) -> bool {
+        if self.payload_type(packet.codec).is_none() {
+            self.counters.drop_egress_codec += 1;
+            return false;
+        }
+        let place = match stream.place(packet, wanted, now, random) {
+            Verdict::Send(place) => place,
+            Verdict::Leave => return false,
+            Verdict::AwaitKeyFrame => {
+                self.counters.drop_egress_no_keyframe += 1;
+                return false;
+            }
+            Verdict::Late => {
+                self.counters.drop_egress_late += 1;
+                return false;
+            }
+        };
+        if !self.send(stream, packet, plain, &place) {
+            return false;
+        }
+        stream.packets = stream.packets.wrapping_add(1);
+        stream.octets = stream.octets.wrapping_add(packet.payload.len() as u32);
+        self.counters.rtp_forwarded += 1;
+        self.counters.rtp_fillers += u64::from(packet.is_padding());
+        true
+    }
+
+    /// The first packet of a key frame was overtaken by others, or lost and sent again: those that came before it
+    /// are in the cache, and without them the subscriber would have to ask for each. `rest` of the batch comes by itself.
+    fn catch_up(
+        &mut self,
+        stream: &mut Stream,
+        first: &Packet,
+        track: &Track,
+        rest: &[(u32, Packet)],
+        now: Time,
+        random: &mut Random,
+    ) {
+        let layer = track.layer(first.source.layer).filter(|layer| layer.epoch == first.source.epoch);
+        let Some((Some(cache), Some(reception))) = layer.map(|layer| (&layer.cache, &layer.reception)) else { return };
+        let last = reception.highest().min(first.index + CATCH_UP_PACKETS);
+        for index in first.index + 1..=last {
+            let comes = rest.iter().any(|(_, packet)| packet.source == first.source && packet.index == index);
+            if let Some((packet, plain)) =
+                cache.get(index).filter(|(packet, _)| !comes && packet.source == first.source)
+            {
+                let sent = self.forward(stream, packet, plain, Some(first.source.layer), now, random);
+                self.counters.rtp_caught_up += u64::from(sent);
+            }
+        }
+    }
+
+    fn payload_type(&self, codec: Codec) -> Option<u8> {
+        self.spec.codecs.iter().find(|mapping| mapping.codec == codec).map(|mapping| mapping.payload_type)
+    }
+
+    /// Writes a packet with its new header into the batch and seals it there. Called for the same packet and place
+    /// again, it writes the same bytes.
+    pub(crate) fn send(&mut self, stream: &Stream, packet: &Packet, plain: &[u8], place: &Place) -> bool {
+        let Some(payload_type) = self.payload_type(packet.codec) else { return false };
+        let payload = packet.payload.of(plain);
+        let room = FIXED_HEADER_LEN + EXTENSIONS_BYTES + payload.len() + MAX_RTP_OVERHEAD;
+        let Some(buffer) = self.tx.reserve(self.path, room) else {
+            self.counters.drop_tx_full += 1;
+            return false;
+        };
+        let fields = HeaderFields {
+            marker: place.marker,
+            payload_type,
+            sequence: place.sequence(),
+            timestamp: place.timestamp,
+            ssrc: stream.ssrc,
+        };
+        let written = write_packet_header(buffer, &fields, &self.spec.extensions, &stream.mid, packet, plain).and_then(
+            |header| {
+                let to = buffer.get_mut(header..header + payload.len())?;
+                to.copy_from_slice(payload);
+                rewrite_pictures(packet, to, place);
+                Some((header, header + payload.len()))
+            },
+        );
+        let Some((header, len)) = written.filter(|&(_, len)| len + MAX_RTP_OVERHEAD <= DATAGRAM_BYTES) else {
+            self.counters.drop_egress_oversized += 1;
+            return false;
+        };
+        match self.keys.seal_rtp(buffer, header, len, place.rollover()) {
+            Ok(sealed) => {
+                self.tx.commit(sealed);
+                true
+            }
+            Err(_) => {
+                self.counters.drop_egress_seal += 1;
+                false
+            }
+        }
+    }
+}
+
+/// The header with the subscriber's extensions: its own MID, and of the packet's what the subscriber has negotiated.
+fn write_packet_header(
+    buffer: &mut [u8],
+    fields: &HeaderFields,
+    ids: &ExtensionIds,
+    mid: &str,
     packet: &Packet,
     plain: &[u8],
-    place: &Place,
-    counters: &mut Counters,
-) -> bool {
-    let payload = packet.payload.of(plain);
-    let room = FIXED_HEADER_LEN + EXTENSIONS_BYTES + payload.len() + MAX_RTP_OVERHEAD;
-    let Some(buffer) = tx.reserve(path, room) else {
-        counters.drop_tx_full += 1;
-        return false;
-    };
-    let ids = header.extensions;
-    let level = packet.audio_level.map_or([0], |level| [u8::from(level.voice) << 7 | level.level & 0x7f]);
-    let orientation = [packet.video_orientation.unwrap_or(0)];
-    let descriptor = packet.dependency_descriptor.map_or(&[][..], |span| span.of(plain));
-    let mut extensions = [Extension { id: 0, value: &[] }; 4];
+) -> Option<usize> {
+    let level = packet.audio_level.map(|level| [u8::from(level.voice) << 7 | level.level & 0x7f]);
+    let orientation = packet.video_orientation.map(|orientation| [orientation]);
+    let descriptor = packet.dependency_descriptor.map(|span| span.of(plain));
     let present = [
-        ids.mid.map(|id| Extension { id, value: header.mid.as_bytes() }),
-        ids.audio_level.filter(|_| packet.audio_level.is_some()).map(|id| Extension { id, value: &level }),
-        ids.video_orientation
-            .filter(|_| packet.video_orientation.is_some())
-            .map(|id| Extension { id, value: &orientation }),
-        ids.dependency_descriptor.filter(|_| !descriptor.is_empty()).map(|id| Extension { id, value: descriptor }),
+        ids.mid.map(|id| Extension { id, value: mid.as_bytes() }),
+        ids.audio_level.zip(level.as_ref()).map(|(id, value)| Extension { id, value }),
+        ids.video_orientation.zip(orientation.as_ref()).map(|(id, value)| Extension { id, value }),
+        ids.dependency_descriptor.zip(descriptor).map(|(id, value)| Extension { id, value }),
     ];
+    let mut extensions = [Extension { id: 0, value: &[] }; 4];
     let mut count = 0;
     for (to, from) in extensions.iter_mut().zip(present.into_iter().flatten()) {
         *to = from;
         count += 1;
     }
-    let fields = HeaderFields {
-        marker: place.marker,
-        payload_type: header.payload_type,
-        sequence: place.sequence(),
-        timestamp: place.timestamp,
-        ssrc: header.ssrc,
-    };
-    let written = write_header(buffer, &fields, extensions.get(..count).unwrap_or(&[])).and_then(|header_len| {
-        let to = buffer.get_mut(header_len..header_len + payload.len())?;
-        to.copy_from_slice(payload);
-        rewrite_pictures(packet, to, place);
-        Some((header_len, header_len + payload.len()))
-    });
-    let Some((header_len, len)) = written.filter(|&(_, len)| len + MAX_RTP_OVERHEAD <= DATAGRAM_BYTES) else {
-        counters.drop_egress_oversized += 1;
-        return false;
-    };
-    match keys.seal_rtp(buffer, header_len, len, place.rollover()) {
-        Ok(sealed) => {
-            tx.commit(sealed);
-            true
-        }
-        Err(_) => {
-            counters.drop_egress_seal += 1;
-            false
-        }
-    }
+    write_header(buffer, fields, extensions.get(..count)?)
 }
 
 /// RFC 7741, section 4.2: picture ids and the index of base-layer frames go on over a change of source.

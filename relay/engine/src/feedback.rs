@@ -1,7 +1,7 @@
 //! RTCP that comes in: reports of publishers and subscribers, and what subscribers ask for.
 
 use crate::batch::{Path, TxBatch};
-use crate::egress::{OutHeader, payload_type, send_rtp};
+use crate::egress::Exit;
 use crate::engine::Engine;
 use crate::ingress::count_open_error;
 use crate::participant::{Participant, Phase};
@@ -145,26 +145,25 @@ impl Engine {
             return;
         };
         let Some(slot) = downlink.slots.get_mut(place) else { return };
-        let (stream, mid) = slot.stream_mut(media);
+        let stream = slot.stream_mut(media);
+        let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
         for sequence in nack.sequences() {
-            counters.nacks_received += 1;
+            exit.counters.nacks_received += 1;
             let found = stream.origin(sequence).and_then(|origin| {
                 let layer = tracks.get(origin.source().track)?.layer(origin.source().layer)?;
                 let (packet, plain) = layer.cache.as_ref()?.get(origin.index())?;
                 Some((packet, plain, origin.place(packet)?))
             });
             let Some((packet, plain, out)) = found.filter(|_| media == MediaKind::Video) else {
-                counters.nacks_missed += 1;
+                exit.counters.nacks_missed += 1;
                 continue;
             };
             if !downlink.budget.take(now) {
-                counters.drop_nack_limit += 1;
+                exit.counters.drop_nack_limit += 1;
                 continue;
             }
-            let Some(payload_type) = payload_type(&spec.codecs, packet.codec) else { continue };
-            let header = OutHeader { payload_type, ssrc: stream.ssrc, mid, extensions: &spec.extensions };
-            if send_rtp(tx, path, &keys.outbound, &header, packet, plain, &out, counters) {
-                counters.rtp_retransmitted += 1;
+            if exit.send(stream, packet, plain, &out) {
+                exit.counters.rtp_retransmitted += 1;
             }
         }
     }

@@ -21,16 +21,15 @@ pub(crate) struct Slot {
 
 impl Slot {
     fn new(spec: SlotSpec) -> Self {
-        let audio = Stream::new(spec.audio_ssrc, MediaKind::Audio);
-        let video = Stream::new(spec.video_ssrc, MediaKind::Video);
+        let audio = Stream::new(spec.audio_ssrc, &spec.audio_mid, MediaKind::Audio);
+        let video = Stream::new(spec.video_ssrc, &spec.video_mid, MediaKind::Video);
         Self { spec, assignment: None, audio, video, audio_track: None, video_track: None }
     }
 
-    /// The stream of one kind, and the MID of its m-line.
-    pub(crate) fn stream_mut(&mut self, media: MediaKind) -> (&mut Stream, &str) {
+    pub(crate) fn stream_mut(&mut self, media: MediaKind) -> &mut Stream {
         match media {
-            MediaKind::Audio => (&mut self.audio, &self.spec.audio_mid),
-            MediaKind::Video => (&mut self.video, &self.spec.video_mid),
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
         }
     }
 

@@ -108,6 +108,8 @@ impl Origin {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub ssrc: u32,
+    /// Of its m-line.
+    pub mid: Box<str>,
     media: MediaKind,
     /// Empty before the first packet; the last one is the open one, if `following`.
     stretches: VecDeque<Stretch>,
@@ -132,8 +134,18 @@ struct Last {
 }
 
 impl Stream {
-    pub(crate) fn new(ssrc: u32, media: MediaKind) -> Self {
-        Self { ssrc, media, stretches: VecDeque::new(), following: None, highest: 0, last: None, packets: 0, octets: 0 }
+    pub(crate) fn new(ssrc: u32, mid: &str, media: MediaKind) -> Self {
+        Self {
+            ssrc,
+            mid: mid.into(),
+            media,
+            stretches: VecDeque::new(),
+            following: None,
+            highest: 0,
+            last: None,
+            packets: 0,
+            octets: 0,
+        }
     }
 
     /// Which layer goes out at the moment.
@@ -361,7 +373,7 @@ mod tests {
     #[test]
     fn a_sequence_starts_low_so_that_its_first_packets_are_no_rollover() {
         for seed in 0..100 {
-            let mut stream = Stream::new(1, MediaKind::Video);
+            let mut stream = Stream::new(1, "v", MediaKind::Video);
             let verdict = stream.place(&packet(0, 0, 70_000, true), None, Time(0), &mut Random::new(seed));
             assert!((1..0x8000).contains(&sent(verdict).index));
         }
@@ -369,7 +381,7 @@ mod tests {
 
     #[test]
     fn late_packets_of_the_layer_before_find_their_place() {
-        let mut stream = Stream::new(1, MediaKind::Video);
+        let mut stream = Stream::new(1, "v", MediaKind::Video);
         let first = sent(place(&mut stream, &packet(0, 0, 10, true), 0)).index;
         assert_eq!(sent(place(&mut stream, &packet(0, 0, 12, false), 0)).index, first + 2);
         assert_eq!(sent(place(&mut stream, &packet(0, 1, 500, true), 0)).index, first + 3);
@@ -380,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_jump_of_the_publisher_is_passed_on_as_a_small_one() {
-        let mut stream = Stream::new(1, MediaKind::Video);
+        let mut stream = Stream::new(1, "v", MediaKind::Video);
         let first = sent(place(&mut stream, &packet(0, 0, 10, true), 0)).index;
         sent(place(&mut stream, &packet(0, 0, 11, false), 0));
         assert_eq!(sent(place(&mut stream, &packet(0, 0, 30_000, false), 0)).index, first + 2 + LARGEST_GAP);
@@ -392,7 +404,7 @@ mod tests {
 
     #[test]
     fn forgetting_the_past_goes_on_without_a_gap() {
-        let mut stream = Stream::new(1, MediaKind::Video);
+        let mut stream = Stream::new(1, "v", MediaKind::Video);
         let first = sent(place(&mut stream, &packet(0, 0, 10, true), 0)).index;
         sent(place(&mut stream, &packet(0, 0, 11, false), 0));
         stream.forget_past();
@@ -443,7 +455,7 @@ mod tests {
         /// finds the same packet and place.
         #[test]
         fn places_are_unique_and_found_again(steps in steps()) {
-            let mut stream = Stream::new(1, MediaKind::Video);
+            let mut stream = Stream::new(1, "v", MediaKind::Video);
             let mut current = 0;
             let mut next = BTreeMap::new();
             let mut lost: BTreeMap<(u32, u8), Vec<u64>> = BTreeMap::new();

@@ -74,6 +74,28 @@ fn video_begins_with_a_key_frame() {
 }
 
 #[test]
+fn a_key_frame_whose_first_packet_comes_last_goes_out_whole() {
+    let mut world = World::meeting(2);
+    let frame = |sequence: u16| {
+        let mut rtp = Rtp::video(101, sequence, 1, sequence == 10);
+        // The first partition begins in the first packet only.
+        rtp.payload[0] = if sequence == 10 { 0x90 } else { 0x80 };
+        rtp
+    };
+    for sequence in [11, 12, 13] {
+        world.send(0, &frame(sequence));
+    }
+    let path = world.clients[0].path;
+    let batch = [14, 10, 15].map(|sequence| (path, world.seal(0, &frame(sequence)))).to_vec();
+    world.raw_batch(batch);
+    let mut video = world.clients[1].take(VIDEO);
+    video.sort_by_key(|rtp| rtp.index);
+    assert_eq!(video.iter().map(|rtp| rtp.payload[20]).collect::<Vec<_>>(), [10, 11, 12, 13, 14, 15]);
+    assert!(video.is_sorted_by(|a, b| a.index + 1 == b.index));
+    assert!(world.clients[1].repeated.is_empty());
+}
+
+#[test]
 fn a_slot_that_changes_its_source_goes_on_without_a_gap() {
     let mut world = World::meeting(3);
     world.assign(1, vec![assignment(0, 2, Source::Person)]).unwrap();
