@@ -2,6 +2,7 @@
 //! virtual time, a reference model of who receives what, and the bodies of the fuzz targets.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod fuzz;
 pub mod media;
 pub mod random;
 pub mod sim;

@@ -11,17 +11,17 @@ impl Random {
     /// The stream of numbers that belongs to `seed`.
     pub fn new(seed: u64) -> Self {
         let mut random = Self(seed ^ 0x5106_5eed);
-        random.next();
+        random.bits();
         random
     }
 
     /// A stream of its own for another purpose, so that more draws there change nothing here.
     pub fn fork(&mut self, purpose: u64) -> Self {
-        Self::new(self.next() ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self::new(self.bits() ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,7 +32,7 @@ impl Random {
     /// A number in `low..=high`.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         assert!(low <= high);
-        low + self.next() % (high - low + 1)
+        low + self.bits() % (high - low + 1)
     }
 
     /// An index below `len`.
@@ -42,7 +42,7 @@ impl Random {
 
     /// `true` in `permille` of 1000 cases.
     pub fn chance(&mut self, permille: u64) -> bool {
-        self.next() % 1000 < permille
+        self.bits() % 1000 < permille
     }
 
     /// One of `items`.
@@ -57,7 +57,7 @@ impl Random {
 
     /// `len` random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
+        (0..len).map(|_| self.bits() as u8).collect()
     }
 
     /// `len` random ice-chars (RFC 8839, section 5.4).

@@ -36,9 +36,9 @@ impl Model {
                 self.check_blocks(truth, blocks)?;
                 let egress = self.egress.get_mut(&(to, truth.setup.spec.generation, *ssrc));
                 let egress = egress.ok_or_else(|| format!("a sender report of {ssrc}, which sent nothing"))?;
-                let range = |all: u64, asked: u64, again: u64| all - asked..=all + again;
-                if !range(egress.packets, egress.asked, egress.retransmitted).contains(&u64::from(*packets))
-                    || !range(egress.octets, egress.asked_octets, egress.retransmitted_octets)
+                let range = |all: u64, behind: u64, again: u64| all - behind..=all + again;
+                if !range(egress.packets, egress.behind, egress.retransmitted).contains(&u64::from(*packets))
+                    || !range(egress.octets, egress.behind_octets, egress.retransmitted_octets)
                         .contains(&u64::from(*octets))
                 {
                     return Err(format!(
@@ -46,7 +46,7 @@ impl Model {
                         egress.packets, egress.octets, egress.retransmitted
                     ));
                 }
-                let micros = (ntp >> 32) * 1_000_000 + ((ntp & 0xffff_ffff) * 1_000_000 >> 32);
+                let micros = (ntp >> 32) * 1_000_000 + (((ntp & 0xffff_ffff) * 1_000_000) >> 32);
                 if egress.report.is_some_and(|(before, _)| before > micros) {
                     return Err("NTP time runs backwards".into());
                 }

@@ -108,7 +108,7 @@ impl Client {
             publisher: None,
             receivers: BTreeMap::new(),
             next_report: now,
-            own_ssrc: random.next() as u32 | 1,
+            own_ssrc: random.bits() as u32 | 1,
             random,
             connected_at: None,
             silent: false,

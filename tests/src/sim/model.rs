@@ -38,8 +38,8 @@ pub struct Counts {
     pub delivered: u64,
     pub delivered_bytes: u64,
     pub forwarded: u64,
-    /// For the first time, and only because the subscriber asked.
-    pub on_request: u64,
+    /// For the first time and out of order.
+    pub behind: u64,
     pub retransmitted: u64,
     pub fillers: u64,
     pub rtcp_sent: u64,
@@ -59,7 +59,7 @@ impl Counts {
             (&mut self.delivered, other.delivered),
             (&mut self.delivered_bytes, other.delivered_bytes),
             (&mut self.forwarded, other.forwarded),
-            (&mut self.on_request, other.on_request),
+            (&mut self.behind, other.behind),
             (&mut self.retransmitted, other.retransmitted),
             (&mut self.fillers, other.fillers),
             (&mut self.rtcp_sent, other.rtcp_sent),

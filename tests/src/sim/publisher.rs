@@ -77,7 +77,7 @@ impl Publisher {
         let mut publisher = Self {
             streams: Vec::new(),
             ntp_offset: random.micros(0, 50_000_000_000),
-            transport_sequence: random.next() as u16,
+            transport_sequence: random.bits() as u16,
             next_report: now + random.micros(0, 1_000_000),
             speaking_until: now,
             speaking: false,
@@ -113,10 +113,10 @@ impl Publisher {
                     } else {
                         random.range(0, 32_767) as u16
                     },
-                    tl0_index: random.next() as u8,
+                    tl0_index: random.bits() as u8,
                 },
                 payload_type: mapping.payload_type,
-                timestamp_base: random.next() as u32,
+                timestamp_base: random.bits() as u32,
                 next_counter: 0,
                 next_frame: 0,
                 next_frame_at: now + random.micros(0, 40_000),
@@ -278,7 +278,7 @@ impl Publisher {
         }
         self.next_report = now + Duration::from_secs(1);
         let micros = now.0 + self.ntp_offset.as_micros() as u64;
-        let ntp = (NTP_EPOCH_S + micros / 1_000_000) << 32 | ((micros % 1_000_000) << 32) / 1_000_000;
+        let ntp = ((NTP_EPOCH_S + micros / 1_000_000) << 32) | (((micros % 1_000_000) << 32) / 1_000_000);
         let sending = self.streams.iter().filter(|stream| stream.next_counter > 0);
         sending
             .map(|stream| {

@@ -48,6 +48,16 @@ impl Session {
         self.seal.encrypt_rtcp(plain).expect("the client's own RTCP is well-formed")
     }
 
+    /// Seals whatever has the shape of RTP.
+    pub fn try_seal_rtp(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.seal.encrypt_rtp(plain).ok().map(|sealed| sealed.to_vec())
+    }
+
+    /// Seals whatever has the shape of RTCP.
+    pub fn try_seal_rtcp(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.seal.encrypt_rtcp(plain).ok().map(|sealed| sealed.to_vec())
+    }
+
     /// What the engine sealed. No replay check here: a retransmission is the same packet again, on purpose.
     pub fn open_rtp(&mut self, sealed: &[u8]) -> Result<Bytes, String> {
         self.open.decrypt_rtp(sealed).map_err(|error| format!("SRTP of the engine does not open: {error}"))

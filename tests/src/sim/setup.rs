@@ -110,7 +110,7 @@ impl Setup {
                 layer: layer as u8,
                 mid: mid.clone(),
                 rid: rids.get(layer).cloned(),
-                ssrc: random.next() as u32 | 1,
+                ssrc: random.bits() as u32 | 1,
             });
         }
         let ssrcs = match announced {
@@ -128,8 +128,8 @@ impl Setup {
                 slot: SlotId(slot as u16),
                 audio_mid: format!("a{slot}"),
                 video_mid: format!("v{slot}"),
-                audio_ssrc: random.next() as u32 | 1,
-                video_ssrc: random.next() as u32 | 1,
+                audio_ssrc: random.bits() as u32 | 1,
+                video_ssrc: random.bits() as u32 | 1,
             });
         }
     }

@@ -318,7 +318,7 @@ impl World {
     fn model_sees(&mut self, to: ParticipantId, plain: &[u8]) -> Result<(), String> {
         match self.model.egress_rtp(self.now, to, plain)? {
             Sent::Forwarded => self.model.counts.forwarded += 1,
-            Sent::OnRequest => self.model.counts.on_request += 1,
+            Sent::Behind => self.model.counts.behind += 1,
             Sent::Retransmitted => self.model.counts.retransmitted += 1,
             Sent::Filler => self.model.counts.fillers += 1,
         }

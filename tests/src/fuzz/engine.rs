@@ -1,0 +1,143 @@
+//! The whole engine: datagrams from strangers and from a participant, in the clear and sealed, commands between them.
+
+use crate::random::Random;
+use crate::sim::client::Client;
+use crate::sim::network::Quality;
+use crate::sim::setup::{Habits, Setup};
+use crate::sim::world::World;
+use plausch_engine::counters::CounterKind;
+use plausch_engine::{Counters, Path, RxPacket, Time, TxBatch};
+use plausch_relay_api::limits::{SSRCS_PER_PARTICIPANT, TUPLES_PER_PARTICIPANT};
+use plausch_relay_api::{Codec, Command, ParticipantId, RoomId, SlotAssignment, SlotId, Source, SourceRef};
+use std::time::Duration;
+
+/// What a record of the input does with its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Op {
+    /// A datagram of a stranger.
+    Stranger,
+    /// A datagram on the publisher's path, as it is.
+    Raw,
+    /// An RTP packet in the clear, which the publisher seals.
+    Rtp,
+    /// An RTCP compound in the clear, which the publisher seals.
+    Rtcp,
+    /// The same of the subscriber.
+    SubscriberRtcp,
+    /// Time goes by: the first byte times 10 ms.
+    Wait,
+}
+
+const OPS: [Op; 6] = [Op::Stranger, Op::Raw, Op::Rtp, Op::Rtcp, Op::SubscriberRtcp, Op::Wait];
+/// Participants of the fuzzed room.
+pub const PUBLISHER: ParticipantId = ParticipantId(1);
+/// See [`PUBLISHER`].
+pub const SUBSCRIBER: ParticipantId = ParticipantId(2);
+
+/// One record: the op, two bytes of length, the bytes.
+pub fn record(op: Op, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(op as u8);
+    out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// A publisher and a subscriber who are connected, and nothing sent yet.
+pub fn meeting() -> World {
+    let mut random = Random::new(11);
+    let mut world = World::new(11);
+    let habits = Habits { video: Codec::Vp8, simulcast: false, screen_permille: 1000 };
+    for id in [PUBLISHER, SUBSCRIBER] {
+        let setup = Setup::random(&mut random, id, RoomId(1), 2, habits);
+        world.join(setup, [Quality::perfect(Duration::from_millis(1)); 2]).expect("a good spec is taken");
+    }
+    let slots = [Source::Person, Source::Screen].into_iter().zip(0..);
+    let slots = slots.map(|(source, slot)| SlotAssignment {
+        slot: SlotId(slot),
+        source: SourceRef { participant: PUBLISHER, source },
+        max_layer: 2,
+    });
+    let slots: Vec<_> = slots.collect();
+    world.model.assign(world.now, SUBSCRIBER, &slots);
+    let assigned = world.control(Command::AssignSlots { participant: SUBSCRIBER, slots });
+    assigned.expect("nothing is sent").expect("the slots are there");
+    while world.clients.values().any(|client| client.connected_at.is_none()) {
+        world.step(Duration::from_millis(1)).expect("the handshake goes well");
+    }
+    world
+}
+
+/// Runs the records of `input`.
+pub fn demux(input: &[u8]) {
+    run(input);
+}
+
+/// As [`demux`]; what was counted.
+pub fn run(mut input: &[u8]) -> Counters {
+    let mut world = meeting();
+    let stranger = world.hostile_path();
+    let mut tx = TxBatch::new(1 << 20, 1024);
+    while let [op, high, low, rest @ ..] = input {
+        let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+        let (bytes, rest) = rest.split_at(len);
+        input = rest;
+        let op = OPS[usize::from(*op) % OPS.len()];
+        if op == Op::Wait {
+            wait(&mut world, bytes.first().copied().unwrap_or_default(), &mut tx);
+        } else if let Some((path, mut datagram)) = datagram(&mut world, stranger, op, bytes) {
+            let asked = datagram.len();
+            let mut rx = [RxPacket { path, data: &mut datagram }];
+            world.engine.handle_batch(world.now, &mut rx, &mut tx);
+            check(&mut world, path == stranger, asked, &mut tx);
+        }
+    }
+    let commands = [SUBSCRIBER, PUBLISHER].map(|participant| Command::RemoveParticipant { participant });
+    for command in commands {
+        let command = plausch_engine::EngineCommand::Control(command);
+        world.engine.handle_command(world.now, command, &mut tx).expect("removal is always possible");
+    }
+    let left = world.engine.counters().entries().find(|entry| entry.kind == CounterKind::Gauge && entry.value != 0);
+    assert_eq!(left, None, "something is left when all are gone");
+    *world.engine.counters()
+}
+
+/// What travels for a record: `None` where the bytes cannot even be sealed.
+fn datagram(world: &mut World, stranger: Path, op: Op, bytes: &[u8]) -> Option<(Path, Vec<u8>)> {
+    let id = if op == Op::SubscriberRtcp { SUBSCRIBER } else { PUBLISHER };
+    let client: &mut Client = world.clients.get_mut(&id)?;
+    let sealed = match op {
+        Op::Stranger => return Some((stranger, bytes.to_vec())),
+        Op::Raw => bytes.to_vec(),
+        Op::Rtp => client.session.try_seal_rtp(bytes)?,
+        _ => client.session.try_seal_rtcp(bytes)?,
+    };
+    Some((client.path, sealed))
+}
+
+fn wait(world: &mut World, tens_of_ms: u8, tx: &mut TxBatch) {
+    world.now = world.now + Duration::from_millis(10) * u32::from(tens_of_ms);
+    for _ in 0..64 {
+        if world.engine.poll_timeout() > world.now {
+            break;
+        }
+        world.engine.handle_timeout(world.now, tx);
+    }
+    assert!(world.engine.poll_timeout() > world.now || world.now == Time::NEVER, "the timer makes no progress");
+    tx.clear();
+    while world.engine.poll_effect().is_some() {}
+}
+
+fn check(world: &mut World, stranger: bool, asked: usize, tx: &mut TxBatch) {
+    if stranger {
+        let sent: usize = tx.datagrams().map(|(_, datagram)| datagram.len()).sum();
+        assert!(sent <= asked, "a stranger who sent {asked} bytes got {sent}");
+        assert!(world.engine.poll_effect().is_none(), "a stranger made work");
+    }
+    tx.clear();
+    while world.engine.poll_effect().is_some() {}
+    let counters = world.engine.counters();
+    assert!(counters.ssrcs <= 2 * SSRCS_PER_PARTICIPANT as u64);
+    assert!(counters.tuples <= 2 * TUPLES_PER_PARTICIPANT as u64);
+    assert_eq!(counters.participants, 2);
+    assert_eq!(counters.drop_egress_seal, 0, "two packets under one nonce");
+}
