@@ -14,8 +14,8 @@ pub const DEFAULT: &str = include_str!("../relay.toml");
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration file {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read the configuration file {path}: {reason}")]
+    Read { path: PathBuf, reason: std::io::Error },
     #[error("{file} is not understood: {reason}")]
     Syntax { file: String, reason: String },
     #[error("{0}")]
@@ -139,7 +139,7 @@ impl Config {
     pub fn load(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let Some(path) = file else { return Self::parse("", "the default configuration", env) };
         let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
         Self::parse(&text, &path.display().to_string(), env)
     }
 

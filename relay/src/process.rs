@@ -19,6 +19,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -166,6 +167,10 @@ impl Drop for Threads {
     }
 }
 
+/// The kernel takes io_uring apart behind the back of a killed process: its ports are free a moment later only.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
+
 /// The sockets of all shards.
 fn bind_all(config: &Config) -> Result<Vec<Sockets>> {
     let found;
@@ -177,19 +182,26 @@ fn bind_all(config: &Config) -> Result<Vec<Sockets>> {
         }
     };
     let strict = config.addresses.is_some();
+    let deadline = Instant::now() + PORT_PATIENCE;
     let sockets = (0..config.cpus.len()).map(|index| match config.first_port {
         0 => bind_any(addresses, strict),
-        first => bind_shard(addresses, first + index as u16, strict),
+        first => bind_shard(addresses, first + index as u16, strict, deadline),
     });
     sockets.collect()
 }
 
 /// One socket per address, all with the same port. An address that was found and not asked for may be gone again.
-fn bind_shard(addresses: &[IpAddr], port: u16, strict: bool) -> Result<Sockets> {
+/// Until `deadline` a port in use is asked for again.
+fn bind_shard(addresses: &[IpAddr], port: u16, strict: bool, deadline: Instant) -> Result<Sockets> {
     let mut sockets: Vec<UdpSocket> = Vec::new();
     for address in addresses.iter().take(LOCAL_ADDRESSES) {
         let address = SocketAddr::new(*address, port);
-        match driver::bind(address) {
+        let mut bound = driver::bind(address);
+        while bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) && Instant::now() < deadline {
+            thread::sleep(PORT_PAUSE);
+            bound = driver::bind(address);
+        }
+        match bound {
             Ok(socket) => sockets.push(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
                 "UDP {address} is used by another program; set another first_port in [media] or PLAUSCH_MEDIA_PORT"
@@ -214,7 +226,7 @@ fn bind_any(addresses: &[IpAddr], strict: bool) -> Result<Sockets> {
         let probe = driver::bind(SocketAddr::new(addresses[0], 0)).context("cannot bind any UDP port")?;
         let port = probe.local_addr()?.port();
         drop(probe);
-        match bind_shard(addresses, port, strict) {
+        match bind_shard(addresses, port, strict, Instant::now()) {
             Ok(sockets) => return Ok(sockets),
             Err(error) => last = Some(error),
         }

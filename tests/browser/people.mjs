@@ -87,7 +87,7 @@ function watchConnections() {
                 found.push({
                     key: `${index}/${entry.ssrc}`,
                     kind: entry.kind,
-                    mid: entry.mid,
+                    track: entry.trackIdentifier,
                     packets: entry.packetsReceived ?? 0,
                     lost: entry.packetsLost ?? 0,
                     frames: entry.framesDecoded ?? 0,
@@ -126,10 +126,14 @@ export class Person {
         const person = new Person();
         person.name = name;
         person.service = service;
-        person.page = await browser.newPage();
+        // A window of its own: a page in a background tab is throttled, and cannot be clicked.
+        person.page = await browser.newPage({ type: 'window' });
         person.errors = [];
         person.requests = [];
-        person.page.on('pageerror', (error) => person.errors.push(error.message));
+        person.page.on('pageerror', (error) => {
+            // Firefox reports a refused connection as an error of the page; while a process is killed, that is right.
+            if (!/can.t establish a connection/.test(error.message)) person.errors.push(error.message);
+        });
         person.page.on('request', (request) => person.requests.push(request.url()));
         if (viewport) await person.page.setViewport(viewport);
         await person.page.evaluateOnNewDocument(watchConnections);
@@ -180,10 +184,14 @@ export class Person {
         return this.page.evaluate(() => window.testInbound());
     }
 
-    /** Frames that the video element in the tile of `name` has shown. */
+    /** Frames decoded of the track that the video element in the tile of `name` shows. */
     async frames(name) {
         const tile = await this.page.$(role('group', name));
-        return tile ? tile.evaluate((group) => group.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0) : 0;
+        if (!tile) return 0;
+        return tile.evaluate(async (group) => {
+            const track = group.querySelector('video')?.srcObject?.getVideoTracks()[0]?.id;
+            return (await window.testInbound()).find((stream) => stream.track === track)?.frames ?? 0;
+        });
     }
 
     /** Waits until the pictures of all `names` move and as many microphones are heard. */

@@ -123,6 +123,9 @@ pub const LINK_IDLE_MS: u32 = 3_000;
 /// Time for one handshake of the link, and how many run at once: a handful of relays, and room for strangers.
 pub const LINK_DIAL_MS: u64 = 3_000;
 pub const LINK_HANDSHAKES: usize = 16;
+/// Round trip assumed before it is measured: a first packet that was lost, because control was just starting, is
+/// repeated after three times this.
+pub const LINK_INITIAL_RTT_MS: u64 = 50;
 /// Between two attempts to dial control, at first and at most.
 pub const LINK_REDIAL_MS: u64 = 200;
 pub const LINK_REDIAL_MAX_MS: u64 = 1_000;

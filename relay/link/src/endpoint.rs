@@ -3,12 +3,15 @@
 use crate::connection::Connection;
 use crate::identity::{CONTROL_NAME, Identity};
 use crate::{LinkError, Result, pinning};
+use aws_lc_rs::hmac;
 use plausch_relay_api::Event;
 use plausch_relay_api::framing::CommandFrame;
-use plausch_relay_api::limits::{LINK_DIAL_MS, LINK_HANDSHAKES, LINK_IDLE_MS, LINK_KEEP_ALIVE_MS};
+use plausch_relay_api::limits::{LINK_DIAL_MS, LINK_HANDSHAKES, LINK_IDLE_MS, LINK_INITIAL_RTT_MS, LINK_KEEP_ALIVE_MS};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -28,7 +31,7 @@ pub async fn dial(identity: &Identity, control: SocketAddr) -> Result<Connection
         (false, true) => (Ipv6Addr::LOCALHOST, 0).into(),
         (false, false) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let endpoint = Endpoint::client(local).map_err(|source| LinkError::Bind { address: local, source })?;
+    let endpoint = Endpoint::client(local).map_err(|reason| LinkError::Bind { address: local, reason })?;
     let connect = async {
         let connection = endpoint.connect_with(config, control, CONTROL_NAME)?.await?;
         let (send, receive) = connection.open_bi().await?;
@@ -53,7 +56,11 @@ impl Listener {
                 .map_err(|error| LinkError::Tls(rustls::Error::General(error.to_string())))?,
         ));
         config.transport_config(transport(1));
-        let endpoint = Endpoint::server(config, address).map_err(|source| LinkError::Bind { address, source })?;
+        let bound = || {
+            let socket = UdpSocket::bind(address)?;
+            Endpoint::new(endpoint_config(identity)?, Some(config), socket, Arc::new(TokioRuntime))
+        };
+        let endpoint = bound().map_err(|reason| LinkError::Bind { address, reason })?;
         let (sender, receiver) = mpsc::channel(LINK_HANDSHAKES);
         let accepting = tokio::spawn(accept_all(endpoint.clone(), sender));
         Ok(Self { endpoint, accepted: Mutex::new(receiver), accepting })
@@ -63,7 +70,7 @@ impl Listener {
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.endpoint
             .local_addr()
-            .map_err(|source| LinkError::Bind { address: (Ipv4Addr::UNSPECIFIED, 0).into(), source })
+            .map_err(|reason| LinkError::Bind { address: (Ipv4Addr::UNSPECIFIED, 0).into(), reason })
     }
 
     /// The next relay that authenticated itself and sent its first frame. May be cancelled.
@@ -102,10 +109,44 @@ async fn accept_all(endpoint: Endpoint, accepted: mpsc::Sender<Connection<Event,
     }
 }
 
+/// Stateless resets (RFC 9000, section 10.3) are signed with a key that outlives the process: a control that was
+/// killed and is back tells the relay with its answer to the next keep-alive that it knows the connection no more,
+/// and the relay need not wait for the idle timeout.
+fn endpoint_config(identity: &Identity) -> std::io::Result<EndpointConfig> {
+    let secret = identity.control.key().map_err(std::io::Error::other)?;
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.secret_der());
+    let key = hmac::sign(&secret, b"plausch-link stateless reset");
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
+    config.cid_generator(|| Box::new(RandomIds));
+    Ok(config)
+}
+
+/// Connection ids without a mark of the process that made them: the default's have one, and a process that is back
+/// would be silent about those of the one before.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; 8];
+        // Fails only without a source of randomness, and then TLS has failed before.
+        let _ = aws_lc_rs::rand::fill(&mut id);
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// `incoming_streams`: only the relay opens one.
 fn transport(incoming_streams: u32) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
+        .initial_rtt(Duration::from_millis(LINK_INITIAL_RTT_MS))
         .keep_alive_interval(Some(Duration::from_millis(LINK_KEEP_ALIVE_MS)))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(LINK_IDLE_MS))))
         .max_concurrent_bidi_streams(VarInt::from_u32(incoming_streams))

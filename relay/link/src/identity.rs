@@ -101,5 +101,5 @@ fn read(dir: &Path, end: &str) -> Result<Certified> {
 
 fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LinkError {
     let path = path.to_owned();
-    move |source| LinkError::File { what, path, source }
+    move |reason| LinkError::File { what, path, reason }
 }

@@ -17,16 +17,16 @@ pub use identity::Identity;
 /// Everything that ends a link or keeps it from beginning. Each text says what to do about it where a person can.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    #[error("{what} {path}: {source}; check that the folder exists and belongs to this user")]
-    File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    #[error("{what} {path}: {reason}; check that the folder exists and belongs to this user")]
+    File { what: &'static str, path: std::path::PathBuf, reason: std::io::Error },
     #[error("{0} is missing or cannot be read; copy all files of the link folder, or delete the folder on both sides")]
     Incomplete(std::path::PathBuf),
     #[error("the link's certificates cannot be made: {0}")]
     Generate(#[from] rcgen::Error),
     #[error("the link's certificate or key is not usable: {0}; delete the link folder on both sides")]
     Tls(#[from] rustls::Error),
-    #[error("cannot use UDP {address} for the link: {source}; set another port with PLAUSCH_LINK_PORT")]
-    Bind { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot use UDP {address} for the link: {reason}; set another port with PLAUSCH_LINK_PORT")]
+    Bind { address: std::net::SocketAddr, reason: std::io::Error },
     #[error("cannot dial: {0}")]
     Connect(#[from] quinn::ConnectError),
     #[error("the connection is lost: {0}")]

@@ -137,6 +137,40 @@ async fn a_killed_peer_is_noticed_within_the_idle_timeout() {
 }
 
 #[tokio::test]
+async fn a_control_that_was_killed_and_is_back_says_so_at_once() {
+    let folder = Folder::new();
+    let identity = Identity::load_or_create(&folder.0).unwrap();
+    let (told, address) = tokio::sync::oneshot::channel();
+    let (kill, killed) = std::sync::mpsc::channel::<()>();
+    let folder_of_control = folder.0.clone();
+    let first = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let link = runtime.block_on(async {
+            let identity = Identity::load_or_create(&folder_of_control).unwrap();
+            let listener = Listener::bind(&identity, LOCAL.into()).unwrap();
+            told.send(listener.local_addr().unwrap()).unwrap();
+            let mut link = listener.accept().await.unwrap();
+            link.recv().await.unwrap();
+            (listener, link)
+        });
+        killed.recv().unwrap();
+        // Nobody is left to send anything when the ends are dropped.
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        drop(link);
+    });
+    let address = address.await.unwrap();
+    let mut relay = dial(&identity, address).await.unwrap();
+    relay.send(&Event::SnapshotEnd).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    kill.send(()).unwrap();
+    first.await.unwrap();
+    let back = Listener::bind(&identity, address).unwrap();
+    let lost = timeout(Duration::from_millis(2_500), relay.recv()).await.expect("sooner than the idle timeout");
+    assert!(lost.is_err());
+    drop(back);
+}
+
+#[tokio::test]
 async fn garbage_and_silence_keep_nobody_out() {
     let folder = Folder::new();
     let identity = Identity::load_or_create(&folder.0).unwrap();

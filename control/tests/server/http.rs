@@ -1,0 +1,98 @@
+//! Pages and headers.
+
+use super::World;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Head and body of one request.
+async fn request(world: &World, line: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut socket = TcpStream::connect(world.server.http()[0]).await.unwrap();
+    let text = format!("{line} HTTP/1.1\r\nHost: plausch.example:8080\r\nConnection: close\r\n{headers}\r\n");
+    socket.write_all(text.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    socket.read_to_end(&mut reply).await.unwrap();
+    let end = reply.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(reply[..end].to_vec()).unwrap();
+    (head.to_lowercase(), reply[end + 4..].to_vec())
+}
+
+#[tokio::test]
+async fn every_room_is_the_page() {
+    let world = World::new().await;
+    for path in ["/", "/kulturverein", "/%F0%9F%8E%BB%20Probe%3F", "/Kulturverein%20Marion"] {
+        let (head, body) = request(&world, &format!("GET {path}"), "").await;
+        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+        assert!(head.contains("content-type: text/html; charset=utf-8"));
+        assert!(head.contains("cache-control: no-cache"));
+        assert!(String::from_utf8_lossy(&body).to_lowercase().contains("<!doctype html>"));
+    }
+    for path in
+        ["/a/b", "/assets/none.js", "/assets/../Cargo.toml", "/assets/%2e%2e/%2e%2e/Cargo.toml", "/api/", "/api/x"]
+    {
+        let (head, _) = request(&world, &format!("GET {path}"), "").await;
+        assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
+        assert!(head.contains("x-content-type-options: nosniff"));
+    }
+    let (head, _) = request(&world, "POST /", "Content-Length: 0\r\n").await;
+    assert!(head.starts_with("http/1.1 405"), "{head}");
+}
+
+#[tokio::test]
+async fn headers_allow_nothing_but_ourselves() {
+    let world = World::new().await;
+    let (head, _) = request(&world, "GET /", "").await;
+    for line in [
+        "content-security-policy: default-src 'self'; connect-src 'self' ws://plausch.example:8080 \
+         wss://plausch.example:8080; img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self'; \
+         object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "permissions-policy: camera=(self), microphone=(self), display-capture=(self)",
+        "referrer-policy: no-referrer",
+        "x-content-type-options: nosniff",
+        "cross-origin-opener-policy: same-origin",
+    ] {
+        assert!(head.contains(line), "{line}\nis not in\n{head}");
+    }
+    assert!(!head.contains("strict-transport-security"), "not on plain HTTP");
+}
+
+#[tokio::test]
+async fn the_page_is_compressed_and_not_sent_twice() {
+    let world = World::new().await;
+    let (head, _) = request(&world, "GET /", "Accept-Encoding: gzip\r\n").await;
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    let (head, body) = request(&world, "GET /", &format!("If-None-Match: {tag}\r\n")).await;
+    assert!(head.starts_with("http/1.1 304") && body.is_empty(), "{head}");
+    assert!(head.contains("content-security-policy"));
+}
+
+#[tokio::test]
+async fn health_and_metrics() {
+    let world = World::without_relay("").await;
+    let (head, body) = request(&world, "GET /api/health", "").await;
+    assert!(head.starts_with("http/1.1 503"));
+    assert_eq!(body, b"{\"ready\":false}");
+    world.relay.dial(&world).await;
+    world.ready().await;
+    let (head, body) = request(&world, "GET /api/health", "").await;
+    assert!(head.starts_with("http/1.1 200"));
+    assert_eq!(body, b"{\"ready\":true}");
+
+    let _anna = world.joined("r", "Anna").await;
+    let (_, body) = request(&world, "GET /metrics", "").await;
+    let text = String::from_utf8(body).unwrap();
+    for line in ["plausch_rooms 1", "plausch_participants 1", "plausch_joins_total 1", "plausch_relay_linked 1"] {
+        assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_not_for_others() {
+    let world =
+        World::with("[http]\nlisten = [\"127.0.0.1:0\"]\nbehind_proxy = true\n[link]\nlisten = \"127.0.0.1:0\"\n")
+            .await;
+    let (head, _) = request(&world, "GET /metrics", "X-Forwarded-For: 192.0.2.1\r\n").await;
+    assert!(head.starts_with("http/1.1 404"));
+    let (head, _) = request(&world, "GET /metrics", "").await;
+    assert!(head.starts_with("http/1.1 200"));
+}

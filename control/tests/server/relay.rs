@@ -1,0 +1,138 @@
+//! A relay without media: it remembers what it is told and gives it back in its snapshot.
+
+use super::World;
+use plausch_link::{Identity, dial};
+use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
+use plausch_relay_api::{
+    Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, RelayInstance, ShardId,
+    ShardInfo,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+
+#[derive(Clone, Default)]
+pub(crate) struct FakeRelay(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
+    events: Option<mpsc::UnboundedSender<Event>>,
+    /// What the next `PutParticipant` is answered with.
+    refusal: Option<CommandError>,
+    /// Say nothing to commands.
+    mute: bool,
+    link: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl FakeRelay {
+    /// Connects, says hello and serves until the link ends or [`FakeRelay::hang_up`].
+    pub(crate) async fn dial(&self, world: &World) {
+        let identity = Identity::load_or_create(&world.folder.0.join("link")).unwrap();
+        let mut connection = dial(&identity, world.server.link()).await.unwrap();
+        let shard = |n: u16| ShardInfo {
+            shard: ShardId(n),
+            candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
+        };
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            instance: RelayInstance(1),
+            fingerprint: Fingerprint([0xab; 32]),
+            shards: vec![shard(0), shard(1)],
+        };
+        connection.send(&Event::Hello(hello)).await.unwrap();
+        let snapshot: Vec<_> = self.lock().participants.values().cloned().collect();
+        for known in snapshot {
+            connection.send(&Event::Snapshot(Box::new(known))).await.unwrap();
+        }
+        connection.send(&Event::SnapshotEnd).await.unwrap();
+        let (mut commands, mut sender) = connection.split();
+        let (events, mut queue) = mpsc::unbounded_channel::<Event>();
+        let state = self.clone();
+        let answers = events.clone();
+        let link = tokio::spawn(async move {
+            let reading = async {
+                while let Ok(Some(frame)) = commands.recv().await {
+                    for event in state.obey(frame) {
+                        let _ = answers.send(event);
+                    }
+                }
+            };
+            let writing = async {
+                while let Some(event) = queue.recv().await {
+                    if sender.send(&event).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! { () = reading => {}, () = writing => {} }
+        });
+        let mut state = self.lock();
+        state.events = Some(events);
+        state.link = Some(link);
+    }
+
+    fn obey(&self, frame: CommandFrame) -> Vec<Event> {
+        let mut state = self.lock();
+        if state.mute {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        let mut result = Ok(());
+        match frame.command {
+            Command::PutParticipant(spec) => match state.refusal.take() {
+                Some(error) => result = Err(error),
+                None => {
+                    let (participant, generation) = (spec.participant, spec.generation);
+                    let known = ParticipantSnapshot { spec: *spec, assignments: Vec::new(), connected: true };
+                    state.participants.insert(participant, known);
+                    events.push(Event::Connected { participant, generation });
+                }
+            },
+            Command::RemoveParticipant { participant } => {
+                state.participants.remove(&participant);
+            }
+            Command::AssignSlots { participant, slots } => match state.participants.get_mut(&participant) {
+                Some(known) => known.assignments = slots,
+                None => result = Err(CommandError::UnknownParticipant),
+            },
+            Command::SetNote { participant, note } => match state.participants.get_mut(&participant) {
+                Some(known) => known.spec.note = note,
+                None => result = Err(CommandError::UnknownParticipant),
+            },
+        }
+        events.insert(0, Event::Done { id: frame.id, result });
+        events
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        let _ = self.lock().events.as_ref().unwrap().send(event);
+    }
+
+    /// Like a relay that was killed: no goodbye. Its memory is kept, for it may dial again.
+    pub(crate) fn hang_up(&self) {
+        if let Some(link) = self.lock().link.take() {
+            link.abort();
+        }
+    }
+
+    pub(crate) fn forget_everybody(&self) {
+        self.lock().participants.clear();
+    }
+
+    pub(crate) fn refuse_next(&self, error: CommandError) {
+        self.lock().refusal = Some(error);
+    }
+
+    pub(crate) fn set_mute(&self, mute: bool) {
+        self.lock().mute = mute;
+    }
+
+    pub(crate) fn participants(&self) -> Vec<ParticipantSnapshot> {
+        self.lock().participants.values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
