@@ -4,6 +4,7 @@ use clap::Args;
 use plausch_bench::client::{Client, JoinOptions, State, Stats, Trust};
 use plausch_signalling::MediaState;
 use serde::Serialize;
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::interval;
@@ -75,10 +76,10 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
     };
     let client = Client::join(options).await?;
     let say = |line: String| match arguments.json {
-        true => eprintln!("{line}"),
-        false => println!("{line}"),
+        true => writeln!(stderr(), "{line}"),
+        false => writeln!(stdout(), "{line}"),
     };
-    say(joined(&client.stats()));
+    say(joined(&client.stats()))?;
     let begin = Instant::now();
     let end = arguments.seconds.map(|seconds| begin + Duration::from_secs(seconds));
     let mut tick = interval(Duration::from_secs(1));
@@ -93,7 +94,7 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
         if let State::Over(reason) = &stats.state {
             anyhow::bail!(reason.clone().unwrap_or_else(|| "the call is over".to_owned()));
         }
-        say(progress(begin.elapsed(), &before, &stats));
+        say(progress(begin.elapsed(), &before, &stats))?;
         before = stats;
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
@@ -102,8 +103,8 @@ pub(crate) async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
     let stats = client.stats();
     client.leave().await;
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&Report::of(&stats))?),
-        false => print_summary(&stats),
+        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&Report::of(&stats))?)?,
+        false => stdout().write_all(summary(&stats).as_bytes())?,
     }
     Ok(())
 }
@@ -138,9 +139,10 @@ fn milliseconds(time: Option<Duration>) -> String {
 
 fn joined(stats: &Stats) -> String {
     format!(
-        "joined as {} with {}: welcome after {}, ICE {}, DTLS {}; {} others here",
+        "joined as {} with {}: socket after {}, welcome {}, ICE {}, DTLS {}; {} others here",
         stats.participant,
         stats.srtp_profile.unwrap_or("no SRTP"),
+        milliseconds(stats.timings.socket),
         milliseconds(stats.timings.welcome),
         milliseconds(stats.timings.ice),
         milliseconds(stats.timings.dtls),
@@ -168,12 +170,12 @@ fn progress(elapsed: Duration, before: &Stats, now: &Stats) -> String {
     )
 }
 
-fn print_summary(stats: &Stats) {
-    println!(
+fn summary(stats: &Stats) -> String {
+    let mut lines = vec![format!(
         "first packet after {}, first key frame after {}",
         milliseconds(stats.timings.first_packet),
         milliseconds(stats.timings.first_key_frame)
-    );
+    )];
     for (index, slot) in stats.slots.iter().enumerate() {
         for (kind, track) in [("audio", &slot.audio), ("video", &slot.video)] {
             if track.packets == 0 {
@@ -185,7 +187,7 @@ fn print_summary(stats: &Stats) {
                 .mean_us()
                 .map(|mean| format!(", {:.2} ms from sender (mean)", mean as f64 / 1e3))
                 .unwrap_or_default();
-            println!(
+            lines.push(format!(
                 "slot {index} {kind}: {} packets, {} missing, {} late, {} double, {} undecryptable, longest pause {}{size}{latency}",
                 track.packets,
                 track.missing,
@@ -193,14 +195,15 @@ fn print_summary(stats: &Stats) {
                 track.duplicates,
                 track.undecryptable,
                 milliseconds(Some(track.longest_pause)),
-            );
+            ));
         }
     }
-    println!(
+    lines.push(format!(
         "sent {} packets, {} again after NACK; {} key frames were asked for",
         stats.sent.packets, stats.sent.retransmitted, stats.rtcp.key_frame_requests
-    );
+    ));
     if stats.foreign_packets > 0 {
-        println!("WRONG: {} packets came from another room", stats.foreign_packets);
+        lines.push(format!("WRONG: {} packets came from another room", stats.foreign_packets));
     }
+    lines.join("\n") + "\n"
 }

@@ -3,6 +3,7 @@
 mod join;
 
 use clap::{Parser, Subcommand};
+use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -23,12 +24,16 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let result = match Arguments::parse().command {
         Command::Join(arguments) => join::run(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads our output has seen enough.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("plausch-bench: {error}");
             ExitCode::FAILURE

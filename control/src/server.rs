@@ -35,11 +35,11 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self> {
         let state = StateDir::create(config.state_dir.clone())?;
         let secret = ResumeSecret::load_or_create(&state)?;
+        let plain = bind_all(&config.http, "http.listen or PLAUSCH_HTTP_PORT")?;
+        let secure = bind_all(&config.https, "https.listen")?;
         let identity = Identity::load_or_create(&state.path().join("link"))?;
         let listener = Listener::bind(&identity, config.link)?;
         let link = listener.local_addr()?;
-        let plain = bind_all(&config.http, "http.listen or PLAUSCH_HTTP_PORT")?;
-        let secure = bind_all(&config.https, "https.listen")?;
         let tls = match secure.is_empty() {
             true => None,
             false => Some(RustlsConfig::from_config(https::server_config(&config.certificate, &state)?)),
@@ -164,6 +164,8 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it. Otherwise `welcome` would wait for the delayed acknowledgement of what went before.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -10,6 +10,8 @@ use boring::pkey::{PKey, Private};
 use boring::ssl::{SslContext, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVersion};
 use boring::x509::{X509, X509NameBuilder};
 use plausch_relay_api::Fingerprint;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 /// Best first; BoringSSL takes the first that the browser has too. GCM seals a packet in a quarter of the time.
 const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80";
@@ -42,7 +44,18 @@ pub fn context() -> Result<(SslContext, Fingerprint), ErrorStack> {
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_QUERY_MTU | SslOptions::CIPHER_SERVER_PREFERENCE);
     builder.set_mode(SslMode::RELEASE_BUFFERS);
+    // SAFETY: a live context, and a function with the signature that BoringSSL calls.
+    unsafe { boring_sys::SSL_CTX_set_current_time_cb(builder.as_ptr(), Some(monotonic_time)) };
     Ok((builder.build(), fingerprint))
+}
+
+/// Time-outs by a clock that never jumps: BoringSSL's own is the wall clock. Nothing else here asks for the time,
+/// as fingerprints have no validity.
+unsafe extern "C" fn monotonic_time(_: *const boring_sys::SSL, out: *mut boring_sys::timeval) {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let now = ORIGIN.get_or_init(Instant::now).elapsed();
+    // SAFETY: BoringSSL gives the address of its own timeval.
+    unsafe { *out = boring_sys::timeval { tv_sec: now.as_secs() as i64, tv_usec: i64::from(now.subsec_micros()) } };
 }
 
 fn self_signed(key: &PKey<Private>) -> Result<X509, ErrorStack> {
