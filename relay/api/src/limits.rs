@@ -91,8 +91,9 @@ pub const CACHE_PACKETS: usize = 512;
 pub const CACHE_BYTES_FIRST: usize = 64 * 1024;
 pub const CACHE_BYTES: usize = 512 * 1024;
 /// Stretches of a source's sequence numbers remembered for one outgoing stream. Each switch and each run of
-/// padding begins a new one; 16 × 80 B.
-pub const STRETCHES_PER_STREAM: usize = 16;
+/// padding begins a new one. Chromium without RTX pads after each frame while it probes: 32 are a second of that;
+/// × 80 B are 2.5 KiB.
+pub const STRETCHES_PER_STREAM: usize = 32;
 /// Packets that one subscriber may ask for again: a second's worth of 5 Mbit/s, and as much at once.
 pub const RETRANSMISSIONS_PER_SECOND: u32 = 512;
 /// Bytes of one RTCP compound, before encryption.

@@ -49,6 +49,10 @@ impl Span {
     pub(crate) fn len(self) -> usize {
         usize::from(self.len)
     }
+
+    pub(crate) fn end(self) -> usize {
+        usize::from(self.start) + usize::from(self.len)
+    }
 }
 
 /// See the module.

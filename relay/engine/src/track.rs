@@ -162,7 +162,9 @@ impl Layer {
             self.key_frame_wanted = false;
         }
         if video {
-            self.cache.get_or_insert_with(|| Cache::new(now)).store(packet, plain, now);
+            // Without its padding, which some browsers send hundreds of times a second.
+            let kept = plain.get(..packet.payload.end()).unwrap_or(plain);
+            self.cache.get_or_insert_with(|| Cache::new(now)).store(packet, kept, now);
         }
     }
 
