@@ -4,6 +4,10 @@
 //! packets come in batches and leave in batches, and everything that needs the world outside (DTLS handshakes,
 //! news for control) is an [`Effect`] that the caller drains. A simulation, a fuzzer, a benchmark and the real
 //! process run the same code.
+//!
+//! To read it, follow a packet: `engine` (the entry points) → `transport` (STUN and DTLS, with `ice`) or `ingress`
+//! (with `participant`, `track`, `reception`, `missing`, `cache`) → `egress` (with `slot` and `stream`, where numbers
+//! are rewritten); RTCP comes in through `feedback` and goes out through `reports`. Control's commands are `commands`.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
