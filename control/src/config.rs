@@ -54,8 +54,9 @@ impl Config {
     /// Reads a file, or the embedded default, and what the environment replaces.
     pub fn load(file: Option<&Path>) -> Result<Self> {
         let text = match file {
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the configuration {}", path.display()))?,
+            Some(path) => std::fs::read_to_string(path).with_context(|| {
+                format!("cannot read the configuration {}; name a file that is there", path.display())
+            })?,
             None => DEFAULT.to_owned(),
         };
         let config = Self::parse(&text, |name| std::env::var(name).ok());
@@ -67,7 +68,14 @@ impl Config {
 
     /// Checks a text; `environment` gives the variables.
     pub fn parse(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let file: File = toml::from_str(text)?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            anyhow::anyhow!(
+                "line {line}: {}; correct it, or see `plausch-control print-config`",
+                error.message().trim()
+            )
+        })?;
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         let port = |name: &str| -> Result<Option<u16>> {
             variable(name)
@@ -235,7 +243,7 @@ impl Default for FileLimits {
             rooms: 1000,
             participants: 2000,
             participants_per_room: 200,
-            sockets: 10_000,
+            sockets: 4000,
             join_burst: 150,
             joins_per_minute: 300,
         }
@@ -344,7 +352,8 @@ mod tests {
             ("[media]\nvideo_codecs = [\"opus\"]", "names opus"),
             ("[media]\nvideo_codecs = [\"theora\"]", "unknown variant `theora`"),
             ("[log]\nlevel = \"loud\"", "log.level must be"),
-            ("[", "TOML parse error"),
+            ("# fine\n[http]\nlisten = 1", "line 3: invalid type"),
+            ("[", "line 1: "),
         ] {
             assert!(error(text).contains(sentence), "{text}: {}", error(text));
         }

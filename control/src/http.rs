@@ -18,6 +18,7 @@ use tower_http::compression::CompressionLayer;
 
 /// No route takes a body; this is for what is sent all the same.
 const BODY_BYTES: usize = 4096;
+const SOCKET_BUFFER_BYTES: usize = 8 * 1024;
 /// A year, as preload lists ask for.
 const HSTS: &str = "max-age=31536000";
 
@@ -78,13 +79,17 @@ async fn signalling(
 ) -> Response {
     let prefix = client_address(&service, peer, &headers).and_then(Prefix::of);
     let permitted = service.clone();
-    upgrade.max_message_size(SIGNALLING_MESSAGE_BYTES).max_frame_size(SIGNALLING_MESSAGE_BYTES).on_upgrade(
-        async move |socket| {
+    upgrade
+        // Allocated for every socket, and most of them are silent.
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES)
+        .max_message_size(SIGNALLING_MESSAGE_BYTES)
+        .max_frame_size(SIGNALLING_MESSAGE_BYTES)
+        .on_upgrade(async move |socket| {
             if let Some(_permit) = permitted.open_socket(prefix) {
                 session::run(service, socket, prefix).await;
             }
-        },
-    )
+        })
 }
 
 /// Who asks. Behind a proxy that is the last address that the proxy added; `None` if it added none.
@@ -100,7 +105,11 @@ fn client_address(service: &Service, peer: SocketAddr, headers: &HeaderMap) -> O
 }
 
 async fn security_headers(State(secure): State<bool>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // HTTP/2 says it in the address.
+    let host = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    };
     let policy = content_security_policy(host, secure);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

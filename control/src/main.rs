@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use plausch_control::config::{Config, DEFAULT};
 use plausch_control::server::Server;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,7 +49,8 @@ fn start() -> Result<()> {
             let config = Config::load(arguments.config.as_deref())?;
             // Other crates speak at their level only: their lines may hold addresses.
             let filter = format!("warn,plausch_control={level},plausch_link={level}", level = config.log_level);
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            let colours = std::io::stderr().is_terminal();
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
             let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
             runtime.block_on(serve(config))
         }

@@ -21,9 +21,21 @@ impl RoomKey {
         if typed.chars().nth(ROOM_NAME_CHARS).is_some() || typed.chars().any(is_forbidden) {
             return None;
         }
-        let lower: String = typed.nfkc().flat_map(char::to_lowercase).collect();
-        // Lower case can come apart again ("İ"), and NFKC can bring white space and slashes ("℀").
-        let key: String = lower.nfkc().filter(|c| !c.is_whitespace() && !is_invisible(*c)).collect();
+        // Lower case can come apart again ("İ"), NFKC can bring white space and slashes ("℀"), and what was apart can
+        // come together: once more until nothing changes, which almost always is at once.
+        let mut key = fold(typed);
+        let mut rounds = 0;
+        loop {
+            let again = fold(&key);
+            if again == key {
+                break;
+            }
+            rounds += 1;
+            if rounds == FOLD_ROUNDS {
+                return None;
+            }
+            key = again;
+        }
         let bad = key.is_empty()
             || key.chars().nth(ROOM_NAME_CHARS).is_some()
             || key.chars().any(|c| is_forbidden(c) || c == '/' || c == '\\')
@@ -34,6 +46,13 @@ impl RoomKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+const FOLD_ROUNDS: usize = 4;
+
+fn fold(text: &str) -> String {
+    let lower: String = text.nfkc().flat_map(char::to_lowercase).collect();
+    lower.nfkc().filter(|c| !c.is_whitespace() && !is_invisible(*c)).collect()
 }
 
 /// A room's name as it was typed, for display.
@@ -81,6 +100,7 @@ mod tests {
         assert_eq!(key("  kulturverein\u{a0}MARION "), key("kulturvereinmarion"));
         assert_eq!(key("Mu\u{308}ller"), key("müller"));
         assert_eq!(key("ＯＭＡ"), key("oma"));
+        assert_eq!(key("Õ￣").as_deref(), Some("ȭ"), "composed only once the space between is gone");
         assert_eq!(key("🎻 Probe").as_deref(), Some("🎻probe"));
         assert_eq!(key("👩\u{200d}👧"), Some("👩\u{200d}👧".to_owned()));
         assert_eq!(key("what? 100% #1").as_deref(), Some("what?100%#1"));

@@ -76,16 +76,28 @@ pub async fn run(service: Arc<Service>, listener: Listener) {
         let service = service.clone();
         // The link before may still be waiting for its idle timeout: the new one does not wait for that.
         tokio::spawn(async move {
-            if let Err(reason) = serve(&service, link, connection).await {
-                tracing::warn!("the link to the relay ended: {reason}");
+            let reason = match serve(&service, link, connection).await {
+                Ok(reason) => reason,
+                Err(reason) => {
+                    tracing::warn!("a relay was refused: {reason}");
+                    return;
+                }
+            };
+            if service.relay_left(link) {
+                tracing::warn!("the link to the relay ended: {reason}; media goes on, and it dials again");
+            } else {
+                tracing::info!("a link of a relay ended: {reason}");
             }
-            service.relay_left(link);
         });
     }
 }
 
-/// One link, from `Hello` to its end.
-async fn serve(service: &Service, link: u64, mut connection: Connection<Event, CommandFrame>) -> Result<(), String> {
+/// One link, from `Hello` to its end: the reason of the end, or why it was not taken at all.
+async fn serve(
+    service: &Service,
+    link: u64,
+    mut connection: Connection<Event, CommandFrame>,
+) -> Result<String, String> {
     let first = timeout(SNAPSHOT_TIMEOUT, read_snapshot(&mut connection)).await;
     let (hello, snapshot) = first.map_err(|_| "it sent no snapshot in time".to_owned())??;
     let (relay, queue) = Relay::new(link, hello);
@@ -93,10 +105,10 @@ async fn serve(service: &Service, link: u64, mut connection: Connection<Event, C
     service.relay_arrived(relay, snapshot);
     tracing::info!(shards, participants, "relay connected");
     let (events, commands) = connection.split();
-    tokio::select! {
-        result = read(service, link, events) => result,
-        result = write(queue, commands) => result,
-    }
+    Ok(tokio::select! {
+        reason = read(service, link, events) => reason,
+        reason = write(queue, commands) => reason,
+    })
 }
 
 async fn read_snapshot(
@@ -126,21 +138,27 @@ async fn receive(connection: &mut Connection<Event, CommandFrame>) -> Result<Opt
     connection.recv().await.map_err(|error| error.to_string())
 }
 
-async fn read(service: &Service, link: u64, mut events: Receiver<Event>) -> Result<(), String> {
+async fn read(service: &Service, link: u64, mut events: Receiver<Event>) -> String {
     loop {
-        let Some(event) = events.recv().await.map_err(|error| error.to_string())? else {
-            return Err("the relay stopped".into());
-        };
-        if !service.relay_event(link, event) {
-            return Err("another link took its place".into());
+        match events.recv().await {
+            Ok(Some(event)) => {
+                if !service.relay_event(link, event) {
+                    return "it is not in use any more".to_owned();
+                }
+            }
+            Ok(None) => return "the relay stopped".to_owned(),
+            Err(error) => return error.to_string(),
         }
     }
 }
 
-async fn write(mut queue: mpsc::Receiver<CommandFrame>, mut commands: Sender<CommandFrame>) -> Result<(), String> {
+async fn write(mut queue: mpsc::Receiver<CommandFrame>, mut commands: Sender<CommandFrame>) -> String {
     while let Some(frame) = queue.recv().await {
-        commands.send(&frame).await.map_err(|error| error.to_string())?;
+        if let Err(error) = commands.send(&frame).await {
+            return error.to_string();
+        }
     }
+    // Control stops, or another link took the place of this one.
     commands.close().await;
-    Err("another link took its place".into())
+    "it is not in use any more".to_owned()
 }

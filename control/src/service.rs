@@ -172,13 +172,15 @@ impl Service {
         self.linked.send_replace(ready);
     }
 
-    /// The link of a relay ended.
-    pub fn relay_left(&self, link: u64) {
+    /// The link of a relay ended. `false` if it was no longer the link in use.
+    pub fn relay_left(&self, link: u64) -> bool {
         let mut state = self.state();
-        if state.relay.as_ref().is_some_and(|relay| relay.link == link) {
+        let current = state.relay.as_ref().is_some_and(|relay| relay.link == link);
+        if current {
             state.relay = None;
             self.linked.send_replace(false);
         }
+        current
     }
 
     /// Ends the link; participants stay with the relay, for the next control.

@@ -67,12 +67,7 @@ pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Pr
     let closing = async {
         let _ = socket.send(close).await;
         // What the client still sends is read away, or else a reset could overtake our last words.
-        while let Some(message) = socket.recv().await {
-            if message.is_err() {
-                // Nothing more can be read, and what is unread makes the reset: give the words time to arrive.
-                tokio::time::sleep(CLOSE_TIMEOUT).await;
-            }
-        }
+        while let Some(Ok(_)) = socket.recv().await {}
     };
     let _ = timeout(CLOSE_TIMEOUT, closing).await;
 }

@@ -103,7 +103,7 @@ async fn what_is_too_large_or_no_text_closes_the_socket() {
     let world = World::new().await;
     let mut client = world.client().await;
     client.send_text("x".repeat(SIGNALLING_MESSAGE_BYTES + 1)).await;
-    assert_eq!(client.until_error().await, (ErrorCode::BadMessage, true));
+    // There is an error before the end, but the reset for what nobody reads may overtake it.
     client.until_closed().await;
 
     let mut client = world.client().await;
