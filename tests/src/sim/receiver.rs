@@ -141,11 +141,14 @@ impl Receiver {
             return Ok(out);
         }
         if self.stuck_since.is_some_and(|since| now.since(since) > GIVE_UP_AFTER) {
-            // Go on behind the gap, without what depends on it.
-            self.next = self.buffer.first_key_value().map(|(first, _)| *first);
+            // Go on with the next key frame, here already or still to come.
+            let is_key = |arrived: &Arrived| arrived.label.is_some_and(|label| label.key_frame && label.first_of_frame);
+            let key = self.buffer.iter().find(|(_, arrived)| is_key(arrived)).map(|(sequence, _)| *sequence);
+            self.next = key.or(self.buffer.last_key_value().map(|(last, _)| last + 1));
+            let next = self.next.unwrap_or_default();
+            self.buffer = self.buffer.split_off(&next);
             self.stuck_since = None;
             self.decoder.lose();
-            let next = self.next.unwrap_or_default();
             self.wanted.retain(|sequence, _| *sequence >= next);
             self.decode(now)?;
         }
