@@ -22,7 +22,9 @@ async fn two_and_three_exchange_sound_and_pictures() {
         assert_clean(&stats);
         assert_eq!(stats.participants.len(), 2);
         assert_eq!(stats.connections, 1);
-        assert!(stats.rtcp.sender_reports > 0 && stats.rtcp.receiver_reports > 0, "{:?}", stats.rtcp);
+        let rtcp = stats.rtcp;
+        assert!(rtcp.sender_reports > 0 && rtcp.receiver_reports > 0 && rtcp.transport_feedback > 0, "{rtcp:?}");
+        assert_eq!((rtcp.undecryptable, rtcp.nacks), (0, 0));
     }
     let names: BTreeSet<String> = clara.stats().participants.into_iter().map(|other| other.name).collect();
     assert_eq!(names, BTreeSet::from(["Anna".to_owned(), "Bert".to_owned()]));

@@ -8,6 +8,7 @@
 mod call;
 mod hostile;
 mod leaving;
+mod lossy;
 mod moving;
 mod people;
 mod processes;

@@ -18,6 +18,7 @@ mod dtls;
 mod error;
 mod feedback;
 mod ice;
+mod loss;
 mod publish;
 mod random;
 mod receive;
@@ -35,6 +36,7 @@ mod vp8;
 
 pub use dtls::SrtpProfiles;
 pub use error::ClientError;
+pub use loss::Loss;
 pub use stats::{Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
 
@@ -87,6 +89,8 @@ pub struct JoinOptions {
     pub decrypt_every: u32,
     /// Asks for lost packets again.
     pub nack: bool,
+    /// Loses media on purpose.
+    pub loss: Loss,
 }
 
 impl JoinOptions {
@@ -106,6 +110,7 @@ impl JoinOptions {
             ip: IpFamily::Any,
             decrypt_every: 1,
             nack: true,
+            loss: Loss::default(),
         }
     }
 }

@@ -260,6 +260,7 @@ impl Session {
                 participant,
                 decrypt_every: self.options.decrypt_every,
                 nack: self.options.nack,
+                loss: self.options.loss,
             };
             self.transport = Some(Transport::start(setup, self.shared.clone()).await?);
         } else if pending.local.ice != self.local.ice

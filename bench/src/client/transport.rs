@@ -4,7 +4,9 @@ use super::dtls::{self, DatagramConn, DtlsQueues, Established, Identity, SrtpPro
 use super::error::ClientError;
 use super::feedback::{self, Told};
 use super::ice::{Agent, Credentials, IceEvent};
+use super::loss::{Dice, Loss};
 use super::publish::Publisher;
+use super::random;
 use super::sdp::{LocalDescription, RemoteDescription};
 use super::shared::Shared;
 use ::dtls::conn::DTLSConn;
@@ -69,6 +71,7 @@ pub(crate) struct Setup {
     /// Every n-th received RTP packet is decrypted.
     pub(crate) decrypt_every: u32,
     pub(crate) nack: bool,
+    pub(crate) loss: Loss,
 }
 
 /// A running transport.
@@ -154,6 +157,7 @@ struct Driver {
     next_report: Instant,
     next_repair: Instant,
     received: u32,
+    dice: Dice,
 }
 
 impl Driver {
@@ -164,6 +168,7 @@ impl Driver {
         let candidates = setup.remote.candidates.iter().copied().filter(|a| a.is_ipv6() == v6).collect();
         let agent = Agent::new(setup.local.ice.clone(), setup.remote.ice.clone(), candidates, now);
         let (dtls_conn, dtls) = DatagramConn::new();
+        let dice = Dice::new(setup.loss, random::u64());
         Self {
             socket,
             agent,
@@ -179,6 +184,7 @@ impl Driver {
             next_report: now + REPORT_INTERVAL,
             next_repair: now,
             received: 0,
+            dice,
         }
     }
 
@@ -324,10 +330,12 @@ impl Driver {
         let (media, audio_level) = self.shared.sending();
         let mut packets = 0;
         let mut bytes = 0;
-        let sent = &mut self.sent;
+        let (sent, dice) = (&mut self.sent, &mut self.dice);
         publisher.produce(now, media, audio_level, |ssrc, sequence, plain| {
             let Ok(sealed) = srtp.seal.encrypt_rtp(&plain) else { return };
-            send(socket, &sealed, to);
+            if !dice.loses_sent() {
+                send(socket, &sealed, to);
+            }
             packets += 1;
             bytes += sealed.len() as u64;
             let cache = sent.entry(ssrc).or_default();
@@ -405,6 +413,9 @@ impl Driver {
         };
         // RFC 5761, section 4.
         let rtcp = datagram.get(1).is_some_and(|byte| (192..=223).contains(byte));
+        if !rtcp && self.dice.loses_received() {
+            return;
+        }
         if !rtcp {
             self.received = self.received.wrapping_add(1);
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
@@ -437,7 +448,7 @@ impl Driver {
                     let found = cache.0.iter().chain(cache.1).filter(|(sequence, _)| sequences.contains(sequence));
                     for (_, sealed) in found {
                         live.sent.retransmitted += 1;
-                        if let Some(to) = self.agent.selected() {
+                        if let Some(to) = self.agent.selected().filter(|_| !self.dice.loses_sent()) {
                             send(&self.socket, sealed, to);
                         }
                     }

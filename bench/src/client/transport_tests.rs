@@ -2,6 +2,7 @@
 
 use super::dtls::{DatagramConn, Identity};
 use super::ice::Credentials;
+use super::loss::Loss;
 use super::sdp::{EXTENSION_MID, LocalDescription, RemoteDescription, RemoteMedia};
 use super::shared::Shared;
 use super::transport::{News, Order, Setup, Transport};
@@ -184,6 +185,7 @@ async fn start(lose_every: u32) -> (Transport, Arc<Shared>, LocalDescription, Re
         participant: PARTICIPANT,
         decrypt_every: 1,
         nack: true,
+        loss: Loss::default(),
     };
     let mut transport = Transport::start(setup, shared.clone()).await.unwrap();
     let news = tokio::time::timeout(Duration::from_secs(10), transport.news.recv()).await.unwrap();
