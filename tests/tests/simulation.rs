@@ -3,11 +3,18 @@
 //! `PLAUSCH_SIM_SEED=n` runs that seed only; `PLAUSCH_SIM_SEEDS=n` runs that many.
 #![allow(clippy::unwrap_used)]
 
+use plausch_engine::srtp::Profile;
+use plausch_relay_api::{Codec, Command, ParticipantId, RoomId, SlotAssignment, SlotId, Source, SourceRef};
+use plausch_tests::random::Random;
 use plausch_tests::sim::model::Counts;
 use plausch_tests::sim::mutation::Mutation;
+use plausch_tests::sim::network::Quality;
 use plausch_tests::sim::scenario::{Violation, run};
+use plausch_tests::sim::setup::{Habits, Setup};
+use plausch_tests::sim::world::World;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Seeds in the test command.
 const SEEDS: u64 = 200;
@@ -76,6 +83,43 @@ fn the_model_notices_every_kind_of_fault() {
         let noticed = |said: &Violation| mutation.symptoms().iter().any(|symptom| said.what.contains(symptom));
         assert!(!said.is_empty(), "the model is blind to {mutation:?}");
         assert!(said.iter().any(noticed), "the model takes {mutation:?} for something else: {said:?}");
+    }
+}
+
+/// Sequence numbers and picture ids wrap every half hour of a call, in both directions; here within a minute.
+#[test]
+fn streams_go_on_when_their_numbers_wrap() {
+    for (seed, profile) in [(1, Profile::AeadAes128Gcm), (2, Profile::Aes128CmSha1_80)] {
+        let mut random = Random::new(seed);
+        let mut world = World::new(seed);
+        let lossy = Quality {
+            loss_permille: 10,
+            jitter: Duration::from_millis(3),
+            ..Quality::perfect(Duration::from_millis(8))
+        };
+        let ids = [ParticipantId(1), ParticipantId(2)];
+        for id in ids {
+            let habits = Habits { video: Codec::Vp8, simulcast: false, screen_permille: 0 };
+            let mut setup = Setup::random(&mut random, id, RoomId(1), 1, habits);
+            (setup.profile, setup.frame_rate) = (profile, if id == ids[0] { 600 } else { 10 });
+            world.join(setup, [lossy; 2]).unwrap();
+        }
+        let source = SourceRef { participant: ids[0], source: Source::Person };
+        let slots = vec![SlotAssignment { slot: SlotId(0), source, max_layer: 0 }];
+        world.model.assign(world.now, ids[1], &slots);
+        world.control(Command::AssignSlots { participant: ids[1], slots }).unwrap().unwrap();
+        while world.model.counts.forwarded < 140_000 {
+            let step = random.micros(1_000, 5_000);
+            world.step(step).unwrap();
+        }
+        assert!(world.model.counts.retransmitted > 0 && world.model.counts.nacked > 0);
+        let video = world.clients[&ids[1]].setup.spec.slots[0].video_ssrc;
+        let egress = &world.model.egress[&(ids[1], 1, video)];
+        assert!(egress.packets > 2 << 16, "{} packets", egress.packets);
+        egress.finish(&world.model).unwrap();
+        let played = &world.clients[&ids[1]].receivers[&video].played;
+        let last = played.last().unwrap().0;
+        assert!(world.now.since(last) < Duration::from_millis(500), "the decoder came along");
     }
 }
 

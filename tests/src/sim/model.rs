@@ -100,7 +100,7 @@ pub struct Truth {
     pub allowed_layers: BTreeMap<(SlotId, u8), Time>,
     /// When the last key-frame request for an SSRC was sent to this participant.
     pub key_frame_requests: BTreeMap<u32, Time>,
-    /// Transport sequence numbers (RFC-less TWCC) that arrived.
+    /// When transport-wide sequence numbers arrived last.
     pub transport_arrived: BTreeMap<u16, Time>,
 }
 
@@ -263,7 +263,11 @@ impl Model {
             return;
         }
         if let Some(sequence) = transport_sequence {
-            participant.transport_arrived.entry(sequence).or_insert(now);
+            // One as old as this is of the round before.
+            let known = participant.transport_arrived.entry(sequence).or_insert(now);
+            if now.since(*known) > Duration::from_secs(10) {
+                *known = now;
+            }
         }
         let Some(truth) = self.streams.get_mut(&stream) else { return };
         let packet = &mut truth.packets[counter as usize];
