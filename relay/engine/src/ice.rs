@@ -10,6 +10,8 @@ use std::time::Duration;
 const CONSENT_TIMEOUT: Duration = Duration::from_millis(CONSENT_TIMEOUT_MS);
 /// A selected path of which nothing was heard for so long gives way to any nomination.
 const SILENT: Duration = Duration::from_secs(2);
+/// A repeated nomination of the old path that comes this soon after a move was overtaken by the new path's.
+const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// Our user fragment and password.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub(crate) struct Agent {
     previous: Option<Credentials>,
     tuples: Vec<Tuple>,
     selected: Option<Path>,
+    selected_since: Time,
     last_valid: Option<Path>,
     checked: Option<Time>,
 }
@@ -70,6 +73,7 @@ impl Agent {
             previous: None,
             tuples: Vec::new(),
             selected: None,
+            selected_since: Time(0),
             last_valid: None,
             checked: None,
         }
@@ -122,6 +126,7 @@ impl Agent {
         }
         if use_candidate && self.nominate(path, now) {
             self.selected = Some(path);
+            self.selected_since = now;
             outcome.moved = true;
         }
         outcome
@@ -129,16 +134,17 @@ impl Agent {
 
     /// Whether a nomination moves us to `path`. Each first one does, so the latest wins. Aggressive nomination
     /// (Firefox) repeats all of them with every check: a repeated one moves us only where the browser's media
-    /// follows it, or where the selected path is silent, else we would go to and fro.
+    /// follows it, or where the selected path is silent, else we would go to and fro; nor does one that a move overtook.
     fn nominate(&mut self, path: Path, now: Time) -> bool {
         let selected = self.tuples.iter().find(|tuple| Some(tuple.path) == self.selected).copied();
+        let settled = now.since(self.selected_since) > OVERTAKEN;
         let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) else { return false };
         let first = !std::mem::replace(&mut tuple.nominated, true);
         match selected {
             Some(selected) if selected.path == path => false,
             Some(selected) => {
                 let silent = now.since(selected.checked.max(selected.media)) > SILENT;
-                first || silent || tuple.media > selected.media
+                first || silent || settled && tuple.media > selected.media
             }
             None => true,
         }
@@ -218,7 +224,9 @@ mod tests {
         assert!(!agent.check(path(2), b"one-ufrag", true, Time(3)).moved);
         assert_eq!(agent.send_path(), Some(path(1)));
         agent.note_media(path(2), Time(4));
-        assert!(agent.check(path(2), b"one-ufrag", true, Time(5)).moved, "where the media is");
+        assert!(!agent.check(path(2), b"one-ufrag", true, Time(5)).moved, "this check was overtaken");
+        let settled = Time::from_millis(1_500);
+        assert!(agent.check(path(2), b"one-ufrag", true, settled).moved, "where the media is");
         let later = Time::from_millis(10_000);
         assert!(agent.check(path(1), b"one-ufrag", true, later).moved, "the selected path is silent");
     }
