@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Seeds in the test command.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 400;
 /// Runs in which one fault of a kind is tried before the model is called blind to it.
 const SEEDS_PER_MUTATION: u64 = 4;
 

@@ -1,14 +1,17 @@
 //! The whole engine: datagrams from strangers and from a participant, in the clear and sealed, commands between them.
 
 use crate::random::Random;
-use crate::sim::client::Client;
 use crate::sim::network::Quality;
 use crate::sim::setup::{Habits, Setup};
 use crate::sim::world::World;
+use crate::wire::rtp::Unwrap;
 use plausch_engine::counters::CounterKind;
-use plausch_engine::{Counters, Path, RxPacket, Time, TxBatch};
+use plausch_engine::rtp::RtpHeader;
+use plausch_engine::srtp::Outbound;
+use plausch_engine::{Counters, RxPacket, Time, TxBatch};
 use plausch_relay_api::limits::{SSRCS_PER_PARTICIPANT, TUPLES_PER_PARTICIPANT};
 use plausch_relay_api::{Codec, Command, ParticipantId, RoomId, SlotAssignment, SlotId, Source, SourceRef};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a record of the input does with its bytes.
@@ -77,6 +80,8 @@ pub fn run(mut input: &[u8]) -> Counters {
     let mut world = meeting();
     let stranger = world.hostile_path();
     let mut tx = TxBatch::new(1 << 20, 1024);
+    let [mut publisher, mut subscriber] = [PUBLISHER, SUBSCRIBER].map(|id| Sealer::new(&world, id));
+    let [publisher_path, subscriber_path] = [PUBLISHER, SUBSCRIBER].map(|id| world.clients[&id].path);
     while let [op, high, low, rest @ ..] = input {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
         let (bytes, rest) = rest.split_at(len);
@@ -84,7 +89,15 @@ pub fn run(mut input: &[u8]) -> Counters {
         let op = OPS[usize::from(*op) % OPS.len()];
         if op == Op::Wait {
             wait(&mut world, bytes.first().copied().unwrap_or_default(), &mut tx);
-        } else if let Some((path, mut datagram)) = datagram(&mut world, stranger, op, bytes) {
+            continue;
+        }
+        let (path, datagram) = match op {
+            Op::Stranger => (stranger, Some(bytes.to_vec())),
+            Op::Raw => (publisher_path, Some(bytes.to_vec())),
+            Op::SubscriberRtcp => (subscriber_path, subscriber.seal(op, bytes)),
+            _ => (publisher_path, publisher.seal(op, bytes)),
+        };
+        if let Some(mut datagram) = datagram {
             let asked = datagram.len();
             let mut rx = [RxPacket { path, data: &mut datagram }];
             world.engine.handle_batch(world.now, &mut rx, &mut tx);
@@ -101,17 +114,34 @@ pub fn run(mut input: &[u8]) -> Counters {
     *world.engine.counters()
 }
 
-/// What travels for a record: `None` where the bytes cannot even be sealed.
-fn datagram(world: &mut World, stranger: Path, op: Op, bytes: &[u8]) -> Option<(Path, Vec<u8>)> {
-    let id = if op == Op::SubscriberRtcp { SUBSCRIBER } else { PUBLISHER };
-    let client: &mut Client = world.clients.get_mut(&id)?;
-    let sealed = match op {
-        Op::Stranger => return Some((stranger, bytes.to_vec())),
-        Op::Raw => bytes.to_vec(),
-        Op::Rtp => client.session.try_seal_rtp(bytes)?,
-        _ => client.session.try_seal_rtcp(bytes)?,
-    };
-    Some((client.path, sealed))
+/// Seals as a browser does, whatever the bytes are. The engine's own cipher: the published one panics on some.
+struct Sealer {
+    outbound: Outbound,
+    rollovers: BTreeMap<u32, Unwrap>,
+}
+
+impl Sealer {
+    fn new(world: &World, id: ParticipantId) -> Self {
+        let keys = world.keys(id, 1).expect("everybody in the meeting has keys");
+        let outbound = Outbound::new(keys.profile, &keys.client_key, &keys.client_salt);
+        Self { outbound: outbound.expect("keys of the right length"), rollovers: BTreeMap::new() }
+    }
+
+    fn seal(&mut self, op: Op, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = plain.to_vec();
+        sealed.resize(plain.len() + self.outbound.rtcp_overhead(), 0);
+        let len = if op == Op::Rtp {
+            let header = RtpHeader::parse(plain).ok()?;
+            // Unwrap begins one wrap up.
+            let extended = self.rollovers.entry(header.ssrc).or_default().extend(header.sequence);
+            let rollover = (extended >> 16).saturating_sub(1) as u32;
+            self.outbound.seal_rtp(&mut sealed, header.header_len, plain.len(), rollover).ok()?
+        } else {
+            self.outbound.seal_rtcp(&mut sealed, plain.len()).ok()?
+        };
+        sealed.truncate(len);
+        Some(sealed)
+    }
 }
 
 fn wait(world: &mut World, tens_of_ms: u8, tx: &mut TxBatch) {

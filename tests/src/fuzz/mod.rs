@@ -21,12 +21,12 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: [Target; 8] = [
-    Target { name: "demux", body: engine::demux, seeds: seeds::demux, mutations: 3_000 },
-    Target { name: "stun", body: bodies::stun, seeds: seeds::stun, mutations: 30_000 },
-    Target { name: "rtp", body: bodies::rtp, seeds: seeds::rtp, mutations: 30_000 },
-    Target { name: "rtcp", body: bodies::rtcp, seeds: seeds::rtcp, mutations: 30_000 },
-    Target { name: "srtp_open", body: bodies::srtp_open, seeds: seeds::srtp_open, mutations: 5_000 },
-    Target { name: "codec", body: bodies::codec, seeds: seeds::codec, mutations: 30_000 },
-    Target { name: "signalling", body: bodies::signalling, seeds: seeds::signalling, mutations: 10_000 },
-    Target { name: "framing", body: bodies::framing, seeds: seeds::framing, mutations: 10_000 },
+    Target { name: "demux", body: engine::demux, seeds: seeds::demux, mutations: 15_000 },
+    Target { name: "stun", body: bodies::stun, seeds: seeds::stun, mutations: 150_000 },
+    Target { name: "rtp", body: bodies::rtp, seeds: seeds::rtp, mutations: 150_000 },
+    Target { name: "rtcp", body: bodies::rtcp, seeds: seeds::rtcp, mutations: 150_000 },
+    Target { name: "srtp_open", body: bodies::srtp_open, seeds: seeds::srtp_open, mutations: 20_000 },
+    Target { name: "codec", body: bodies::codec, seeds: seeds::codec, mutations: 150_000 },
+    Target { name: "signalling", body: bodies::signalling, seeds: seeds::signalling, mutations: 50_000 },
+    Target { name: "framing", body: bodies::framing, seeds: seeds::framing, mutations: 50_000 },
 ];

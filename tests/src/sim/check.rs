@@ -152,7 +152,7 @@ impl Model {
                     let egress = self.egress.get(&(*id, truth.setup.spec.generation, ssrc))?;
                     // Both by reports of the same moment: the engine's estimate of the publisher's clock moves.
                     let fresh = egress.last_at().is_some_and(|at| now.since(at) < FRESH);
-                    if fresh && egress.last_epoch() == epoch { egress.clock_offset } else { None }
+                    if fresh && egress.last_epoch() == epoch { egress.clock_offset() } else { None }
                 };
                 let (Some(audio), Some(video)) = (offset(slot.audio_ssrc), offset(slot.video_ssrc)) else { continue };
                 if (audio - video).abs() > LIP_SYNC_MICROS {

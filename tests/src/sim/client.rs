@@ -139,6 +139,11 @@ impl Client {
         self.next_check = now;
     }
 
+    /// Where the browser is, or is going.
+    pub fn newest_path(&self) -> Path {
+        self.next_path.unwrap_or(self.path)
+    }
+
     /// Says goodbye.
     pub fn close(&mut self) -> Upward {
         self.silent = true;
@@ -206,7 +211,7 @@ impl Client {
     fn check(&mut self, path: Path) -> Upward {
         let transaction: [u8; 12] = self.random.bytes(12).try_into().expect("twelve bytes");
         // Regular nomination: first a check without. Only the newest path is nominated.
-        let use_candidate = (self.setup.aggressive || self.valid) && path == self.next_path.unwrap_or(self.path);
+        let use_candidate = (self.setup.aggressive || self.valid) && path == self.newest_path();
         let check = Check {
             transaction,
             username: format!("{}:{}", self.ice.local_ufrag, self.ice.remote_ufrag),

@@ -36,8 +36,8 @@ pub struct Egress {
     pub retransmitted_octets: u64,
     /// NTP time in microseconds and RTP timestamp of the last sender report.
     pub report: Option<(u64, u32)>,
-    /// NTP time minus capture time, in microseconds, of the last packet by the last sender report.
-    pub clock_offset: Option<i64>,
+    /// Kind, timestamp and time of capture of the last packet.
+    newest: Option<(MediaKind, u32, u64)>,
 }
 
 /// One packet that was sent.
@@ -216,6 +216,14 @@ impl Egress {
         self.runs.last().map(|run| run.epoch)
     }
 
+    /// NTP time minus capture time, in microseconds, of the last packet by the last sender report.
+    pub fn clock_offset(&self) -> Option<i64> {
+        let ((ntp, reported), (kind, timestamp, captured)) = self.report.zip(self.newest)?;
+        let rate = if kind == MediaKind::Audio { 48_000 } else { 90_000 };
+        let since = i64::from(timestamp.wrapping_sub(reported) as i32) * 1_000_000 / rate;
+        Some(ntp as i64 + since - captured as i64)
+    }
+
     /// When the newest packet was sent.
     pub fn last_at(&self) -> Option<Time> {
         self.runs.last().map(|run| run.last_at)
@@ -295,11 +303,7 @@ impl Egress {
             known.last_timestamp = packet.timestamp;
             known.last_at = now;
         }
-        self.clock_offset = self.report.map(|(ntp, timestamp)| {
-            let rate = if kind == MediaKind::Audio { 48_000 } else { 90_000 };
-            let since = i64::from(packet.timestamp.wrapping_sub(timestamp) as i32) * 1_000_000 / rate;
-            ntp as i64 + since - label.captured as i64
-        });
+        self.newest = Some((kind, packet.timestamp, label.captured));
         self.records.insert(sequence, Record { run: Some(run), counter: label.counter, hash, at: now });
         if newest && arrived == now {
             return Ok(Sent::Forwarded);

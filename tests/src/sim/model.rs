@@ -92,6 +92,8 @@ pub struct Truth {
     /// Fragments that the engine must accept.
     pub ufrags: Vec<String>,
     pub selected: Option<Path>,
+    /// When each path was nominated last.
+    pub nominated: Vec<(Path, Time)>,
     /// Tracks that send nothing at the moment.
     pub disabled: Vec<TrackKind>,
     /// When a link of this participant was down last.
@@ -227,6 +229,8 @@ impl Model {
         truth.checked = Some(now);
         if nominates {
             truth.selected = Some(path);
+            truth.nominated.retain(|(other, _)| *other != path);
+            truth.nominated.push((path, now));
         }
     }
 
@@ -408,6 +412,7 @@ impl Truth {
             checked: None,
             ufrags: vec![setup.spec.ice.local_ufrag.clone()],
             selected: None,
+            nominated: Vec::new(),
             disabled: Vec::new(),
             cut: None,
             allowed_layers: BTreeMap::new(),

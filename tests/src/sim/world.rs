@@ -41,6 +41,9 @@ enum Opened {
     Rtcp(Vec<Rtcp>),
 }
 
+/// From a browser's move to the moment in which the old path must be forgotten.
+const PATH_CHANGE_WITHIN: Duration = Duration::from_secs(5);
+
 /// One side of a handshake that the simulation stands in for.
 struct Handshake {
     keys: SessionKeys,
@@ -72,7 +75,6 @@ pub struct World {
     from_threads: Flight<EngineCommand>,
     handshakes: BTreeMap<(ParticipantId, u32), Handshake>,
     addresses: BTreeMap<SocketAddr, ParticipantId>,
-    previous_paths: BTreeMap<ParticipantId, (Option<Path>, Time)>,
     tx: TxBatch,
     addresses_used: u32,
 }
@@ -96,7 +98,6 @@ impl World {
             from_threads: Flight::default(),
             handshakes: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            previous_paths: BTreeMap::new(),
             tx: TxBatch::new(TX_BYTES, TX_RUNS),
             addresses_used: 0,
         }
@@ -128,6 +129,11 @@ impl World {
         self.clients.remove(&id);
         self.links.remove(&id);
         self.control(Command::RemoveParticipant { participant: id })?.map_err(|error| format!("Remove: {error}"))
+    }
+
+    /// The keys of a participant's connection.
+    pub fn keys(&self, id: ParticipantId, generation: u32) -> Option<&SessionKeys> {
+        self.handshakes.get(&(id, generation)).map(|handshake| &handshake.keys)
     }
 
     /// Gives a command of control to the engine.
@@ -232,12 +238,7 @@ impl World {
         self.model.counts.delivered_bytes += datagram.bytes.len() as u64;
         match &datagram.what {
             What::Check { participant, local_ufrag, use_candidate } => {
-                let before = self.model.participants.get(participant).and_then(|truth| truth.selected);
                 self.model.check_arrived(self.now, *participant, local_ufrag, datagram.path, *use_candidate);
-                let after = self.model.participants.get(participant).and_then(|truth| truth.selected);
-                if before != after {
-                    self.previous_paths.insert(*participant, (before, self.now));
-                }
             }
             What::Rtp { stream, counter, transport_sequence, .. } => {
                 self.model.arrived(self.now, *stream, *counter, *transport_sequence);
@@ -325,16 +326,17 @@ impl World {
         Ok(())
     }
 
-    /// Media goes where the browser said last.
+    /// Media goes where the browser said last; checks overtake each other, so it may take a moment to be sure.
     fn check_path(&self, to: ParticipantId, path: Path) -> Result<(), String> {
-        let Some(selected) = self.model.participants.get(&to).and_then(|truth| truth.selected) else { return Ok(()) };
-        let just_before = self.previous_paths.get(&to).is_some_and(|(previous, changed)| {
-            *changed == self.now && previous.is_none_or(|previous| previous == path)
-        });
-        if path != selected && !just_before {
-            return Err(format!("media of {to} goes to {path:?}, nominated is {selected:?}"));
+        let Some(truth) = self.model.participants.get(&to) else { return Ok(()) };
+        let Some(selected) = truth.selected else { return Ok(()) };
+        let lately = |(nominated, at): &(Path, Time)| *nominated == path && self.now.since(*at) < PATH_CHANGE_WITHIN;
+        // A check that was overtaken by the browser's move must not take its media back.
+        let in_use = self.clients.get(&to).map(|client| client.newest_path());
+        if path == selected || in_use == Some(path) || truth.nominated.iter().any(lately) {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("media of {to} goes to {path:?}, nominated is {selected:?}, in use {in_use:?}"))
     }
 
     fn take_effect(&mut self, effect: Effect) -> Result<(), String> {
