@@ -506,6 +506,34 @@ impl Scenario {
         if !possible.contains(&forwarded) && !self.world.model.ignores_reports {
             return Err(format!("rtp_forwarded is {forwarded} without fillers and should be in {possible:?}"));
         }
+        // Every datagram was either taken or dropped for one reason. (Nobody here seals what is malformed.)
+        let fates = counters.stun_checks
+            + counters.stun_role_conflicts
+            + counters.stun_unknown_attributes
+            + counters.dtls_datagrams
+            + counters.rtp_received
+            + counters.rtcp_received
+            + counters.drop_unknown_protocol
+            + counters.drop_oversized
+            + counters.drop_stun_malformed
+            + counters.drop_stun_fingerprint
+            + counters.drop_stun_unknown_user
+            + counters.drop_stun_integrity
+            + counters.drop_turn_channel
+            + counters.drop_dtls_unchecked
+            + counters.drop_dtls_limit
+            + counters.drop_srtp_unchecked
+            + counters.drop_srtp_no_keys
+            + counters.drop_srtp_forged
+            + counters.drop_srtp_replayed
+            + counters.drop_rtp_malformed
+            + counters.drop_rtp_unknown_ssrc
+            + counters.drop_rtp_ssrc_limit
+            + counters.drop_rtcp_malformed
+            + counters.drop_rtcp_sender_limit;
+        if fates != counters.received_packets {
+            return Err(format!("{} datagrams received and {fates} accounted for", counters.received_packets));
+        }
         match equal.iter().find(|(_, counted, real)| counted != real && !self.world.model.ignores_reports) {
             Some((name, counted, real)) => Err(format!("{name} is {counted} and should be {real}")),
             None => Ok(()),
