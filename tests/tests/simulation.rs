@@ -71,6 +71,9 @@ fn everybody_gets_what_they_should_and_nothing_else() {
         counts.retransmitted > 0 && counts.nacked > 0 && counts.twcc > 0 && counts.sender_reports > 0,
         "{counts:?}"
     );
+    let events =
+        [counts.layer_switches, counts.source_switches, counts.path_changes, counts.ice_restarts, counts.expired];
+    assert!(events.iter().all(|count| *count > 0), "{counts:?}");
     // Most of what subscribers ask for again while it is fresh is sent again.
     assert!(counts.retransmitted * 10 > counts.asked * 8, "{counts:?}");
 }

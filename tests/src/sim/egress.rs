@@ -216,6 +216,15 @@ impl Egress {
         self.runs.last().map(|run| run.epoch)
     }
 
+    /// How often the stream went over to another layer of the same track, and to something else.
+    pub fn switches(&self) -> [u64; 2] {
+        let pairs = self.runs.windows(2).map(|pair| [&pair[0].stream, &pair[1].stream]);
+        let same =
+            |[a, b]: [&StreamId; 2]| (a.participant, a.generation, a.track) == (b.participant, b.generation, b.track);
+        let of_layers = pairs.clone().filter(|pair| same(*pair) && pair[0].layer != pair[1].layer).count();
+        [of_layers as u64, pairs.filter(|pair| !same(*pair)).count() as u64]
+    }
+
     /// NTP time minus capture time, in microseconds, of the last packet by the last sender report.
     pub fn clock_offset(&self) -> Option<i64> {
         let ((ntp, reported), (kind, timestamp, captured)) = self.report.zip(self.newest)?;

@@ -12,4 +12,5 @@ pub mod receiver;
 pub mod scenario;
 pub mod session;
 pub mod setup;
+pub mod verdict;
 pub mod world;

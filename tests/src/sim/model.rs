@@ -50,6 +50,11 @@ pub struct Counts {
     pub connected: u64,
     pub twcc: u64,
     pub sender_reports: u64,
+    pub layer_switches: u64,
+    pub source_switches: u64,
+    pub path_changes: u64,
+    pub ice_restarts: u64,
+    pub expired: u64,
 }
 
 impl Counts {
@@ -69,6 +74,11 @@ impl Counts {
             (&mut self.connected, other.connected),
             (&mut self.twcc, other.twcc),
             (&mut self.sender_reports, other.sender_reports),
+            (&mut self.layer_switches, other.layer_switches),
+            (&mut self.source_switches, other.source_switches),
+            (&mut self.path_changes, other.path_changes),
+            (&mut self.ice_restarts, other.ice_restarts),
+            (&mut self.expired, other.expired),
         ] {
             *sum += number;
         }
@@ -210,6 +220,7 @@ impl Model {
             }
             _ => {}
         }
+        self.counts.expired += u64::from(reason == DisconnectReason::ConsentExpired);
         truth.over = true;
         truth.connected = false;
         truth.selected = None;

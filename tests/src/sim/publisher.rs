@@ -303,6 +303,22 @@ impl Publisher {
             stream.enabled = on;
         }
     }
+
+    /// Switches one simulcast layer on or off, as encoders do with bandwidth and picture size.
+    pub fn enable_layer(&mut self, track: TrackKind, layer: u8, on: bool) {
+        let found = self.streams.iter_mut().find(|stream| (stream.id.track, stream.id.layer) == (track, layer));
+        if let Some(stream) = found {
+            stream.key_frame_wanted |= on && !stream.enabled;
+            stream.enabled = on;
+        }
+    }
+
+    /// The layer that a subscriber shall get who wants none larger than `largest`.
+    pub fn best_layer(&self, track: TrackKind, largest: u8) -> Option<u8> {
+        let enabled = self.streams.iter().filter(|stream| stream.id.track == track && stream.enabled);
+        let layers: Vec<u8> = enabled.map(|stream| stream.id.layer).collect();
+        layers.iter().filter(|layer| **layer <= largest).max().or(layers.iter().min()).copied()
+    }
 }
 
 impl Stream {

@@ -111,7 +111,9 @@ impl World {
         self.handshakes.insert((id, generation), Handshake { keys: keys.clone(), hello: [false; 2], finished: false });
         let [up, down] = quality.map(|quality| Link::new(quality, self.random.fork(id.0)));
         self.links.insert(id, Links { up, down });
-        let path = self.fresh_path(id);
+        // A new PeerConnection may come from the address of the one before.
+        let before = self.clients.get(&id).map(|client| client.path).filter(|_| self.random.chance(300));
+        let path = before.unwrap_or_else(|| self.fresh_path(id));
         let client = Client::new(setup.clone(), &keys, path, self.random.fork(id.0), self.now);
         self.clients.insert(id, client);
         self.put(&setup)
