@@ -197,8 +197,17 @@ export class Person {
     /** Waits until the pictures of all `names` move and as many microphones are heard. */
     async seesAndHears(names, limit = 30_000) {
         for (const name of names) {
-            const before = await this.frames(name);
-            await until(`${this.name} sees ${name} move`, async () => (await this.frames(name)) > before + 5, limit);
+            let before = await this.frames(name);
+            await until(
+                `${this.name} sees ${name} move`,
+                async () => {
+                    const now = await this.frames(name);
+                    // A new connection counts from zero.
+                    before = Math.min(before, now);
+                    return now > before + 5;
+                },
+                limit,
+            );
         }
         const before = new Map((await this.inbound()).map((s) => [s.key, s]));
         const growing = async (kind, field) =>

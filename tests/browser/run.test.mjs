@@ -16,12 +16,18 @@ const environment = (port, state) => ({
     PLAUSCH_STATE_DIR: state,
 });
 
-function run(port, state) {
+/** Starts scripts/run; whatever happens in the test, it ends with it. */
+function run(t, port, state) {
     const child = spawn(join(root, 'scripts/run'), [], { env: environment(port, state), stdio: ['ignore', 'pipe', 'pipe'] });
     const run = { child, out: '', err: '' };
     child.stdout.on('data', (chunk) => (run.out += chunk));
     child.stderr.on('data', (chunk) => (run.err += chunk));
     run.ended = new Promise((done) => child.once('exit', done));
+    t.after(async () => {
+        if (child.exitCode === null) child.kill('SIGTERM');
+        await run.ended;
+        rmSync(state, { recursive: true, force: true });
+    });
     return run;
 }
 
@@ -31,15 +37,15 @@ const answers = (port) =>
         () => false,
     );
 
-test('scripts/run says when it is ready, survives a dying process, and ends cleanly', async () => {
+test('scripts/run says when it is ready, survives a dying process, and ends cleanly', async (t) => {
     const port = 18080;
     const state = mkdtempSync(join(tmpdir(), 'plausch-run-'));
-    const service = run(port, state);
+    const service = run(t, port, state);
     await until(`the ready line; it wrote ${service.err}`, () => service.out.includes(`Plausch is ready: http://localhost:${port}\n`), 300_000);
     assert.ok(await answers(port));
 
     // The web address is taken now: a second start says so and does not stay.
-    const second = run(port, state);
+    const second = run(t, port, state);
     assert.notEqual(await second.ended, 0);
     assert.match(second.err, new RegExp(`${port}`));
     assert.ok(await answers(port), 'the first one does not mind');
@@ -56,27 +62,24 @@ test('scripts/run says when it is ready, survives a dying process, and ends clea
         assert.throws(() => process.kill(pid, 0), `${command} ended too`);
     }
     assert.equal(service.out.match(/Plausch is ready/g).length, 1);
-    rmSync(state, { recursive: true, force: true });
 });
 
-test('scripts/run refuses a port that is none', async () => {
+test('scripts/run refuses a port that is none', async (t) => {
     const state = mkdtempSync(join(tmpdir(), 'plausch-run-'));
-    const service = run('eighty', state);
+    const service = run(t, 'eighty', state);
     assert.notEqual(await service.ended, 0);
     assert.match(service.err, /PLAUSCH_HTTP_PORT/);
-    rmSync(state, { recursive: true, force: true });
 });
 
-test('scripts/run says that a foreign program holds its port', async () => {
+test('scripts/run says that a foreign program holds its port', async (t) => {
     const foreign = createServer();
     await new Promise((done) => foreign.listen(0, '127.0.0.1', done));
     const { port } = foreign.address();
     const state = mkdtempSync(join(tmpdir(), 'plausch-run-'));
-    const service = run(port, state);
+    const service = run(t, port, state);
     assert.notEqual(await service.ended, 0);
     assert.match(service.err, new RegExp(`${port}`));
     foreign.close();
-    rmSync(state, { recursive: true, force: true });
 });
 
 async function children(pid) {

@@ -99,15 +99,15 @@ export class Service {
         await until(`the service answers /api/health; it wrote:\n${this.log}`, async () => (await fetch(`${this.url}/api/health`)).ok, 30_000);
     }
 
-    /** The relay's gauges and counters by name; labelled ones keep their labels in the name. */
+    /** The relay's gauges and counters by name, summed over its shards. */
     async metrics() {
         const text = await (await fetch(`http://127.0.0.1:${this.metricsPort}/metrics`)).text();
-        return new Map(
-            text
-                .split('\n')
-                .filter((line) => line && !line.startsWith('#'))
-                .map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]),
-        );
+        const sums = new Map();
+        for (const line of text.split('\n').filter((line) => line && !line.startsWith('#'))) {
+            const [name] = line.split(/[ {]/, 1);
+            sums.set(name, (sums.get(name) ?? 0) + Number(line.slice(line.lastIndexOf(' ') + 1)));
+        }
+        return sums;
     }
 
     async stop() {

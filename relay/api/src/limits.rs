@@ -76,6 +76,9 @@ pub const DTLS_RETRANSMIT_MS: u32 = 150;
 
 /// SSRCs remembered for one participant: tracks × layers × 2 (RTX), doubled. Others are counted drops.
 pub const SSRCS_PER_PARTICIPANT: usize = 48;
+/// Senders of RTCP remembered for one participant: those SSRCs, and one for each stream that it receives, for some
+/// browsers give each receiver an SSRC of its own to report with. × 24 B are 4 KiB at the most.
+pub const RTCP_SENDERS_PER_PARTICIPANT: usize = SSRCS_PER_PARTICIPANT + 2 * SLOTS_PER_PARTICIPANT;
 /// SRTP replay window in packets. RFC 3711 asks for 64 at least; 1024 packets are half a second of video.
 pub const REPLAY_WINDOW_PACKETS: u64 = 1024;
 /// Packets between two transport-wide feedbacks of one participant: 10 Mbit/s are 1000 packets/s, a feedback every

@@ -191,9 +191,9 @@ impl Engine {
                 }
                 (Some(track), false) => {
                     participant.uplink.set_track(kind, None);
-                    let bound = participant.uplink.bindings.len();
-                    participant.uplink.bindings.retain(|binding| binding.track != track);
-                    self.counters.ssrcs -= (bound - participant.uplink.bindings.len()) as u64;
+                    for binding in &mut participant.uplink.bindings {
+                        binding.place = binding.place.filter(|&(bound, _)| bound != track);
+                    }
                     if let Some(track) = self.tracks.remove(track) {
                         room.set_number(track.number, None);
                     }

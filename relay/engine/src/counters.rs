@@ -44,7 +44,7 @@ counters! {
     Gauge tracks;
     /// Slots that are assigned to a source.
     Gauge subscriptions;
-    /// Incoming SSRCs that are bound to a track.
+    /// Incoming SSRCs that are or were bound to a track.
     Gauge ssrcs;
     /// Address pairs that passed an ICE check.
     Gauge tuples;
@@ -110,6 +110,8 @@ counters! {
     Counter drop_stun_unknown_user;
     /// MESSAGE-INTEGRITY missing or wrong.
     Counter drop_stun_integrity;
+    /// A check on a path from which media of another participant comes.
+    Counter drop_stun_path_taken;
     /// A TURN channel, which nobody has opened.
     Counter drop_turn_channel;
     /// DTLS from a path without a valid ICE check.

@@ -149,6 +149,11 @@ impl Engine {
         let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
         for sequence in nack.sequences() {
             exit.counters.nacks_received += 1;
+            // Before the look-up: asking for what is not there costs as much.
+            if !downlink.budget.take(now) {
+                exit.counters.drop_nack_limit += 1;
+                continue;
+            }
             let found = stream.origin(sequence).and_then(|origin| {
                 let layer = tracks.get(origin.source().track)?.layer(origin.source().layer)?;
                 let (packet, plain) = layer.cache.as_ref()?.get(origin.index())?;
@@ -158,10 +163,6 @@ impl Engine {
                 exit.counters.nacks_missed += 1;
                 continue;
             };
-            if !downlink.budget.take(now) {
-                exit.counters.drop_nack_limit += 1;
-                continue;
-            }
             if exit.send(stream, packet, plain, &out) {
                 exit.counters.rtp_retransmitted += 1;
             }

@@ -13,6 +13,10 @@ const SILENT: Duration = Duration::from_secs(2);
 /// A repeated nomination of the old path that comes this soon after a move was overtaken by the new path's.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
+/// A path on which authenticated media came within this time is not given to somebody else: a check says only what
+/// password its sender knows, and not that its source address is true. Two reports of a browser that only listens.
+const HEARD: Duration = Duration::from_secs(5);
+
 /// Our user fragment and password.
 #[derive(Debug)]
 struct Credentials {
@@ -166,14 +170,29 @@ impl Agent {
         }
     }
 
+    /// Whether authenticated media came on this path a moment ago.
+    pub(crate) fn is_heard(&self, path: Path, now: Time) -> bool {
+        self.tuples.iter().any(|tuple| tuple.path == path && tuple.media != Time(0) && now.since(tuple.media) < HEARD)
+    }
+
     /// Where to send: the selected path; before there is one, the last that passed a check.
     pub(crate) fn send_path(&self) -> Option<Path> {
         self.selected.or(self.last_valid)
     }
 
-    /// When consent ends, once there was any (RFC 7675, section 5.1).
+    /// When consent ends, once there was any (RFC 7675, section 5.1): that of the path on which we send, for checks
+    /// from elsewhere say nothing of whether somebody there wants our packets.
     pub(crate) fn consent_until(&self) -> Time {
-        self.checked.map_or(Time::NEVER, |checked| checked + CONSENT_TIMEOUT)
+        let selected = self.tuples.iter().find(|tuple| Some(tuple.path) == self.selected).map(|tuple| tuple.checked);
+        selected.or(self.checked).map_or(Time::NEVER, |checked| checked + CONSENT_TIMEOUT)
+    }
+
+    /// Consent for the selected path is over: goes on with the path that was checked last. `false`: none has consent.
+    pub(crate) fn renew_consent(&mut self, now: Time) -> bool {
+        let last = self.tuples.iter().max_by_key(|tuple| tuple.checked);
+        let Some(last) = last.filter(|tuple| tuple.checked + CONSENT_TIMEOUT > now) else { return false };
+        self.selected = Some(last.path);
+        true
     }
 
     /// Another participant has this path now.

@@ -35,23 +35,35 @@ impl Engine {
             return;
         };
 
-        // For an SSRC that is not bound yet a fresh stream, which is only kept if the packet is genuine.
         let known = uplink.bindings.iter().position(|binding| binding.ssrc == header.ssrc);
-        let mut fresh = if known.is_none() { new_binding(spec, uplink, &header, datagram) } else { None };
-        let Some(binding) = known.and_then(|known| uplink.bindings.get_mut(known)).or(fresh.as_mut()) else {
+        let bound = known.and_then(|known| uplink.bindings.get(known)?.place);
+        let target = bound.or_else(|| {
+            let (track, layer) = find_place(spec, uplink, &header, datagram)?;
+            // An SSRC that gave way to another comes back only when that one is silent: a straggler does not.
+            let taken = || tracks.get(track)?.layer(layer).map(|layer| layer.is_alive(now));
+            (known.is_none() || taken() != Some(true)).then_some((track, layer))
+        });
+        let Some((track_key, layer)) = target else {
             counters.drop_rtp_unknown_ssrc += 1;
             return;
         };
-        let (track_key, layer) = (binding.track, binding.layer);
-        let opened = match keys.inbound.open_rtp(&mut binding.stream, datagram, header.header_len) {
+        if known.is_none() && uplink.bindings.len() >= SSRCS_PER_PARTICIPANT {
+            counters.drop_rtp_ssrc_limit += 1;
+            return;
+        }
+        // For an SSRC that is not known a fresh stream, which is only kept if the packet is genuine.
+        let mut fresh = ReceiveStream::new();
+        let stream = known.and_then(|known| uplink.bindings.get_mut(known)).map(|binding| &mut binding.stream);
+        let opened = match keys.inbound.open_rtp(stream.unwrap_or(&mut fresh), datagram, header.header_len) {
             Ok(opened) => opened,
             Err(error) => return count_open_error(counters, error),
         };
-        if let Some(binding) = fresh
-            && !bind(uplink, tracks, counters, binding)
-        {
-            counters.drop_rtp_ssrc_limit += 1;
-            return;
+        if known.is_none() {
+            uplink.bindings.push(Binding { ssrc: header.ssrc, place: None, stream: fresh });
+            counters.ssrcs += 1;
+        }
+        if bound.is_none() {
+            bind(uplink, tracks, header.ssrc, (track_key, layer));
         }
         counters.rtp_received += 1;
         agent.note_media(path, now);
@@ -103,29 +115,26 @@ impl Engine {
     }
 }
 
-/// Which track an unknown SSRC belongs to, by what SDP or the packet itself says.
-fn new_binding(spec: &ParticipantSpec, uplink: &Uplink, header: &RtpHeader, packet: &[u8]) -> Option<Binding> {
+/// Which track and layer an SSRC that is not bound belongs to, by what SDP or the packet itself says.
+fn find_place(spec: &ParticipantSpec, uplink: &Uplink, header: &RtpHeader, packet: &[u8]) -> Option<(Key<Track>, u8)> {
     let extensions = KnownExtensions::read(header, packet, &spec.extensions);
     let (kind, layer) = identify(&spec.sends, header.ssrc, extensions.mid, extensions.rid)?;
-    Some(Binding { ssrc: header.ssrc, track: uplink.track(kind)?, layer, stream: ReceiveStream::new() })
+    Some((uplink.track(kind)?, layer))
 }
 
-/// Keeps a binding. A layer has one SSRC: a new one takes the place of the one before.
-fn bind(uplink: &mut Uplink, tracks: &mut Slab<Track>, counters: &mut Counters, binding: Binding) -> bool {
-    let same_layer = |other: &Binding| (other.track, other.layer) == (binding.track, binding.layer);
-    let before = uplink.bindings.len();
-    uplink.bindings.retain(|other| !same_layer(other));
-    counters.ssrcs -= (before - uplink.bindings.len()) as u64;
-    if uplink.bindings.len() >= SSRCS_PER_PARTICIPANT {
-        return false;
+/// Gives a layer to an SSRC. A layer has one: the one before gives way.
+fn bind(uplink: &mut Uplink, tracks: &mut Slab<Track>, ssrc: u32, place: (Key<Track>, u8)) {
+    for binding in &mut uplink.bindings {
+        if binding.ssrc == ssrc {
+            binding.place = Some(place);
+        } else if binding.place == Some(place) {
+            binding.place = None;
+        }
     }
-    let track: Key<Track> = binding.track;
+    let (track, layer) = place;
     if let Some(track) = tracks.get_mut(track) {
-        track.begin_layer(binding.layer, binding.ssrc);
+        track.begin_layer(layer, ssrc);
     }
-    uplink.bindings.push(binding);
-    counters.ssrcs += 1;
-    true
 }
 
 /// Counts why a packet was not opened.

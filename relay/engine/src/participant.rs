@@ -11,7 +11,7 @@ use crate::srtp::{Inbound, Outbound, ReceiveStream, RtcpReplay};
 use crate::time::Time;
 use crate::track::Track;
 use plausch_relay_api::limits::{
-    CONNECT_TIMEOUT_MS, HANDSHAKE_DATAGRAMS, SSRCS_PER_PARTICIPANT, TRACKS_PER_PARTICIPANT,
+    CONNECT_TIMEOUT_MS, HANDSHAKE_DATAGRAMS, RTCP_SENDERS_PER_PARTICIPANT, TRACKS_PER_PARTICIPANT,
 };
 use plausch_relay_api::{ParticipantSnapshot, ParticipantSpec, SendTrack, SlotAssignment, Source, TrackKind};
 use std::time::Duration;
@@ -145,7 +145,7 @@ impl Transport {
         let known = self.rtcp_replays.iter().position(|&(ssrc, _)| ssrc == sender);
         let place = match known {
             Some(place) => place,
-            None if self.rtcp_replays.len() < SSRCS_PER_PARTICIPANT => {
+            None if self.rtcp_replays.len() < RTCP_SENDERS_PER_PARTICIPANT => {
                 self.rtcp_replays.push((sender, RtcpReplay::new()));
                 self.rtcp_replays.len() - 1
             }
@@ -164,12 +164,13 @@ impl Transport {
     }
 }
 
-/// An incoming SSRC.
+/// An incoming SSRC. It stays for as long as the keys do: without its replay window what it sent before could be sent
+/// again by anybody, and without its rollover counter it could not be opened when the browser takes it up again.
 #[derive(Debug)]
 pub(crate) struct Binding {
     pub ssrc: u32,
-    pub track: Key<Track>,
-    pub layer: u8,
+    /// Track and layer; `None` once another SSRC is that layer, or the track is gone.
+    pub place: Option<(Key<Track>, u8)>,
     pub stream: ReceiveStream,
 }
 
@@ -221,7 +222,7 @@ impl Uplink {
     }
 
     pub(crate) fn layer_of(&self, ssrc: u32) -> Option<(Key<Track>, u8)> {
-        self.bindings.iter().find(|binding| binding.ssrc == ssrc).map(|binding| (binding.track, binding.layer))
+        self.bindings.iter().find(|binding| binding.ssrc == ssrc)?.place
     }
 
     /// When transport-wide feedback is due.

@@ -62,7 +62,7 @@ impl Downlink {
         Self { slots, follows: Vec::new(), budget: Budget::new(now), counted: 0 }
     }
 
-    /// Takes the slots of a changed spec: those that stay as they were go on, others begin anew.
+    /// Takes the slots of a changed spec: those that there were go on, and new ones begin.
     pub(crate) fn change(&mut self, specs: &[SlotSpec]) {
         let mut before = std::mem::take(&mut self.slots);
         self.slots = specs

@@ -124,6 +124,10 @@ pub(crate) fn check_same_generation(old: &ParticipantSpec, new: &ParticipantSpec
     if !old.codecs.iter().all(|mapping| new.codecs.contains(mapping)) {
         return invalid("a codec's payload type changes only with a new generation");
     }
+    if !old.slots.iter().all(|slot| new.slots.contains(slot)) {
+        // Its SSRC would begin anew with sequence numbers that were sealed already.
+        return invalid("a slot goes or changes only with a new generation");
+    }
     if old.ice.local_ufrag == new.ice.local_ufrag && old.ice.local_pwd != new.ice.local_pwd {
         return invalid("an ICE restart changes the user fragment too");
     }

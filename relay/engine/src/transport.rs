@@ -37,7 +37,7 @@ impl Engine {
             self.counters.drop_stun_unknown_user += 1;
             return;
         };
-        let Some(participant) = self.participants.get_mut(key) else { return };
+        let Some(participant) = self.participants.get(key) else { return };
         let Some(integrity) = participant.agent.key(ufrag) else { return };
         if message.check_integrity(integrity) != IntegrityCheck::Valid {
             self.counters.drop_stun_integrity += 1;
@@ -60,6 +60,14 @@ impl Engine {
                 writer.error_code(487, "");
             });
             self.counters.drop_tx_full += u64::from(!sent);
+            return;
+        }
+        let holder = self.peers.find(path).filter(|&holder| holder != key);
+        if holder
+            .and_then(|holder| self.participants.get(holder))
+            .is_some_and(|holder| holder.agent.is_heard(path, now))
+        {
+            self.counters.drop_stun_path_taken += 1;
             return;
         }
         self.counters.stun_checks += 1;

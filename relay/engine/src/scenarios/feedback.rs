@@ -291,3 +291,28 @@ fn rubbish_in_rtcp_is_counted() {
     });
     assert_eq!(world.engine.counters().drop_rtcp_unknown_ssrc, 1);
 }
+
+#[test]
+fn each_receiver_of_a_browser_may_report_with_its_own_ssrc() {
+    let mut world = World::meeting(1);
+    let senders = limits::RTCP_SENDERS_PER_PARTICIPANT as u32;
+    assert!(senders >= 2 * limits::SLOTS_PER_PARTICIPANT as u32 + limits::TRACKS_PER_PARTICIPANT as u32);
+    for sender in 0..senders + 5 {
+        world.send_rtcp_of(0, 9_000 + sender, |_| {});
+    }
+    let counters = world.engine.counters();
+    assert_eq!((counters.rtcp_received, counters.drop_rtcp_sender_limit), (u64::from(senders), 5));
+}
+
+#[test]
+fn asking_for_what_is_not_there_meets_the_limit_too() {
+    let mut world = World::meeting(2);
+    for _ in 0..10 {
+        world.send_rtcp(1, |writer| {
+            writer.nack(1, VIDEO, (0..2_000).map(|sequence| sequence * 2));
+        });
+    }
+    let counters = world.engine.counters();
+    assert!(counters.nacks_missed <= u64::from(limits::RETRANSMISSIONS_PER_SECOND));
+    assert_eq!(counters.nacks_missed + counters.drop_nack_limit, counters.nacks_received);
+}

@@ -164,7 +164,7 @@ fn a_screen_is_found_by_its_mid_and_stays_found_without() {
     let got = world.clients[1].take(0x2001);
     assert_eq!(got.len(), 1);
     assert_eq!(world.engine.counters().drop_rtp_unknown_ssrc, 1);
-    assert_eq!(world.engine.counters().ssrcs, 1);
+    assert_eq!(world.engine.counters().ssrcs, 2, "the replay window of the first one stays");
 }
 
 #[test]
@@ -278,4 +278,39 @@ fn one_batch_goes_out_subscriber_by_subscriber() {
     world.raw_batch(batch);
     assert_eq!(world.clients[1].take(VIDEO).len(), 9);
     assert_eq!(world.clients[2].take(VIDEO).len(), 9);
+}
+
+#[test]
+fn what_an_ssrc_sent_before_it_gave_way_is_not_taken_again() {
+    let mut world = World::meeting(2);
+    let old = world.seal(0, &Rtp::audio(100, 1));
+    world.raw(world.clients[0].path, old.clone());
+    world.send(0, &Rtp::audio(999, 65_535).with(4, b"0"));
+    world.send(0, &Rtp::audio(999, 0).with(4, b"0"));
+    assert_eq!(world.clients[1].take(AUDIO).len(), 3);
+    world.raw(world.clients[0].path, old.clone());
+    world.send(0, &Rtp::audio(999, 1).with(4, b"0"));
+    assert_eq!(world.clients[1].take(AUDIO).len(), 1);
+    world.pass(3_000);
+    world.raw(world.clients[0].path, old);
+    assert_eq!(world.engine.counters().drop_srtp_replayed, 1, "nor when the other one is silent");
+    world.send(0, &Rtp::audio(100, 2));
+    assert_eq!(world.clients[1].take(AUDIO).len(), 1, "but what is new is");
+    assert_eq!(world.engine.counters().ssrcs, 2);
+}
+
+#[test]
+fn a_track_that_comes_back_counts_its_rollovers_on() {
+    let mut world = World::meeting(2);
+    world.send(0, &Rtp::audio(100, 65_535));
+    world.send(0, &Rtp::audio(100, 0));
+    let mut without = spec(1);
+    without.sends.remove(0);
+    world.put(without).unwrap();
+    world.send(0, &Rtp::audio(100, 1));
+    assert_eq!(world.clients[1].take(AUDIO).len(), 2);
+    world.put(spec(1)).unwrap();
+    world.send(0, &Rtp::audio(100, 2));
+    assert_eq!(world.clients[1].take(AUDIO).len(), 1);
+    assert_eq!(world.engine.counters().drop_srtp_forged, 0);
 }

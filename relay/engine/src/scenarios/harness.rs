@@ -296,9 +296,13 @@ impl World {
     }
 
     pub(super) fn send_rtcp(&mut self, client: usize, fill: impl FnOnce(&mut RtcpWriter<'_>)) {
+        self.send_rtcp_of(client, 0x55, fill);
+    }
+
+    pub(super) fn send_rtcp_of(&mut self, client: usize, sender: u32, fill: impl FnOnce(&mut RtcpWriter<'_>)) {
         let mut buffer = vec![0; 1500];
         let mut writer = RtcpWriter::new(&mut buffer);
-        writer.receiver_report(0x55, &[]);
+        writer.receiver_report(sender, &[]);
         fill(&mut writer);
         let len = writer.len();
         buffer.resize(len + MAX_RTCP_OVERHEAD, 0);

@@ -100,7 +100,7 @@ fn commands_that_cannot_be_are_refused_and_change_nothing() {
     assert_eq!(refused(&mut world, &|spec| spec.room = RoomId(1)), CommandError::Moved);
     assert_eq!(refused(&mut world, &|spec| spec.generation = 0), CommandError::Stale);
     assert_eq!(refused(&mut world, &|spec| spec.ice.local_ufrag = "local-2-1".into()), CommandError::UfragTaken);
-    let invalid: [&dyn Fn(&mut ParticipantSpec); 10] = [
+    let invalid: [&dyn Fn(&mut ParticipantSpec); 13] = [
         &|spec| spec.ice.local_pwd = "short".into(),
         &|spec| spec.ice.local_pwd = "another-password-of-participant-1".into(),
         &|spec| spec.codecs[0].payload_type = 72,
@@ -111,6 +111,9 @@ fn commands_that_cannot_be_are_refused_and_change_nothing() {
         &|spec| spec.sends[1].mid = "a-mid-that-is-too-long".into(),
         &|spec| spec.slots[1].video_ssrc = spec.slots[0].audio_ssrc,
         &|spec| spec.remote_fingerprint.0[0] ^= 1,
+        &|spec| spec.slots.truncate(3),
+        &|spec| spec.slots[3].video_mid = "another".into(),
+        &|spec| spec.slots[3].slot = SlotId(9),
     ];
     for (number, change) in invalid.into_iter().enumerate() {
         assert!(matches!(refused(&mut world, change), CommandError::Invalid(_)), "{number}");
@@ -155,8 +158,9 @@ fn a_flood_of_ssrcs_is_bounded() {
         world.send(0, &Rtp::audio(50_000 + n, 1));
         world.send(0, &Rtp::video(60_000 + n, 1, 1, true).with(4, b"2"));
     }
-    assert_eq!(world.engine.counters().drop_rtp_unknown_ssrc, 1_000);
-    assert_eq!(world.engine.counters().ssrcs, 1);
+    let counters = world.engine.counters();
+    assert_eq!((counters.drop_rtp_unknown_ssrc, counters.ssrcs), (1_000, limits::SSRCS_PER_PARTICIPANT as u64));
+    assert_eq!(counters.drop_rtp_ssrc_limit, 1_000 - limits::SSRCS_PER_PARTICIPANT as u64);
 }
 
 #[test]

@@ -221,3 +221,37 @@ fn an_ice_restart_keeps_the_media() {
     assert_eq!(world.engine.counters().drop_stun_unknown_user, 1, "now it is not");
     assert!(ended(&world).is_empty());
 }
+
+#[test]
+fn an_address_with_living_media_is_not_taken_over() {
+    let mut world = World::meeting(2);
+    world.send(0, &Rtp::audio(100, 1));
+    let own = world.clients[1].path;
+    world.clients[1].path = world.clients[0].path;
+    world.check(1, true);
+    assert_eq!(world.engine.counters().drop_stun_path_taken, 1);
+    world.clients[1].path = own;
+    world.send(0, &Rtp::audio(100, 2));
+    assert_eq!(world.clients[1].take(0x1000).len(), 2, "the victim is still heard");
+    world.pass(6_000);
+    world.clients[1].path = world.clients[0].path;
+    world.check(1, true);
+    assert_eq!(world.engine.counters().drop_stun_path_taken, 1, "a silent one's address may be somebody else's now");
+}
+
+#[test]
+fn consent_is_that_of_the_path_on_which_we_send() {
+    let mut world = World::meeting(2);
+    let own = world.clients[1].path;
+    // Nominates an address that is not its own, and goes on checking from its own.
+    world.clients[1].path = path(1);
+    world.check(1, true);
+    world.clients[1].path = own;
+    world.pass(29_000);
+    world.send(0, &Rtp::audio(100, 1));
+    assert!(world.clients[1].rtp.is_empty());
+    world.pass(2_000);
+    world.send(0, &Rtp::audio(100, 2));
+    assert_eq!(world.clients[1].rtp.len(), 1, "back on the path that has consent");
+    assert!(ended(&world).is_empty());
+}
