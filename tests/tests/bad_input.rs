@@ -425,12 +425,13 @@ fn ssrcs_that_nobody_announced_take_no_place() {
         assert!(scene.counters().ssrcs <= SSRCS_PER_PARTICIPANT as u64);
     }
     assert!(scene.counters().drop_rtp_ssrc_limit > 0);
-    // Repair and payloads that were not negotiated.
+    // Repair and payloads that were not negotiated, of somebody else.
+    let mut scene = Scene::new();
     let mut used: Vec<u8> =
         scene.world.clients[&PUBLISHER].setup.spec.codecs.iter().map(|it| it.payload_type).collect();
     used.sort_unstable();
     let free = (96..128).find(|number| used.binary_search(number).is_err()).unwrap();
-    let packet = RtpPacket { payload_type: free, sequence: 500, ssrc: 0xabd0_0000, ..template };
+    let packet = RtpPacket { payload_type: free, ..template };
     let sealed = scene.seal(&packet);
     let (changed, sent) = scene.send(path, &sealed);
     assert_eq!((value(&changed, "drop_rtp_payload_type"), sent.len()), (1, 0), "{changed:?}");

@@ -72,11 +72,11 @@ pub fn meeting() -> World {
 
 /// Runs the records of `input`.
 pub fn demux(input: &[u8]) {
-    run(input);
+    run(input, None);
 }
 
-/// As [`demux`]; what was counted.
-pub fn run(mut input: &[u8]) -> Counters {
+/// As [`demux`]; what was counted, and into `sent` what the participants were sent for it.
+pub fn run(mut input: &[u8], mut sent: Option<&mut Vec<Vec<u8>>>) -> Counters {
     let mut world = meeting();
     let stranger = world.hostile_path();
     let mut tx = TxBatch::new(1 << 20, 1024);
@@ -101,6 +101,9 @@ pub fn run(mut input: &[u8]) -> Counters {
             let asked = datagram.len();
             let mut rx = [RxPacket { path, data: &mut datagram }];
             world.engine.handle_batch(world.now, &mut rx, &mut tx);
+            if let Some(sent) = &mut sent {
+                sent.extend(tx.datagrams().map(|(_, datagram)| datagram.to_vec()));
+            }
             check(&mut world, path == stranger, asked, &mut tx);
         }
     }
