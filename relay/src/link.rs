@@ -18,6 +18,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 type ShardEnd = (Sender<ToShard>, Receiver<FromShard>);
 
+/// Where a participant is, and the command that put it there.
+#[derive(Clone, Copy)]
+struct Place {
+    shard: ShardId,
+    put: Ticket,
+}
+
 /// Between the shards and the link.
 pub struct Hub {
     hello: Hello,
@@ -26,7 +33,7 @@ pub struct Hub {
     /// A shard has news.
     notify: Arc<Notify>,
     /// Where each participant is: most commands name the participant only.
-    places: HashMap<ParticipantId, ShardId>,
+    places: HashMap<ParticipantId, Place>,
     /// Counts connections.
     link: u64,
     load: Load,
@@ -173,11 +180,11 @@ impl Hub {
         let place = self.places.get(&participant).copied();
         let done = |result| Some(Event::Done { id, result });
         let (shard, first_put) = match (&command, place) {
-            (Command::PutParticipant(spec), Some(place)) if spec.shard != place => {
+            (Command::PutParticipant(spec), Some(place)) if spec.shard != place.shard => {
                 return done(Err(CommandError::Moved));
             }
             (Command::PutParticipant(spec), place) => (spec.shard, place.is_none().then_some(participant)),
-            (_, Some(place)) => (place, None),
+            (_, Some(place)) => (place.shard, None),
             (Command::RemoveParticipant { .. }, None) => return done(Ok(())),
             (_, None) => return done(Err(CommandError::UnknownParticipant)),
         };
@@ -193,7 +200,7 @@ impl Hub {
         if removes {
             self.places.remove(&participant);
         } else {
-            self.places.insert(participant, shard);
+            self.places.entry(participant).or_insert(Place { shard, put: ticket });
         }
         None
     }
@@ -216,10 +223,13 @@ impl Hub {
     /// Keeps the places right, with and without a link.
     fn note(&mut self, message: &FromShard) {
         match message {
-            FromShard::Done { ticket: Ticket { first_put: Some(participant), .. }, result: Err(_) } => {
+            // It may have been removed and put again since.
+            FromShard::Done { ticket: ticket @ Ticket { first_put: Some(participant), .. }, result: Err(_) }
+                if self.places.get(participant).is_some_and(|place| place.put == *ticket) =>
+            {
                 self.places.remove(participant);
             }
-            FromShard::Event(Event::ShardRestarted { shard }) => self.places.retain(|_, place| place != shard),
+            FromShard::Event(Event::ShardRestarted { shard }) => self.places.retain(|_, place| place.shard != *shard),
             _ => {}
         }
     }
@@ -255,4 +265,54 @@ async fn send(sender: &mut plausch_link::Sender<Event>, event: &Event) -> Result
     let patience = Duration::from_millis(LINK_IDLE_MS.into());
     timeout(patience, sender.send(event)).await.map_err(|_| anyhow!("control does not read"))??;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Wake, ring};
+    use plausch_relay_api::{CommandId, Fingerprint, IceParameters, ParticipantSpec, RelayInstance, RoomId};
+
+    fn put(participant: ParticipantId) -> Command {
+        let ice = ["ours", "our-password", "theirs", "their-password"].map(String::from);
+        let [local_ufrag, local_pwd, remote_ufrag, remote_pwd] = ice;
+        Command::PutParticipant(Box::new(ParticipantSpec {
+            participant,
+            room: RoomId(1),
+            shard: ShardId(0),
+            generation: 1,
+            ice: IceParameters { local_ufrag, local_pwd, remote_ufrag, remote_pwd },
+            remote_fingerprint: Fingerprint([0; 32]),
+            codecs: Vec::new(),
+            extensions: Default::default(),
+            sends: Vec::new(),
+            slots: Vec::new(),
+            note: Default::default(),
+        }))
+    }
+
+    #[test]
+    fn a_refusal_of_yesterday_says_nothing_of_today() {
+        let notify = Arc::new(Notify::new());
+        let (to_shard, mut commands) = ring(16, Wake::Task(notify.clone()));
+        let (_events, from_shard) = ring(16, Wake::Task(notify.clone()));
+        let hello = Hello { version: 1, instance: RelayInstance(1), fingerprint: Fingerprint([0; 32]), shards: vec![] };
+        let mut hub = Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify);
+        let participant = ParticipantId(7);
+        let frames = [put(participant), Command::RemoveParticipant { participant }, put(participant)];
+        for (id, command) in (1..).zip(frames) {
+            assert_eq!(hub.dispatch(CommandFrame { id: CommandId(id), command }), None);
+        }
+        let tickets: Vec<_> = std::iter::from_fn(|| commands.pop().ok())
+            .map(|message| match message {
+                ToShard::Control { ticket, .. } => ticket,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let refused = |ticket| FromShard::Done { ticket, result: Err(CommandError::Busy) };
+        hub.note(&refused(tickets[0]));
+        assert!(hub.places.contains_key(&participant), "it was put again since");
+        hub.note(&refused(tickets[2]));
+        assert!(hub.places.is_empty());
+    }
 }

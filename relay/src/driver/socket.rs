@@ -13,10 +13,11 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
-        set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO)?;
+        set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
     } else {
-        // Fragments would be lost as a whole on many paths; RTP is small enough to do without.
-        set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
+        // Fragments would be lost as a whole on many paths; RTP is small enough to do without. And no ICMP message is
+        // believed that says how small: a forged one would have the kernel refuse all pictures to somebody.
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
     }
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
     set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;

@@ -6,6 +6,7 @@ use super::{Driver, Sockets, Waker, bind, recycle};
 use plausch_engine::{LocalSocket, Path, TxBatch};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 const SOON: Option<Duration> = Some(Duration::from_millis(200));
@@ -153,6 +154,21 @@ fn a_wake_or_the_time_ends_the_wait<D: Driver>() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
+fn a_wake_while_something_is_sent_is_not_lost<D: Driver>() {
+    let (mut driver, sockets, waker) = opened::<D>();
+    let peer = peer(sockets[0].local_addr().unwrap());
+    let mut tx = TxBatch::new(1 << 20, 10);
+    assert!(tx.push(Path { local: LocalSocket(0), remote: peer.local_addr().unwrap() }, &[1]));
+    driver.receive(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    for _ in 0..10 {
+        waker.wake();
+        driver.send(&mut tx).unwrap();
+        let began = Instant::now();
+        driver.receive(Some(Duration::from_secs(20)), &mut Vec::new()).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}
+
 fn goes_on_after_the_buffers_ran_out<D: Driver>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let address = sockets[0].local_addr().unwrap();
@@ -194,6 +210,7 @@ both!(
     more_runs_than_one_submission_holds,
     refused_datagrams_are_counted_and_harm_no_others,
     a_wake_or_the_time_ends_the_wait,
+    a_wake_while_something_is_sent_is_not_lost,
     goes_on_after_the_buffers_ran_out,
     sockets_outlive_the_driver,
 );
@@ -207,4 +224,18 @@ fn recycling_keeps_the_memory() {
     let (pointer, capacity) = (rx.as_ptr().addr(), rx.capacity());
     let again = recycle(rx);
     assert_eq!((again.as_ptr().addr(), again.capacity(), again.len()), (pointer, capacity, 0));
+}
+
+/// Anybody may forge an ICMP message that a packet was too large, and the kernel would refuse such packets for minutes.
+#[test]
+fn no_message_says_how_large_packets_may_be() {
+    let options = [(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)];
+    for (socket, (level, name)) in sockets().iter().zip(options) {
+        let mut value = 0i32;
+        let mut len = size_of::<i32>() as libc::socklen_t;
+        // SAFETY: room for an int and its length, which live until the call returns.
+        let result =
+            unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+        assert_eq!((result, value), (0, libc::IP_PMTUDISC_PROBE));
+    }
 }

@@ -50,6 +50,8 @@ pub struct Uring {
     /// Where the eventfd's value is read to. It has its place on the heap, and so may be lost to the kernel.
     wakeups: Box<u64>,
     wake_armed: bool,
+    /// Somebody woke the shard while it was sending: the next wait is none.
+    woken: bool,
     /// Per socket: a multishot receive is under way.
     armed: Vec<bool>,
     /// Received, and not given to the engine yet.
@@ -90,6 +92,7 @@ impl Driver for Uring {
             layout,
             wakeups: Box::new(0),
             wake_armed: false,
+            woken: false,
             ready: VecDeque::with_capacity(RECEIVE_BUFFERS.into()),
             lent: Vec::with_capacity(BATCH_PACKETS),
             outgoing: (0..SEND_MESSAGES).map(|_| Outgoing::new()).collect(),
@@ -118,9 +121,10 @@ impl Driver for Uring {
         }
         self.arm()?;
         if self.ready.is_empty() {
-            self.wait(timeout)?;
+            self.wait(if self.woken { Some(Duration::ZERO) } else { timeout })?;
             self.reap();
         }
+        self.woken = false;
         while rx.len() < BATCH_PACKETS
             && let Some(ready) = self.ready.pop_front()
         {
@@ -226,7 +230,8 @@ impl Uring {
     /// Takes the completions. Bounded by the size of the queue.
     fn reap(&mut self) {
         // Split borrows: the queue is read while the rest of the driver is written.
-        let Self { ring, buffers, layout, armed, ready, counters, results, sends_under_way, wake_armed, .. } = self;
+        let Self { ring, buffers, layout, armed, ready, counters, results, sends_under_way, wake_armed, woken, .. } =
+            self;
         for completion in ring.completion() {
             let index = completion.user_data() as u32 as usize;
             match completion.user_data() & !u64::from(u32::MAX) {
@@ -261,7 +266,7 @@ impl Uring {
                     results[index] = completion.result();
                     *sends_under_way -= 1;
                 }
-                WAKE => *wake_armed = false,
+                WAKE => (*wake_armed, *woken) = (false, true),
                 _ => {}
             }
         }
