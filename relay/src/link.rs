@@ -105,6 +105,7 @@ impl Hub {
         loop {
             self.notify.notified().await;
             for shard in 0..self.shards.len() {
+                self.shards[shard].0.flush();
                 while let Ok(message) = self.shards[shard].1.pop() {
                     self.note(&message);
                 }
@@ -193,7 +194,11 @@ impl Hub {
         };
         let removes = matches!(command, Command::RemoveParticipant { .. });
         let ticket = Ticket { link: self.link, id, first_put };
-        if to_shard.offer(ToShard::Control { ticket, command }).is_err() {
+        let message = ToShard::Control { ticket, command };
+        if removes {
+            // Whoever is removed must not be heard any more, however busy the shard is.
+            to_shard.send(message);
+        } else if to_shard.offer(message).is_err() {
             return done(Err(CommandError::Busy));
         }
         to_shard.flush();
@@ -207,6 +212,8 @@ impl Hub {
 
     fn collect(&mut self, outgoing: &mut VecDeque<Event>) {
         for shard in 0..self.shards.len() {
+            // A shard that has news has made room.
+            self.shards[shard].0.flush();
             while let Ok(message) = self.shards[shard].1.pop() {
                 self.note(&message);
                 match message {
@@ -291,28 +298,52 @@ mod tests {
         }))
     }
 
-    #[test]
-    fn a_refusal_of_yesterday_says_nothing_of_today() {
+    /// A hub with one shard, whose ring holds `room` commands, and the shard's end of it.
+    fn hub(room: usize) -> (Hub, Receiver<ToShard>) {
         let notify = Arc::new(Notify::new());
-        let (to_shard, mut commands) = ring(16, Wake::Task(notify.clone()));
-        let (_events, from_shard) = ring(16, Wake::Task(notify.clone()));
+        let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
+        let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
         let hello = Hello { version: 1, instance: RelayInstance(1), fingerprint: Fingerprint([0; 32]), shards: vec![] };
-        let mut hub = Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify);
-        let participant = ParticipantId(7);
-        let frames = [put(participant), Command::RemoveParticipant { participant }, put(participant)];
-        for (id, command) in (1..).zip(frames) {
-            assert_eq!(hub.dispatch(CommandFrame { id: CommandId(id), command }), None);
-        }
-        let tickets: Vec<_> = std::iter::from_fn(|| commands.pop().ok())
+        (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify), commands)
+    }
+
+    fn dispatch_all(hub: &mut Hub, commands: impl IntoIterator<Item = Command>) -> Vec<Option<Event>> {
+        (1..).zip(commands).map(|(id, command)| hub.dispatch(CommandFrame { id: CommandId(id), command })).collect()
+    }
+
+    fn tickets(commands: &mut Receiver<ToShard>) -> Vec<Ticket> {
+        std::iter::from_fn(|| commands.pop().ok())
             .map(|message| match message {
                 ToShard::Control { ticket, .. } => ticket,
                 other => panic!("{other:?}"),
             })
-            .collect();
+            .collect()
+    }
+
+    #[test]
+    fn a_refusal_of_yesterday_says_nothing_of_today() {
+        let (mut hub, mut commands) = hub(16);
+        let participant = ParticipantId(7);
+        let again = [put(participant), Command::RemoveParticipant { participant }, put(participant)];
+        assert_eq!(dispatch_all(&mut hub, again), [None, None, None]);
+        let tickets = tickets(&mut commands);
         let refused = |ticket| FromShard::Done { ticket, result: Err(CommandError::Busy) };
         hub.note(&refused(tickets[0]));
         assert!(hub.places.contains_key(&participant), "it was put again since");
         hub.note(&refused(tickets[2]));
         assert!(hub.places.is_empty());
+    }
+
+    #[test]
+    fn a_removal_waits_for_a_busy_shard_and_all_else_is_refused() {
+        let (mut hub, mut commands) = hub(1);
+        let participant = ParticipantId(7);
+        let removal = Command::RemoveParticipant { participant };
+        let answers = dispatch_all(&mut hub, [put(participant), put(ParticipantId(8)), removal, put(participant)]);
+        let busy = |id| Some(Event::Done { id: CommandId(id), result: Err(CommandError::Busy) });
+        assert_eq!(answers, [None, busy(2), None, busy(4)]);
+        assert_eq!(tickets(&mut commands).iter().map(|ticket| ticket.id.0).collect::<Vec<_>>(), [1]);
+        hub.collect(&mut VecDeque::new());
+        assert_eq!(tickets(&mut commands).iter().map(|ticket| ticket.id.0).collect::<Vec<_>>(), [3]);
     }
 }

@@ -178,7 +178,11 @@ impl Engine {
             next += 1;
             let Some(participant) = self.participants.get_mut(key) else { continue };
             participant.touched = false;
-            let consent_over = participant.agent.consent_until() <= now && !participant.agent.renew_consent(now);
+            let mut consent_over = participant.agent.consent_until() <= now;
+            if consent_over && participant.agent.renew_consent(now) {
+                consent_over = false;
+                self.counters.path_changes += 1;
+            }
             match participant.transport.phase {
                 Phase::Connecting { until } if until <= now => self.disconnect(key, DisconnectReason::ConnectTimeout),
                 Phase::Connected(_) if consent_over => self.disconnect(key, DisconnectReason::ConsentExpired),

@@ -6,7 +6,6 @@ use plausch_relay_api::framing;
 use plausch_relay_api::limits::LINK_FRAME_BYTES;
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long [`Sender::close`] waits for the other side to know.
@@ -63,11 +62,6 @@ impl<In: DeserializeOwned, Out: Serialize> Connection<In, Out> {
     /// Two halves for two tasks. The link lives until the sending half is closed or both are dropped.
     pub fn split(self) -> (Receiver<In>, Sender<Out>) {
         (self.receiver, self.sender)
-    }
-
-    /// The other side's address.
-    pub fn remote_address(&self) -> SocketAddr {
-        self.sender.connection.remote_address()
     }
 
     /// See [`Sender::close`].
