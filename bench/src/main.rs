@@ -1,6 +1,7 @@
 //! `plausch-bench`: takes part in calls as real participants would, and tells what it saw.
 
 mod join;
+mod sfu;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -19,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Joins a room as one participant that plays a test picture and a tone, and shows what arrives.
     Join(join::JoinArguments),
+    /// Fills rooms with publishers and viewers, and measures what forwarding to them costs the relay.
+    Sfu(sfu::SfuArguments),
 }
 
 #[tokio::main]
@@ -27,6 +30,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let result = match Arguments::parse().command {
         Command::Join(arguments) => join::run(arguments).await,
+        Command::Sfu(arguments) => sfu::run(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,8 +15,10 @@
 
 mod clip;
 mod dtls;
+mod encoder;
 mod error;
 mod feedback;
+mod histogram;
 mod ice;
 mod loss;
 mod publish;
@@ -35,7 +37,9 @@ mod trust;
 mod vp8;
 
 pub use dtls::SrtpProfiles;
+pub use encoder::Picture;
 pub use error::ClientError;
+pub use histogram::Histogram;
 pub use loss::Loss;
 pub use stats::{Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
@@ -91,6 +95,7 @@ pub struct JoinOptions {
     pub nack: bool,
     /// Loses media on purpose.
     pub loss: Loss,
+    pub picture: Picture,
 }
 
 impl JoinOptions {
@@ -111,6 +116,7 @@ impl JoinOptions {
             decrypt_every: 1,
             nack: true,
             loss: Loss::default(),
+            picture: Picture::Clip,
         }
     }
 }
@@ -198,6 +204,22 @@ impl Client {
     /// Sends the latest packets of each stream again, byte by byte.
     pub fn replay(&self, packets: usize) {
         let _ = self.requests.send(Request::Transport(Order::Replay(packets)));
+    }
+
+    /// Packets received and sent so far: cheaper than all of `stats`.
+    pub fn packets(&self) -> (u64, u64) {
+        let live = self.shared.live();
+        (live.receiver.packets(), live.sent.packets)
+    }
+
+    /// WebSockets that were lost so far.
+    pub fn lost_sockets(&self) -> u32 {
+        self.shared.live().lost_sockets
+    }
+
+    /// Ages of the stamped media that was looked into since the last call.
+    pub fn take_latencies(&self) -> Histogram {
+        std::mem::take(&mut self.shared.live().receiver.latencies)
     }
 
     /// Asks for a key frame in a slot.

@@ -1,6 +1,7 @@
 //! What the client sends: RTP packets of its microphone and camera, when they are due.
 
 use super::clip::{self, Frames};
+use super::encoder::{Encoder, FPS_MAX, Part, Picture};
 use super::sdp::{
     EXTENSION_AUDIO_LEVEL, EXTENSION_MID, EXTENSION_RID, EXTENSION_TRANSPORT_CC, MID_CAMERA, MID_MICROPHONE,
     PAYLOAD_OPUS, PAYLOAD_VP8, RIDS, RemoteDescription,
@@ -20,9 +21,8 @@ const CHUNK_BYTES: usize = 1100;
 const CATCH_UP: Duration = Duration::from_millis(200);
 const AUDIO_INTERVAL: Duration = Duration::from_millis(clip::AUDIO_INTERVAL_MS);
 const FRAME_INTERVAL: Duration = Duration::from_millis(clip::FRAME_INTERVAL_MS);
-/// RTP clock ticks of an interval: 48 kHz and 90 kHz.
+/// RTP clock ticks of an interval at 48 kHz.
 const AUDIO_TICKS: u32 = 48 * clip::AUDIO_INTERVAL_MS as u32;
-const FRAME_TICKS: u32 = 90 * clip::FRAME_INTERVAL_MS as u32;
 
 /// One RTP stream that is sent.
 pub(crate) struct SentStream {
@@ -41,6 +41,10 @@ pub(crate) struct SentStream {
 struct Layer {
     stream: SentStream,
     frames: &'static Frames,
+    /// In place of the clip.
+    encoder: Option<Encoder>,
+    /// Of the frame that is encoded; its packets may leave later.
+    clock: u32,
     /// Next frame of the loop.
     position: usize,
     picture_id: u16,
@@ -63,6 +67,7 @@ pub(crate) struct Publisher {
     transport_sequence: u16,
     next_audio: Instant,
     next_frame: Instant,
+    frame_interval: Duration,
     room: u64,
     participant: u64,
     count: u32,
@@ -78,6 +83,7 @@ impl Publisher {
         remote: &RemoteDescription,
         room: u64,
         participant: u64,
+        picture: Picture,
         now: Instant,
     ) -> Self {
         let accepts = |mid: &str, id: u8| remote.media(mid).is_some_and(|media| media.extensions.contains(&id));
@@ -96,6 +102,8 @@ impl Publisher {
                     (camera.len() > 1).then(|| RIDS[index.min(RIDS.len() - 1)]),
                 ),
                 frames: clip::video(index, camera.len()),
+                encoder: encoder(picture, index, camera.len(), now),
+                clock: u32::from_be_bytes(random::bytes()),
                 position: 0,
                 picture_id: u16::from_be_bytes(random::bytes()),
                 tl0_pic_idx: 0,
@@ -113,6 +121,10 @@ impl Publisher {
             transport_sequence: 0,
             next_audio: now,
             next_frame: now,
+            frame_interval: match picture {
+                Picture::Clip => FRAME_INTERVAL,
+                Picture::Load { fps, .. } => Duration::from_secs(1) / fps.clamp(1, FPS_MAX),
+            },
             room,
             participant,
             count: 0,
@@ -120,9 +132,12 @@ impl Publisher {
         }
     }
 
-    /// When `produce` has something to do.
-    pub(crate) fn due(&self) -> Instant {
-        self.next_audio.min(self.next_frame)
+    /// When `produce` has something to do, if ever.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let audio = self.audio.is_some().then_some(self.next_audio);
+        let video = (!self.layers.is_empty()).then_some(self.next_frame);
+        let paced = self.layers.iter().filter_map(|layer| layer.encoder.as_ref()?.due());
+        audio.into_iter().chain(video).chain(paced).min()
     }
 
     /// All streams, for sender reports.
@@ -147,16 +162,19 @@ impl Publisher {
         mut send: impl FnMut(u32, u16, Bytes),
     ) {
         skip_missed(&mut self.next_audio, now, AUDIO_INTERVAL);
-        skip_missed(&mut self.next_frame, now, FRAME_INTERVAL);
+        skip_missed(&mut self.next_frame, now, self.frame_interval);
         while self.next_audio <= now {
             self.next_audio += AUDIO_INTERVAL;
             self.audio_packet(now, media.microphone, audio_level, &mut send);
         }
         while self.next_frame <= now {
-            self.next_frame += FRAME_INTERVAL;
+            self.next_frame += self.frame_interval;
             for index in 0..self.layers.len() {
                 self.video_frame(index, now, media.camera, &mut send);
             }
+        }
+        for index in 0..self.layers.len() {
+            self.paced_packets(index, now, &mut send);
         }
     }
 
@@ -182,13 +200,19 @@ impl Publisher {
 
     fn video_frame(&mut self, index: usize, now: Instant, on: bool, send: &mut impl FnMut(u32, u16, Bytes)) {
         let stamp = self.stamp();
+        let ticks = (self.frame_interval.as_micros() * 90 / 1_000) as u32;
         let layer = &mut self.layers[index];
-        layer.stream.timestamp = layer.stream.timestamp.wrapping_add(FRAME_TICKS);
+        layer.clock = layer.clock.wrapping_add(ticks);
         if !on {
             // A camera that comes back begins with a key frame.
             layer.position = 0;
             return;
         }
+        if layer.encoder.is_some() {
+            layer.encode();
+            return;
+        }
+        layer.stream.timestamp = layer.clock;
         let frame = layer.frames[layer.position];
         layer.position = (layer.position + 1) % layer.frames.len();
         layer.picture_id = layer.picture_id.wrapping_add(1);
@@ -209,9 +233,54 @@ impl Publisher {
         }
     }
 
+    /// What the pacer lets go now, each packet with its own stamp.
+    fn paced_packets(&mut self, index: usize, now: Instant, send: &mut impl FnMut(u32, u16, Bytes)) {
+        while let Some(part) = self.layers[index].encoder.as_mut().and_then(|encoder| encoder.next(now)) {
+            let stamp = self.stamp();
+            let mut payload = Vec::with_capacity(vp8::DESCRIPTOR_BYTES + part.data.len() + stamp::BYTES);
+            vp8::write_descriptor(&mut payload, part.first, part.picture_id, part.tl0_pic_idx);
+            payload.extend(part.data);
+            payload.extend(stamp.to_bytes());
+            let transport = next_transport_sequence(self.accepted.transport_cc, &mut self.transport_sequence);
+            let stream = &mut self.layers[index].stream;
+            stream.timestamp = part.timestamp;
+            if let Some((sequence, packet)) = stream.packet(payload, part.last, None, transport, now) {
+                send(stream.ssrc, sequence, packet);
+            }
+        }
+    }
+
     fn stamp(&mut self) -> Stamp {
         self.count = self.count.wrapping_add(1);
         Stamp { room: self.room, participant: self.participant, sent_us: stamp::now_us(), count: self.count }
+    }
+}
+
+impl Layer {
+    /// Gives the next frame to the pacer.
+    fn encode(&mut self) {
+        let Some(encoder) = &mut self.encoder else { return };
+        let key_frame = self.position == 0;
+        self.position = 1;
+        self.picture_id = self.picture_id.wrapping_add(1);
+        self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+        let (timestamp, picture_id, tl0_pic_idx) = (self.clock, self.picture_id, self.tl0_pic_idx);
+        encoder.frame(key_frame, CHUNK_BYTES - stamp::BYTES, |first, last, data| Part {
+            timestamp,
+            picture_id,
+            tl0_pic_idx,
+            first,
+            last,
+            data,
+        });
+    }
+}
+
+/// Each layer has a quarter of the bitrate of the one above it, as browsers divide it.
+fn encoder(picture: Picture, layer: usize, layers: usize, now: Instant) -> Option<Encoder> {
+    match picture {
+        Picture::Clip => None,
+        Picture::Load { kbps, fps } => Some(Encoder::new(kbps >> (2 * (layers - 1 - layer)), fps, now)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
 
+use super::histogram::Histogram;
 use super::sdp::{EXTENSION_MID, PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
 use super::stamp::{self, Stamp};
 use super::stats::{SlotStats, TrackStats};
@@ -81,6 +82,8 @@ pub(crate) struct Receiver {
     room: u64,
     pub(crate) unknown_packets: u64,
     pub(crate) foreign_packets: u64,
+    /// Ages of stamped media, until somebody takes them.
+    pub(crate) latencies: Histogram,
     pub(crate) first_packet: Option<Instant>,
     pub(crate) first_key_frame: Option<Instant>,
 }
@@ -180,7 +183,9 @@ impl Receiver {
             && let Some(stamp) = Stamp::from_end_of(payload)
         {
             *stats.senders.entry(format!("{:016x}", stamp.participant)).or_default() += 1;
-            stats.latency.record(stamp::now_us().saturating_sub(stamp.sent_us));
+            let age = stamp::now_us().saturating_sub(stamp.sent_us);
+            stats.latency.record(age);
+            self.latencies.record(age);
             self.foreign_packets += u64::from(stamp.room != self.room);
         }
     }
@@ -238,6 +243,11 @@ impl Receiver {
                 track.ssrc
             })
             .collect()
+    }
+
+    /// Packets of all slots.
+    pub(crate) fn packets(&self) -> u64 {
+        self.tracks.iter().map(|track| track.stats.packets).sum()
     }
 
     /// Asks for a key frame in this slot.

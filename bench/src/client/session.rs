@@ -261,6 +261,7 @@ impl Session {
                 decrypt_every: self.options.decrypt_every,
                 nack: self.options.nack,
                 loss: self.options.loss,
+                picture: self.options.picture,
             };
             self.transport = Some(Transport::start(setup, self.shared.clone()).await?);
         } else if pending.local.ice != self.local.ice
@@ -356,6 +357,7 @@ impl Session {
     /// Opens the socket again in the background.
     fn reattach(&mut self) {
         self.socket = None;
+        self.shared.live().lost_sockets += 1;
         let (url, trust) = (self.options.url.clone(), self.options.trust.clone());
         let done = self.reattached.0.clone();
         tokio::spawn(async move {

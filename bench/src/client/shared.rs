@@ -4,6 +4,7 @@ use super::receive::Receiver;
 use super::stats::{RtcpStats, SentStats, State, Stats, Timings};
 use super::{JoinOptions, stamp};
 use plausch_signalling::{MediaState, Participant, ServerMessage, SlotContent};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,9 @@ pub(crate) struct Live {
     speakers: Vec<String>,
     pub(crate) connections: u32,
     pub(crate) reattached: u32,
+    pub(crate) lost_sockets: u32,
+    /// Where media goes to and comes from.
+    pub(crate) relay: Option<SocketAddr>,
 }
 
 impl Live {
@@ -96,6 +100,8 @@ impl Shared {
             speakers: Vec::new(),
             connections: 0,
             reattached: 0,
+            lost_sockets: 0,
+            relay: None,
         };
         Self { started: Instant::now(), live: Mutex::new(live) }
     }
@@ -140,6 +146,8 @@ impl Shared {
             srtp_profile: live.srtp_profile,
             connections: live.connections,
             reattached: live.reattached,
+            lost_sockets: live.lost_sockets,
+            relay: live.relay,
             unknown_packets: live.receiver.unknown_packets,
             early_datagrams: live.early_datagrams,
             junk_datagrams: live.junk_datagrams,

@@ -2,6 +2,7 @@
 
 use plausch_signalling::{Participant, SlotContent};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A picture of the client at one moment.
@@ -22,6 +23,10 @@ pub struct Stats {
     pub connections: u32,
     /// WebSockets that were lost and opened again.
     pub reattached: u32,
+    /// WebSockets that were lost.
+    pub lost_sockets: u32,
+    /// The relay's address that media is exchanged with.
+    pub relay: Option<SocketAddr>,
     /// Packets with an SSRC and MID that belong to no slot.
     pub unknown_packets: u64,
     /// SRTP that came before our keys were there.

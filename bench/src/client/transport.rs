@@ -1,6 +1,7 @@
 //! One PeerConnection of the client: a UDP socket with ICE, DTLS, SRTP and SRTCP on it, in one task.
 
 use super::dtls::{self, DatagramConn, DtlsQueues, Established, Identity, SrtpProfiles};
+use super::encoder::Picture;
 use super::error::ClientError;
 use super::feedback::{self, Told};
 use super::ice::{Agent, Credentials, IceEvent};
@@ -30,6 +31,8 @@ const ICE_TIMEOUT: Duration = Duration::from_secs(15);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks for packets to ask for again.
 const REPAIR_INTERVAL: Duration = Duration::from_millis(20);
+/// Added to it while nothing comes in: hundreds of clients must not spend their time on waking up.
+const REPAIR_IDLE: Duration = Duration::from_millis(180);
 /// Datagrams received before something else has its turn.
 const BATCH: usize = 64;
 /// Receive buffer of the socket: bursts of key frames of many senders.
@@ -72,6 +75,7 @@ pub(crate) struct Setup {
     pub(crate) decrypt_every: u32,
     pub(crate) nack: bool,
     pub(crate) loss: Loss,
+    pub(crate) picture: Picture,
 }
 
 /// A running transport.
@@ -247,7 +251,11 @@ impl Driver {
     fn deadline(&self) -> Instant {
         let ice = self.agent.next_check();
         match &self.publisher {
-            Some(publisher) => ice.min(publisher.due()).min(self.next_report).min(self.next_repair),
+            // Repairs are looked for with every batch that comes; the timer is for streams that have stopped.
+            Some(publisher) => [publisher.due(), Some(self.next_report), Some(self.next_repair + REPAIR_IDLE)]
+                .into_iter()
+                .flatten()
+                .fold(ice, Instant::min),
             None => ice,
         }
     }
@@ -276,8 +284,10 @@ impl Driver {
             &self.setup.remote,
             self.setup.room,
             self.setup.participant,
+            self.setup.picture,
             now,
         ));
+        self.shared.live().relay = self.agent.selected();
         self.shared.live().srtp_profile = Some(match established.srtp.profile {
             ProtectionProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
             ProtectionProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
@@ -322,7 +332,9 @@ impl Driver {
     fn send_due(&mut self) {
         let now = Instant::now();
         let socket = &self.socket;
-        self.agent.poll(now, |to, datagram| send(socket, datagram, to));
+        self.agent.poll(now, |to, datagram| {
+            send(socket, datagram, to);
+        });
         let (Some(publisher), Some(srtp), Some(to)) = (&mut self.publisher, &mut self.srtp, self.agent.selected())
         else {
             return;
@@ -333,11 +345,11 @@ impl Driver {
         let (sent, dice) = (&mut self.sent, &mut self.dice);
         publisher.produce(now, media, audio_level, |ssrc, sequence, plain| {
             let Ok(sealed) = srtp.seal.encrypt_rtp(&plain) else { return };
-            if !dice.loses_sent() {
-                send(socket, &sealed, to);
+            // What the own socket had no room for was never sent.
+            if dice.loses_sent() || send(socket, &sealed, to) {
+                packets += 1;
+                bytes += sealed.len() as u64;
             }
-            packets += 1;
-            bytes += sealed.len() as u64;
             let cache = sent.entry(ssrc).or_default();
             if cache.len() >= CACHE_PACKETS {
                 cache.pop_front();
@@ -392,7 +404,9 @@ impl Driver {
         let now = Instant::now();
         match datagram.first() {
             Some(0..=3) => match self.agent.handle(now, from, datagram) {
-                IceEvent::Reply(reply) => send(&self.socket, &reply, from),
+                IceEvent::Reply(reply) => {
+                    send(&self.socket, &reply, from);
+                }
                 IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
             },
             Some(20..=63) => {
@@ -466,7 +480,7 @@ impl Driver {
     }
 }
 
-/// Sends a datagram, or loses it when the socket is full, as the network might.
-fn send(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) {
-    let _ = socket.try_send_to(datagram, to);
+/// Sends a datagram, or loses it when the socket is full, as the network might; says whether it went.
+fn send(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) -> bool {
+    socket.try_send_to(datagram, to).is_ok()
 }

@@ -1,0 +1,178 @@
+//! The shape of a real encoder's output without a picture: large key frames, frames of uneven size between them, and
+//! packets of a frame spread by a pacer. For load, where nobody decodes.
+
+use super::random;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A key frame is this many times as large as the mean frame: about what VP8 makes of a talking head at 720p.
+const KEY_FRAME_FACTOR: f64 = 6.0;
+/// What a frame may at most save to pay for a key frame before it, as encoders' rate control does over a second.
+const LARGEST_SAVING: f64 = 0.35;
+/// Frames between two key frames range from 1 − SPREAD to 1 + SPREAD times the mean.
+const SPREAD: f64 = 0.4;
+/// A frame leaves at this many times the mean bitrate, as browsers pace.
+const PACING_FACTOR: f64 = 2.5;
+/// Nothing films faster.
+pub(crate) const FPS_MAX: u32 = 120;
+/// The clip's largest picture has 640×360; this one claims the usual camera's.
+const PICTURE: (u16, u16) = (1280, 720);
+/// Frame tag, start code and size of a VP8 key frame (RFC 6386, section 9.1).
+const KEY_FRAME_HEADER_BYTES: usize = 10;
+
+/// The picture that a client sends.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Picture {
+    /// A loop of real VP8 at 25 frames per second, which browsers decode.
+    #[default]
+    Clip,
+    /// Data in the shape of an encoder's output at this bitrate.
+    Load { kbps: u32, fps: u32 },
+}
+
+/// Decides how large frames are and when their packets go.
+pub(crate) struct Encoder {
+    mean_bytes: f64,
+    /// Bytes above the bitrate that are still to be saved.
+    debt: f64,
+    bytes_per_second: f64,
+    random: u64,
+    queue: VecDeque<Part>,
+    next_packet: Instant,
+}
+
+/// One packet's share of a frame.
+pub(crate) struct Part {
+    pub(crate) timestamp: u32,
+    pub(crate) picture_id: u16,
+    pub(crate) tl0_pic_idx: u8,
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+    pub(crate) data: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new(kbps: u32, fps: u32, now: Instant) -> Self {
+        let bytes_per_second = f64::from(kbps.max(1)) * 125.0;
+        Self {
+            mean_bytes: bytes_per_second / f64::from(fps.clamp(1, FPS_MAX)),
+            debt: 0.0,
+            bytes_per_second,
+            random: random::u64() | 1,
+            queue: VecDeque::new(),
+            next_packet: now,
+        }
+    }
+
+    /// Takes the next frame: its VP8 data in packets of at most `largest` bytes.
+    pub(crate) fn frame(&mut self, key_frame: bool, largest: usize, mut part: impl FnMut(bool, bool, Vec<u8>) -> Part) {
+        let mut left = self.size(key_frame);
+        let mut first = true;
+        while left > 0 {
+            let len = left.min(largest);
+            left -= len;
+            // 0xff is no stamp, and its lowest bit says that this is no key frame.
+            let mut data = vec![0xff; len];
+            if first && key_frame {
+                data[..KEY_FRAME_HEADER_BYTES].copy_from_slice(&key_frame_header());
+            }
+            self.queue.push_back(part(first, left == 0, data));
+            first = false;
+        }
+    }
+
+    /// When the pacer lets the next packet go; `None` while there is nothing to send.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        (!self.queue.is_empty()).then_some(self.next_packet)
+    }
+
+    /// The next packet, if the pacer lets it go. Time that the pacer was idle for is not made up.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Part> {
+        if self.next_packet > now {
+            return None;
+        }
+        let part = self.queue.pop_front()?;
+        // The timer's grain must not lower the rate: a packet that was a little late does not delay the next.
+        const GRAIN: Duration = Duration::from_millis(5);
+        let from = self.next_packet.max(now.checked_sub(GRAIN).unwrap_or(now));
+        let pause = part.data.len() as f64 / (self.bytes_per_second * PACING_FACTOR);
+        self.next_packet = from + Duration::from_secs_f64(pause);
+        Some(part)
+    }
+
+    fn size(&mut self, key_frame: bool) -> usize {
+        let mean = self.mean_bytes;
+        let bytes = if key_frame {
+            mean * KEY_FRAME_FACTOR
+        } else {
+            let saving = self.debt.clamp(-LARGEST_SAVING * mean, LARGEST_SAVING * mean);
+            mean * (1.0 + SPREAD * self.throw()) - saving
+        };
+        let bytes = bytes.max(KEY_FRAME_HEADER_BYTES as f64);
+        self.debt += bytes - mean;
+        bytes as usize
+    }
+
+    /// From −1 to 1, by xorshift64*.
+    fn throw(&mut self) -> f64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let high = (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32;
+        f64::from(high) / f64::from(u32::MAX) * 2.0 - 1.0
+    }
+}
+
+fn key_frame_header() -> [u8; KEY_FRAME_HEADER_BYTES] {
+    let [width_low, width_high] = PICTURE.0.to_le_bytes();
+    let [height_low, height_high] = PICTURE.1.to_le_bytes();
+    [0x10, 0, 0, 0x9d, 0x01, 0x2a, width_low, width_high, height_low, height_high]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::vp8;
+
+    fn part(first: bool, last: bool, data: Vec<u8>) -> Part {
+        Part { timestamp: 0, picture_id: 0, tl0_pic_idx: 0, first, last, data }
+    }
+
+    #[test]
+    fn frames_keep_the_bitrate_over_time_and_key_frames_are_large() {
+        let mut now = Instant::now();
+        let mut encoder = Encoder::new(1_500, 30, now);
+        let mut sizes = Vec::new();
+        for frame in 0..600 {
+            encoder.frame(frame % 300 == 0, 1_100, part);
+            sizes.push(encoder.queue.iter().map(|part| part.data.len()).sum::<usize>());
+            while let Some(due) = encoder.due() {
+                now = now.max(due);
+                assert!(encoder.next(now).is_some());
+            }
+        }
+        let kbps = sizes.iter().sum::<usize>() as f64 * 8.0 / 1_000.0 / 20.0;
+        assert!((1_450.0..1_550.0).contains(&kbps), "{kbps}");
+        assert!(sizes[300] > 3 * sizes[299].max(sizes[301]));
+    }
+
+    #[test]
+    fn packets_of_a_frame_are_spread_and_whole() {
+        let start = Instant::now();
+        let mut encoder = Encoder::new(1_500, 30, start);
+        encoder.frame(true, 1_100, part);
+        let mut sent = Vec::new();
+        for ms in 0..1_000 {
+            let now = start + Duration::from_millis(ms);
+            while let Some(part) = encoder.next(now) {
+                sent.push((ms, part));
+            }
+        }
+        assert_eq!(vp8::key_frame_size(&sent[0].1.data), Some(PICTURE));
+        assert!(sent[0].1.first && sent.last().unwrap().1.last);
+        assert_eq!(sent.iter().filter(|(_, part)| part.first || part.last).count(), 2);
+        // 37.5 kB at 2.5 × 1.5 Mbit/s take 80 ms.
+        let took = sent.last().unwrap().0;
+        assert!((70..90).contains(&took), "{took}");
+    }
+}

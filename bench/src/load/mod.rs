@@ -1,0 +1,14 @@
+//! What a load run needs beside its clients: the tally of what they saw, and what the machine spent on it.
+
+mod machine;
+mod process;
+mod tally;
+mod target;
+
+pub use machine::{Machine, MachineUse};
+pub use process::{Process, ProcessSample, ThreadSample};
+pub use tally::Tally;
+pub use target::{check_target, is_of_this_machine};
+
+/// The kernel tells CPU time in hundredths of a second, whatever its own tick is (USER_HZ).
+const NS_PER_TICK: u64 = 10_000_000;

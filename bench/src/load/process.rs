@@ -1,0 +1,141 @@
+//! CPU time and memory of a process by /proc, and which process owns a UDP port.
+
+use super::NS_PER_TICK;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// A process of this machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Process {
+    pub pid: u32,
+}
+
+/// What it has used so far.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessSample {
+    pub name: String,
+    /// User and system time.
+    pub cpu_ns: u64,
+    pub rss_bytes: u64,
+    pub threads: Vec<ThreadSample>,
+}
+
+/// One of its threads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ThreadSample {
+    pub id: u32,
+    pub name: String,
+    pub cpu_ns: u64,
+}
+
+impl Process {
+    /// This program itself.
+    pub fn own() -> Self {
+        Self { pid: std::process::id() }
+    }
+
+    /// The process that receives at this UDP address of this machine, if we may see that.
+    pub fn at_udp(address: SocketAddr) -> Option<Self> {
+        let table = fs::read_to_string(if address.is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" }).ok()?;
+        let inode = socket_inode(&table, address)?;
+        let wanted = format!("socket:[{inode}]");
+        let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.map(|pid| Self { pid }).find(|process| process.holds(Path::new(&wanted)))
+    }
+
+    fn holds(&self, link: &Path) -> bool {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
+        descriptors.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == link))
+    }
+
+    /// What it has used so far; `None` when it has ended.
+    pub fn sample(&self) -> Option<ProcessSample> {
+        let folder = format!("/proc/{}", self.pid);
+        let (name, state, cpu_ns) = parse_stat(&fs::read_to_string(format!("{folder}/stat")).ok()?)?;
+        // Zombies and the dead are still listed.
+        if matches!(state, 'Z' | 'X') {
+            return None;
+        }
+        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+        let mut threads: Vec<ThreadSample> = fs::read_dir(format!("{folder}/task"))
+            .ok()?
+            .flatten()
+            .filter_map(|entry| {
+                let (name, _, cpu_ns) = parse_stat(&fs::read_to_string(entry.path().join("stat")).ok()?)?;
+                Some(ThreadSample { id: entry.file_name().to_str()?.parse().ok()?, name, cpu_ns })
+            })
+            .collect();
+        threads.sort_by_key(|thread| thread.id);
+        Some(ProcessSample { name, cpu_ns, rss_bytes: parse_rss(&status)?, threads })
+    }
+}
+
+/// Name, state, and user and system time of a line of /proc/PID/stat. The name may hold anything, even brackets.
+fn parse_stat(line: &str) -> Option<(String, char, u64)> {
+    let (start, rest) = line.rsplit_once(')')?;
+    let (_, name) = start.split_once('(')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Fields 3, 14 and 15, counted from 1.
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some((name.to_owned(), fields.first()?.chars().next()?, ticks * NS_PER_TICK))
+}
+
+fn parse_rss(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(kib.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// The socket bound to `address`, or to its port on all addresses, in a table like /proc/net/udp.
+fn socket_inode(table: &str, address: SocketAddr) -> Option<u64> {
+    let sockets = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (ip, port) = fields.get(1)?.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some((parse_ip(ip)?, port, fields.get(9)?.parse().ok()?))
+    });
+    let matching: Vec<(IpAddr, u16, u64)> = sockets.filter(|(_, port, _)| *port == address.port()).collect();
+    let exact = matching.iter().find(|(ip, ..)| *ip == address.ip());
+    exact.or_else(|| matching.iter().find(|(ip, ..)| ip.is_unspecified())).map(|(.., inode)| *inode)
+}
+
+/// The kernel prints addresses as words in the machine's byte order.
+fn parse_ip(hex: &str) -> Option<IpAddr> {
+    let mut bytes = Vec::new();
+    for start in (0..hex.len()).step_by(8) {
+        bytes.extend(u32::from_str_radix(hex.get(start..start + 8)?, 16).ok()?.to_ne_bytes());
+    }
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        16 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn the_owner_of_a_port_is_found() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine without IPv6 has nothing to find there.
+            let Ok(socket) = UdpSocket::bind(address) else { continue };
+            assert_eq!(Process::at_udp(socket.local_addr().unwrap()), Some(Process::own()));
+        }
+        let mut closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        closed.set_ip([127, 99, 1, 2].into());
+        assert_eq!(Process::at_udp(closed), None);
+    }
+
+    #[test]
+    fn time_and_memory_are_read() {
+        let sample = Process::own().sample().unwrap();
+        assert!(sample.rss_bytes > 100_000);
+        assert!(sample.threads.iter().any(|thread| thread.id == std::process::id()));
+        let line = "7 (a ) b) S 1 7 7 0 -1 4194560 99 0 0 0 12 30 0 0 20 0 3 0 100 1 2";
+        assert_eq!(parse_stat(line), Some(("a ) b".to_owned(), 'S', 42 * NS_PER_TICK)));
+        assert!(Process { pid: u32::MAX }.sample().is_none());
+    }
+}

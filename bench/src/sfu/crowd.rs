@@ -1,0 +1,218 @@
+//! All clients of a run.
+
+use super::SfuArguments;
+use anyhow::bail;
+use plausch_bench::client::{Client, ClientError, Histogram, JoinOptions, Picture};
+use plausch_bench::load::Tally;
+use plausch_signalling::MediaState;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// Control must have told everybody whom to see within this time.
+const SLOTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long one publisher of a room speaks before the next does.
+const TURN_SECONDS: u64 = 3;
+/// RFC 6464: level of who speaks, and of silence.
+const LEVEL_SPEAKING: u8 = 25;
+const LEVEL_SILENT: u8 = 127;
+
+/// One participant and its place.
+struct Member {
+    client: Client,
+    room: u32,
+    publisher: bool,
+    slots: u16,
+}
+
+/// Who is still to join: room and whether it publishes.
+type Seat = (u32, bool);
+
+/// All participants of all rooms.
+pub(super) struct Crowd {
+    template: JoinOptions,
+    publishers: u16,
+    media: MediaState,
+    waiting: Vec<Seat>,
+    members: Vec<Member>,
+}
+
+impl Crowd {
+    pub(super) fn new(arguments: &SfuArguments) -> Self {
+        let publishers = (0..arguments.rooms).flat_map(|room| (0..arguments.publishers).map(move |_| (room, true)));
+        let viewers = (0..arguments.rooms).flat_map(|room| (0..arguments.viewers).map(move |_| (room, false)));
+        // The last ones join first: publishers, so that slots are theirs.
+        let mut waiting: Vec<Seat> = publishers.chain(viewers).collect();
+        waiting.reverse();
+        // Rooms of a run that was killed may not be empty yet.
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        Self {
+            template: JoinOptions {
+                trust: arguments.trust(),
+                media: MediaState::default(),
+                picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },
+                decrypt_every: arguments.decrypt_every,
+                microphone: arguments.audio,
+                camera_layers: u8::from(arguments.video_kbps > 0),
+                audio_level: LEVEL_SILENT,
+                ..JoinOptions::new(&arguments.url, format!("bench-{}-{started}", std::process::id()), "")
+            },
+            publishers: arguments.publishers,
+            media: MediaState { microphone: arguments.audio, camera: arguments.video_kbps > 0, screen: false },
+            waiting,
+            members: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn options(&self, (room, publisher): Seat, number: usize) -> JoinOptions {
+        let mut options = self.template.clone();
+        options.room = format!("{}-{room}", options.room);
+        options.name = format!("{} {number}", if publisher { "Publisher" } else { "Viewer" });
+        options.slots = self.publishers - u16::from(publisher);
+        options.microphone &= publisher;
+        options.camera_layers *= u8::from(publisher);
+        options
+    }
+
+    /// The first one shows whether the server is there, and where its relay is.
+    pub(super) async fn join_first(&mut self) -> Result<(), ClientError> {
+        let Some(seat) = self.waiting.pop() else { return Ok(()) };
+        let options = self.options(seat, 0);
+        let slots = options.slots;
+        let client = Client::join(options).await?;
+        self.members.push(Member { client, room: seat.0, publisher: seat.1, slots });
+        Ok(())
+    }
+
+    /// All others, `pace` in a second, whether or not those before them are through.
+    pub(super) async fn join_others(&mut self, pace: u32) -> anyhow::Result<()> {
+        let all = self.waiting.len() + self.members.len();
+        let mut joining: JoinSet<Result<Member, ClientError>> = JoinSet::new();
+        let mut begin = interval(Duration::from_secs(1) / pace);
+        begin.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = Instant::now();
+        while !self.waiting.is_empty() || !joining.is_empty() {
+            tokio::select! {
+                _ = begin.tick(), if !self.waiting.is_empty() => {
+                    let Some(seat) = self.waiting.pop() else { continue };
+                    let options = self.options(seat, all - self.waiting.len());
+                    joining.spawn(async move {
+                        let slots = options.slots;
+                        let client = Client::join(options).await?;
+                        Ok(Member { client, room: seat.0, publisher: seat.1, slots })
+                    });
+                }
+                Some(joined) = joining.join_next() => self.members.push(joined??),
+            }
+            if said.elapsed() >= Duration::from_secs(1) {
+                said = Instant::now();
+                eprintln!("joined {:4} of {all}", self.members.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Until everybody is shown all publishers of the room.
+    pub(super) async fn wait_for_slots(&self) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        for member in &self.members {
+            loop {
+                let stats = member.client.stats();
+                let filled = stats.slots.iter().filter(|slot| slot.content.is_some()).count();
+                if filled >= usize::from(member.slots) {
+                    break;
+                }
+                if begin.elapsed() > SLOTS_WITHIN {
+                    bail!(
+                        "a participant was shown {filled} of {} publishers within {} s; look into the server's log",
+                        member.slots,
+                        SLOTS_WITHIN.as_secs()
+                    );
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishers begin or stop to send.
+    pub(super) fn talk(&self, on: bool) {
+        let media = if on { self.media } else { MediaState::default() };
+        self.members.iter().filter(|member| member.publisher).for_each(|member| member.client.set_media(media));
+    }
+
+    /// One publisher of each room speaks, in turn.
+    pub(super) fn take_turns(&self, second: u64) {
+        let turn = second / TURN_SECONDS % u64::from(self.publishers.max(1));
+        let mut seen = std::collections::HashMap::<u32, u64>::new();
+        for member in self.members.iter().filter(|member| member.publisher) {
+            let index = seen.entry(member.room).or_default();
+            member.client.set_audio_level(if *index == turn { LEVEL_SPEAKING } else { LEVEL_SILENT });
+            *index += 1;
+        }
+    }
+
+    pub(super) fn relay_address(&self) -> Option<SocketAddr> {
+        self.members.first()?.client.stats().relay
+    }
+
+    pub(super) fn profile(&self) -> Option<&'static str> {
+        self.members.first()?.client.stats().srtp_profile
+    }
+
+    pub(super) fn lost_sockets(&self) -> u32 {
+        self.members.iter().map(|member| member.client.lost_sockets()).sum()
+    }
+
+    /// Packets that all have received, and that should be: each sender's for each other member of its room.
+    pub(super) fn packets(&self) -> (u64, u64) {
+        let received = self.members.iter().map(|member| member.client.packets().0).sum();
+        (received, self.members.iter().zip(self.expected()).map(|(_, expected)| expected).sum())
+    }
+
+    /// For each member, what the others of its room have sent.
+    fn expected(&self) -> Vec<u64> {
+        let mut sent = std::collections::HashMap::<u32, u64>::new();
+        for member in &self.members {
+            *sent.entry(member.room).or_default() += member.client.packets().1;
+        }
+        let own = |member: &Member| member.client.packets().1;
+        self.members.iter().map(|member| sent[&member.room].saturating_sub(own(member))).collect()
+    }
+
+    pub(super) fn take_latencies(&self) -> Histogram {
+        let mut all = Histogram::default();
+        self.members.iter().for_each(|member| all.add(&member.client.take_latencies()));
+        all
+    }
+
+    /// Everything that was seen since the start; nobody may be sending now.
+    pub(super) fn tally(&self, latency: Histogram) -> Tally {
+        let mut tally = Tally { latency, ..Tally::default() };
+        for (member, expected) in self.members.iter().zip(self.expected()) {
+            tally.add(&member.client.stats(), expected);
+        }
+        tally
+    }
+
+    /// From the first byte of the WebSocket to the end of the DTLS handshake, in microseconds.
+    pub(super) fn join_times(&self) -> Histogram {
+        let mut times = Histogram::default();
+        let took = self.members.iter().filter_map(|member| member.client.stats().timings.dtls);
+        took.for_each(|took| times.record(took.as_micros() as u64));
+        times
+    }
+
+    pub(super) async fn leave(self) {
+        let mut leaving = JoinSet::new();
+        for member in self.members {
+            leaving.spawn(member.client.leave());
+        }
+        leaving.join_all().await;
+    }
+}
