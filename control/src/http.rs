@@ -4,6 +4,7 @@ use crate::assets;
 use crate::rates::Prefix;
 use crate::service::Service;
 use crate::session;
+use crate::whip;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
@@ -16,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tower_http::compression::CompressionLayer;
 
-/// No route takes a body; this is for what is sent all the same.
+/// No route but those of WHIP takes a body; this is for what is sent all the same.
 const BODY_BYTES: usize = 4096;
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024;
 /// A year, as preload lists ask for.
@@ -31,6 +32,7 @@ pub fn router(service: Arc<Service>, secure: bool) -> Router {
         .route("/api/health", get(health))
         .route("/api/signalling", get(signalling))
         .route("/metrics", get(metrics))
+        .merge(whip::routes())
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(secure, security_headers))
@@ -93,7 +95,7 @@ async fn signalling(
 }
 
 /// Who asks. Behind a proxy that is the last address that the proxy added; `None` if it added none.
-fn client_address(service: &Service, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn client_address(service: &Service, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
     if !service.config.behind_proxy {
         return Some(peer.ip());
     }

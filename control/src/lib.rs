@@ -21,3 +21,4 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod state_dir;
+pub mod whip;

@@ -14,6 +14,8 @@ pub struct ResumeSecret(hmac::Key);
 
 /// Separates this use of the key from others to come.
 const CONTEXT: &[u8] = b"plausch-resume-v1";
+/// Of the addresses of WHIP and WHEP sessions: who knows one may end it, and not come back as somebody.
+const RESOURCE_CONTEXT: &[u8] = b"plausch-resource-v1";
 const ID_BYTES: usize = 8;
 
 impl ResumeSecret {
@@ -30,24 +32,43 @@ impl ResumeSecret {
 
     /// The token of a participant in a room.
     pub fn token(&self, room: &RoomKey, participant: ParticipantId) -> String {
-        let mut token = participant.0.to_be_bytes().to_vec();
-        token.extend_from_slice(hmac::sign(&self.0, &message(room, participant)).as_ref());
-        URL_SAFE_NO_PAD.encode(token)
+        self.sign(CONTEXT, room, participant)
     }
 
     /// The participant that a token names, if it is ours and of this room.
     pub fn verify(&self, room: &RoomKey, token: &str) -> Option<ParticipantId> {
+        self.check(CONTEXT, room, token)
+    }
+
+    /// The last part of the address of a WHIP or WHEP session.
+    pub fn resource(&self, room: &RoomKey, participant: ParticipantId) -> String {
+        self.sign(RESOURCE_CONTEXT, room, participant)
+    }
+
+    /// The participant whose session that address is.
+    pub fn verify_resource(&self, room: &RoomKey, token: &str) -> Option<ParticipantId> {
+        self.check(RESOURCE_CONTEXT, room, token)
+    }
+
+    fn sign(&self, context: &[u8], room: &RoomKey, participant: ParticipantId) -> String {
+        let mut token = participant.0.to_be_bytes().to_vec();
+        token.extend_from_slice(hmac::sign(&self.0, &message(context, room, participant)).as_ref());
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    fn check(&self, context: &[u8], room: &RoomKey, token: &str) -> Option<ParticipantId> {
         // 40 bytes are 54 characters; nothing longer is decoded.
         let token = URL_SAFE_NO_PAD.decode(token.get(..54).filter(|all| all.len() == token.len())?).ok()?;
         let (id, tag) = token.split_first_chunk::<ID_BYTES>()?;
         let participant = ParticipantId(u64::from_be_bytes(*id));
-        hmac::verify(&self.0, &message(room, participant), tag).ok().map(|()| participant)
+        hmac::verify(&self.0, &message(context, room, participant), tag).ok().map(|()| participant)
     }
 }
 
-/// The room's key is of variable length and the id of a fixed one, so no two pairs give the same bytes.
-fn message(room: &RoomKey, participant: ParticipantId) -> Vec<u8> {
-    [CONTEXT, room.as_str().as_bytes(), &participant.0.to_be_bytes()].concat()
+/// The room's key is of variable length and the id of a fixed one, and no context begins another, so no two of them
+/// give the same bytes.
+fn message(context: &[u8], room: &RoomKey, participant: ParticipantId) -> Vec<u8> {
+    [context, room.as_str().as_bytes(), &participant.0.to_be_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -61,6 +82,8 @@ mod tests {
         let token = secret.token(&room, ParticipantId(42));
         assert_eq!(secret.verify(&room, &token), Some(ParticipantId(42)));
         assert_eq!(secret.verify(&RoomKey::normalise("Probe 2").unwrap(), &token), None);
+        assert_eq!(secret.verify_resource(&room, &token), None, "another use");
+        assert_eq!(secret.verify_resource(&room, &secret.resource(&room, ParticipantId(42))), Some(ParticipantId(42)));
         assert_eq!(ResumeSecret::new(&[8; 32]).verify(&room, &token), None);
         for n in 0..token.len() {
             let mut forged = token.clone().into_bytes();

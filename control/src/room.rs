@@ -5,6 +5,7 @@ use plausch_relay_api::{
     Command, ParticipantId, ParticipantSpec, RoomId, ShardId, SlotAssignment, SlotId, Source, SourceRef, TrackKind,
 };
 use plausch_signalling::{MediaState, Participant, ServerMessage, SlotContent};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,10 +22,28 @@ pub struct Room {
     pub(crate) events: u64,
 }
 
+/// By what somebody is in a room.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// The web client's signalling: there while its socket is, or may come back.
+    #[default]
+    Signalling,
+    /// WHIP: publishes, and is there for as long as its media flows.
+    Publisher,
+    /// WHEP: watches one person, and is there for as long as it does. Others see that it is there, for nobody is
+    /// watched by the unseen, but it is no source.
+    Viewer {
+        /// An id or a name; without one, whoever speaks.
+        follows: Option<String>,
+    },
+}
+
 /// One person in a room.
 #[derive(Debug)]
 pub struct Member {
     pub(crate) name: String,
+    pub(crate) presence: Presence,
     pub(crate) media: MediaState,
     /// The signalling session, if there is one.
     pub(crate) session: Option<u64>,
@@ -58,6 +77,24 @@ impl Member {
     /// The transport, if the relay has it.
     pub(crate) fn live(&self) -> Option<&Transport> {
         self.transport.as_ref().filter(|transport| !transport.lost)
+    }
+
+    /// Nobody but its media can say that it is there, or be told when that is lost.
+    pub(crate) fn is_its_media(&self) -> bool {
+        self.presence != Presence::Signalling && self.session.is_none()
+    }
+
+    /// What its slots may show, of all sources.
+    fn wants(&self, source: &SourceRef, of: Option<&str>) -> bool {
+        match &self.presence {
+            Presence::Signalling | Presence::Publisher => true,
+            Presence::Viewer { follows } => {
+                source.source == Source::Person
+                    && follows
+                        .as_ref()
+                        .is_none_or(|wanted| of == Some(wanted.as_str()) || source.participant.to_string() == *wanted)
+            }
+        }
     }
 
     fn shares_screen(&self) -> bool {
@@ -163,12 +200,23 @@ impl Room {
     /// Brings everybody's slots up to date with who is there, and tells those for whom something changed.
     pub(crate) fn rearrange(&mut self, out: &mut Outbox) {
         let ranking = self.ranking();
+        let name = |of: ParticipantId| self.members.get(&of).map(|member| member.name.as_str());
+        let mut arranged = Vec::new();
+        for (viewer, member) in &self.members {
+            let mut shown = member.shown.clone();
+            let wanted = ranking
+                .iter()
+                .filter(|source| source.participant != *viewer && member.wants(source, name(source.participant)))
+                .take(shown.len());
+            if arrange(&mut shown, wanted) {
+                arranged.push((*viewer, shown));
+            }
+        }
         let mut changed = Vec::new();
-        for (viewer, member) in &mut self.members {
-            let slots = member.shown.len();
-            let wanted = ranking.iter().filter(|source| source.participant != *viewer).take(slots);
-            if arrange(&mut member.shown, wanted) {
-                changed.push(*viewer);
+        for (viewer, shown) in arranged {
+            if let Some(member) = self.members.get_mut(&viewer) {
+                member.shown = shown;
+                changed.push(viewer);
             }
         }
         for viewer in changed {
@@ -181,7 +229,8 @@ impl Room {
 
     /// All sources, most wanted first: screens, then who spoke last, then who has been here longest.
     fn ranking(&self) -> Vec<SourceRef> {
-        let visible = || self.members.iter().filter(|(_, member)| member.visible);
+        let watches = |member: &Member| matches!(member.presence, Presence::Viewer { .. });
+        let visible = || self.members.iter().filter(|(_, member)| member.visible && !watches(member));
         let mut screens: Vec<_> = visible().filter(|(_, member)| member.shares_screen()).collect();
         screens.sort_by_key(|(_, member)| member.shared);
         let mut persons: Vec<_> = visible().collect();

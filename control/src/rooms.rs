@@ -2,6 +2,7 @@
 
 mod offers;
 mod reconcile;
+mod standalone;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +11,7 @@ pub use reconcile::Note;
 
 use crate::config::Limits;
 use crate::names::RoomKey;
-use crate::room::{Member, Outbox, Room};
+use crate::room::{Member, Outbox, Presence, Room};
 use bytes::Bytes;
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
 use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
@@ -39,6 +40,7 @@ pub struct Entry {
     pub key: RoomKey,
     pub title: String,
     pub name: String,
+    pub presence: Presence,
     pub media: MediaState,
     /// Of the room, if nobody is in it yet.
     pub new_room: RoomId,
@@ -94,6 +96,7 @@ impl Rooms {
         let joined = room.next_event();
         let member = room.members.entry(entry.participant).or_insert_with(|| Member {
             name: String::new(),
+            presence: Presence::default(),
             media: MediaState::default(),
             session: None,
             detached_at: None,
@@ -110,6 +113,7 @@ impl Rooms {
             member.shared = joined;
         }
         member.name = entry.name;
+        member.presence = entry.presence;
         member.media = entry.media;
         member.session = Some(entry.session);
         member.detached_at = None;
@@ -249,9 +253,12 @@ impl Rooms {
         for participant in self.detached.clone() {
             let Some(member) = self.member(participant) else { continue };
             let away = now.saturating_sub(member.detached_at.unwrap_or(now));
-            let media_may_flow = linked && member.live().is_some();
+            // The media of WHIP and WHEP is all that there is of them: a link that is down says nothing about it.
+            let media_may_flow = (linked || member.is_its_media()) && member.live().is_some();
             if away >= Duration::from_millis(DETACH_TIMEOUT_MS) && !media_may_flow {
                 self.remove(participant, out);
+            } else if member.is_its_media() {
+                continue;
             } else if away >= Duration::from_millis(DETACH_GRACE_MS) {
                 self.set_shown_connected(participant, false, out);
             }
@@ -316,6 +323,10 @@ impl Rooms {
 
     /// The transport of a participant is gone: the browser must offer a new one.
     fn lose(&mut self, participant: ParticipantId, tell: bool, out: &mut Outbox) {
+        if self.member(participant).is_some_and(|member| member.is_its_media() && member.transport.is_some()) {
+            self.remove(participant, out);
+            return;
+        }
         let Some(member) = self.member_mut(participant) else { return };
         let Some(transport) = &mut member.transport else { return };
         if std::mem::replace(&mut transport.lost, true) {

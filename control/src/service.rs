@@ -4,8 +4,10 @@
 //! every client and the relay see changes in one order.
 
 mod joining;
+mod resources;
 
 pub use joining::{Join, Problem};
+pub use resources::{Opened, Patched, Refusal, Visit};
 
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};

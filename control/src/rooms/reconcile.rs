@@ -2,7 +2,7 @@
 
 use super::Rooms;
 use crate::names::{RoomKey, person_name, room_title};
-use crate::room::{Member, Outbox, Room, Transport};
+use crate::room::{Member, Outbox, Presence, Room, Transport};
 use bytes::Bytes;
 use plausch_relay_api::limits::NOTE_BYTES;
 use plausch_relay_api::{Command, ParticipantId, ParticipantSnapshot};
@@ -20,6 +20,8 @@ pub struct Note {
     room: RoomKey,
     title: String,
     name: String,
+    #[serde(default)]
+    presence: Presence,
     media: MediaState,
     /// The order of joining.
     joined: u64,
@@ -33,6 +35,7 @@ impl Note {
             room: room.key.clone(),
             title: room.title.clone(),
             name: member.name.clone(),
+            presence: member.presence.clone(),
             media: member.media,
             joined: member.joined,
             shared: member.shared,
@@ -144,6 +147,7 @@ impl Rooms {
             participant,
             Member {
                 name: note.name,
+                presence: note.presence,
                 media: note.media,
                 session: None,
                 detached_at: Some(now),

@@ -151,7 +151,7 @@ impl RemoteOffer {
     }
 }
 
-fn write_candidates(candidates: &[SocketAddr], sdp: &mut String) -> fmt::Result {
+pub(super) fn write_candidates(candidates: &[SocketAddr], sdp: &mut String) -> fmt::Result {
     for (n, address) in candidates.iter().enumerate() {
         // RFC 8445, section 5.1.2.1: type preference 126 of host candidates, component 1.
         let local_preference = 65_535u32.saturating_sub(n as u32);

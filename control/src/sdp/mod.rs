@@ -3,11 +3,15 @@
 //! [`RemoteOffer::read`] takes a browser's offer apart, [`RemoteOffer::answer`] writes the answer to it.
 
 mod answer;
+mod bare;
 mod extension;
+mod fragment;
 mod offer;
 mod parse;
 
 pub use answer::LocalSide;
+pub use bare::Purpose;
+pub use fragment::{IceFragment, LocalFragment};
 pub use offer::RemoteOffer;
 
 use plausch_relay_api::Codec;
@@ -60,6 +64,41 @@ pub enum SdpError {
     Setup,
     #[error("too many slots")]
     Slots,
+    #[error("an m-line has no MID")]
+    NoMid,
+    #[error("a publisher must send one audio track, or one video track, or one of each")]
+    Published,
+    #[error("a viewer must receive one audio track and one video track, and send none")]
+    Watched,
+}
+
+impl SdpError {
+    /// It is not SDP as WebRTC knows it, rather than something that is not served.
+    pub fn is_malformed(self) -> bool {
+        match self {
+            Self::Version
+            | Self::Lines
+            | Self::LineLength
+            | Self::Malformed
+            | Self::MediaLines
+            | Self::DuplicateMid
+            | Self::UnknownMid
+            | Self::MidTwice
+            | Self::NoMid
+            | Self::Ice => true,
+            Self::Kind
+            | Self::Bundle
+            | Self::RtcpMux
+            | Self::Protocol
+            | Self::Direction
+            | Self::Codec
+            | Self::Fingerprint
+            | Self::Setup
+            | Self::Slots
+            | Self::Published
+            | Self::Watched => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ pub(super) fn parse(sdp: &str) -> Result<Description<'_>, SdpError> {
 }
 
 /// `x=value`, without control characters.
-fn split_line(line: &str) -> Result<(char, &str), SdpError> {
+pub(super) fn split_line(line: &str) -> Result<(char, &str), SdpError> {
     let Some((kind, value)) = line.split_once('=') else { return Err(SdpError::Malformed) };
     let &[kind] = kind.as_bytes() else { return Err(SdpError::Malformed) };
     if !kind.is_ascii_lowercase() || value.bytes().any(|byte| byte.is_ascii_control()) {
@@ -226,7 +226,7 @@ impl<'a> Description<'a> {
 }
 
 impl<'a> Transport<'a> {
-    fn attribute(&mut self, name: &str, value: &'a str) -> Result<(), SdpError> {
+    pub(super) fn attribute(&mut self, name: &str, value: &'a str) -> Result<(), SdpError> {
         match name {
             // RFC 8839, section 5.4.
             "ice-ufrag" if is_ice(value, 4) => self.ufrag = Some(value),

@@ -3,7 +3,7 @@
 use super::{Service, State, candidates};
 use crate::names::{RoomKey, person_name, room_title};
 use crate::rates::Prefix;
-use crate::room::Outbox;
+use crate::room::{Outbox, Presence};
 use crate::rooms::{Entry, Fresh, OfferError};
 use crate::sdp::{LocalSide, RemoteOffer};
 use crate::{assets, random};
@@ -55,7 +55,7 @@ impl From<ErrorCode> for Problem {
 }
 
 /// What became of an offer.
-enum Served {
+pub(super) enum Served {
     /// The relay serves it.
     Answered { spec: Box<ParticipantSpec>, answer: Answer },
     /// It is of a connection that is over, and the browser must make a new one.
@@ -74,8 +74,7 @@ impl Service {
         if join.version != VERSION {
             return Err(ErrorCode::Version.into());
         }
-        let allowed = self.joins.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(prefix, self.now());
-        if !allowed {
+        if !self.may_join(prefix) {
             return Err(ErrorCode::RateLimited.into());
         }
         let key =
@@ -87,11 +86,7 @@ impl Service {
         }
         let offer = join.offer.map(|offer| self.read_offer(offer)).transpose()?;
         // Before its snapshot nobody knows whether the relay still has the media of who comes back.
-        let mut linked = self.linked.subscribe();
-        let wait = Duration::from_millis(RELAY_WAIT_MS);
-        if !matches!(timeout(wait, linked.wait_for(|linked| *linked)).await, Ok(Ok(_))) {
-            return Err(ErrorCode::NoRelay.into());
-        }
+        self.wait_for_relay().await?;
 
         let participant = resumed.unwrap_or_else(|| ParticipantId(random::id()));
         let entry = Entry {
@@ -100,6 +95,7 @@ impl Service {
             title: room_title(&join.room),
             key: key.clone(),
             name,
+            presence: Presence::Signalling,
             media: join.media,
             new_room: RoomId(random::id()),
         };
@@ -171,6 +167,20 @@ impl Service {
         Ok(())
     }
 
+    /// Takes one of the joins that an address has.
+    pub(super) fn may_join(&self, prefix: Option<Prefix>) -> bool {
+        self.joins.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(prefix, self.now())
+    }
+
+    pub(super) async fn wait_for_relay(&self) -> Result<(), ErrorCode> {
+        let mut linked = self.linked.subscribe();
+        let wait = Duration::from_millis(RELAY_WAIT_MS);
+        match timeout(wait, linked.wait_for(|linked| *linked)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ErrorCode::NoRelay),
+        }
+    }
+
     fn read_offer(&self, offer: Offer) -> Result<(Offer, RemoteOffer), ErrorCode> {
         if offer.connection == 0 {
             return Err(ErrorCode::BadOffer);
@@ -185,7 +195,7 @@ impl Service {
     }
 
     /// Plans, tells the relay and waits until it has done it.
-    async fn serve(
+    pub(super) async fn serve(
         &self,
         participant: ParticipantId,
         session: u64,
@@ -226,7 +236,7 @@ impl Service {
         Ok(Served::Answered { spec: Box::new(spec), answer })
     }
 
-    async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, ErrorCode> {
+    pub(super) async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, ErrorCode> {
         match timeout(Duration::from_millis(COMMAND_TIMEOUT_MS), done).await {
             Ok(Ok(result)) => Ok(result),
             // The link is gone, or the relay hangs.
@@ -242,7 +252,7 @@ impl Service {
     }
 
     /// The first offer of a newcomer failed: the place is free again.
-    fn give_up(&self, participant: ParticipantId, session: u64) {
+    pub(super) fn give_up(&self, participant: ParticipantId, session: u64) {
         let mut state = self.state();
         let mut out = Outbox::default();
         if state.rooms.session(participant) == Some(session) {
@@ -255,13 +265,13 @@ impl Service {
     }
 }
 
-type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;
+pub(super) type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;
 
-fn put(spec: &ParticipantSpec) -> Command {
+pub(super) fn put(spec: &ParticipantSpec) -> Command {
     Command::PutParticipant(Box::new(spec.clone()))
 }
 
-fn refusal(participant: ParticipantId, error: &CommandError) -> ErrorCode {
+pub(super) fn refusal(participant: ParticipantId, error: &CommandError) -> ErrorCode {
     tracing::warn!(%participant, "the relay refused a participant: {error}");
     match error {
         CommandError::Limit(_) => ErrorCode::ServerFull,

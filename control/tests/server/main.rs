@@ -8,6 +8,7 @@ mod http;
 mod meeting;
 mod relay;
 mod restarts;
+mod whip;
 
 use client::Client;
 use plausch_control::config::Config;

@@ -98,6 +98,7 @@ fn nobody_learns_of_a_join_that_fails() {
         key,
         title: "r".into(),
         name: "N".into(),
+        presence: Presence::Signalling,
         media: MediaState::default(),
         new_room: RoomId(5),
     };

@@ -4,7 +4,7 @@
 use crate::config::Limits;
 use crate::names::RoomKey;
 use crate::rates::Rate;
-use crate::room::Outbox;
+use crate::room::{Outbox, Presence};
 use crate::rooms::{Entry, Fresh, Rooms};
 use crate::sdp::{CodecPolicy, RemoteOffer};
 use plausch_relay_api::{Codec, Command, ParticipantId, ParticipantSnapshot, RoomId, ShardId, SlotAssignment};
@@ -142,7 +142,8 @@ impl World {
         let key = RoomKey::normalise(room).unwrap();
         let title = room.to_owned();
         let new_room = RoomId(1000 + session);
-        let entry = Entry { participant, session, key, title, name: format!("Person {id}"), media, new_room };
+        let (name, presence) = (format!("Person {id}"), Presence::Signalling);
+        let entry = Entry { participant, session, key, title, name, presence, media, new_room };
         self.clients.remove(&participant);
         let mut out = Outbox::default();
         self.rooms.enter(entry, &SHARDS, &mut out)?;
@@ -170,7 +171,16 @@ impl World {
         let session = self.sessions;
         let key = RoomKey::normalise(room).unwrap();
         let (name, media, new_room) = (format!("Person {id}"), MediaState::default(), RoomId(9000 + session));
-        let entry = Entry { participant, session, key, title: room.into(), name, media, new_room };
+        let entry = Entry {
+            participant,
+            session,
+            key,
+            title: room.into(),
+            name,
+            presence: Presence::Signalling,
+            media,
+            new_room,
+        };
         let mut out = Outbox::default();
         self.rooms.enter(entry, &SHARDS, &mut out).unwrap();
         self.rooms.show(participant, &mut out);

@@ -1,0 +1,48 @@
+//! Participants of WHIP and WHEP: no session speaks for them, their media is all that there is of them.
+
+use super::Rooms;
+use crate::room::Presence;
+use plausch_relay_api::{IceParameters, ParticipantId, ParticipantSpec};
+use std::time::Duration;
+
+impl Rooms {
+    /// By what the participant is here, once others know of it.
+    pub fn presence(&self, participant: ParticipantId) -> Option<&Presence> {
+        self.member(participant).filter(|member| member.visible).map(|member| &member.presence)
+    }
+
+    /// The request that let the participant in is answered. From now on only its media says that it is there.
+    pub fn stand_alone(&mut self, participant: ParticipantId, now: Duration) {
+        let Some(member) = self.member_mut(participant) else { return };
+        member.session = None;
+        member.detached_at = Some(now);
+        self.detached.insert(participant);
+    }
+
+    /// What the relay has of a participant whose media it has.
+    pub fn spec(&self, participant: ParticipantId) -> Option<&ParticipantSpec> {
+        self.member(participant)?.live().map(|transport| &transport.spec)
+    }
+
+    /// New ICE credentials. They count at once, so that two restarts reach the relay in the order in which they count
+    /// here; gives what the relay must be told and the credentials before.
+    pub fn restart_ice(
+        &mut self,
+        participant: ParticipantId,
+        ice: IceParameters,
+    ) -> Option<(ParticipantSpec, IceParameters)> {
+        let note = self.note(participant)?;
+        let transport = self.member_mut(participant)?.transport.as_mut().filter(|transport| !transport.lost)?;
+        let before = std::mem::replace(&mut transport.spec.ice, ice);
+        transport.spec.note = note;
+        Some((transport.spec.clone(), before))
+    }
+
+    /// The relay did not take them.
+    pub fn undo_restart(&mut self, failed: &ParticipantSpec, before: IceParameters) {
+        let transport = self.member_mut(failed.participant).and_then(|member| member.transport.as_mut());
+        if let Some(transport) = transport.filter(|transport| transport.spec.ice == failed.ice) {
+            transport.spec.ice = before;
+        }
+    }
+}
