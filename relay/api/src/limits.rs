@@ -74,7 +74,8 @@ pub const DTLS_RETRANSMIT_MS: u32 = 150;
 
 // --- RTP, RTCP ----------------------------------------------------------------------------------------------
 
-/// SSRCs remembered for one participant: tracks × layers × 2 (RTX), doubled. Others are counted drops.
+/// SSRCs remembered for one participant, those that gave way to others among them: tracks × layers × 2 (RTX),
+/// doubled. Others are counted drops.
 pub const SSRCS_PER_PARTICIPANT: usize = 48;
 /// Senders of RTCP remembered for one participant: those SSRCs, and one for each stream that it receives, for some
 /// browsers give each receiver an SSRC of its own to report with. × 24 B are 4 KiB at the most.

@@ -192,6 +192,7 @@ impl Agent {
         let last = self.tuples.iter().max_by_key(|tuple| tuple.checked);
         let Some(last) = last.filter(|tuple| tuple.checked + CONSENT_TIMEOUT > now) else { return false };
         self.selected = Some(last.path);
+        self.selected_since = now;
         true
     }
 
