@@ -1,7 +1,7 @@
 //! The model of one SSRC that the engine sends with: what may come, in which numbers.
 
 use crate::media::{self, Label, StreamId};
-use crate::sim::model::{Model, PacketTruth, source_track};
+use crate::sim::model::{Model, PacketTruth, StreamTruth, source_track};
 use crate::sim::publisher::picture_of;
 use crate::wire::rtp::{RtpPacket, Unwrap};
 use plausch_engine::Time;
@@ -152,7 +152,14 @@ impl Model {
         let allowed = |((slot, layer), at): (&(_, u8), &Time)| {
             *slot == assignment.slot && *layer >= label.stream.layer && now.since(*at) < LAYER_CHANGE_WITHIN
         };
+        // None that may be is there: then the smallest of the others is better than none.
+        let alive = |(id, stream): (&StreamId, &StreamTruth)| {
+            id.layer <= assignment.max_layer
+                && StreamId { layer: label.stream.layer, ..*id } == label.stream
+                && stream.last_arrived.is_some_and(|at| now.since(at) < LAYER_CHANGE_WITHIN)
+        };
         if label.stream.layer > assignment.max_layer
+            && self.streams.iter().any(alive)
             && now.since(changed) > LAYER_CHANGE_WITHIN
             && !truth.allowed_layers.iter().any(allowed)
         {

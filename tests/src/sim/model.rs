@@ -128,7 +128,7 @@ pub struct StreamTruth {
     /// By counter.
     pub packets: Vec<PacketTruth>,
     pub highest_arrived: Option<u32>,
-    pub arrived: u64,
+    pub last_arrived: Option<Time>,
 }
 
 /// One packet of a stream.
@@ -258,7 +258,7 @@ impl Model {
                 mid: stream.setup.mid.clone(),
                 packets: Vec::new(),
                 highest_arrived: None,
-                arrived: 0,
+                last_arrived: None,
             });
         }
     }
@@ -292,7 +292,7 @@ impl Model {
         packet.arrived = Some(now);
         packet.late = truth.highest_arrived.is_some_and(|highest| highest > counter);
         truth.highest_arrived = Some(truth.highest_arrived.unwrap_or(0).max(counter));
-        truth.arrived += 1;
+        truth.last_arrived = Some(now);
     }
 
     /// Switches a track on or off.

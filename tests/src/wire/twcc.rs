@@ -85,7 +85,7 @@ mod tests {
         let mut body = vec![0, 10, 0, 11, 0, 0, 1, 9];
         body.extend_from_slice(&0x2002_u16.to_be_bytes());
         body.extend_from_slice(&0b11_00_01_10_00_00_00_00_u16.to_be_bytes());
-        body.extend_from_slice(&0b10_01_0000_0000_0000_u16.to_be_bytes());
+        body.extend_from_slice(&0b1001_0000_0000_0000_u16.to_be_bytes());
         body.extend_from_slice(&[4, 4, 8, 0xff, 0xff, 1]);
         let feedback = decode(&body).unwrap();
         let none = None;
