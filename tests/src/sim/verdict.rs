@@ -86,6 +86,7 @@ impl World {
             + counters.drop_stun_fingerprint
             + counters.drop_stun_unknown_user
             + counters.drop_stun_integrity
+            + counters.drop_stun_path_taken
             + counters.drop_turn_channel
             + counters.drop_dtls_unchecked
             + counters.drop_dtls_limit
