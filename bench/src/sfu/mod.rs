@@ -35,7 +35,8 @@ Examples:
   five rooms of eight, all sending      plausch-bench sfu --rooms 5 --publishers 8 --viewers 0
   sound alone                           plausch-bench sfu --viewers 400 --video-kbps 0
 
-Clients and server share this machine's CPUs: read the line about the bench's own load before you believe a limit.")]
+Clients and server share this machine's CPUs: read the line about the bench's own load before you believe a limit.
+The relay keeps memory of earlier rooms for later ones: start it afresh to learn what a participant needs.")]
 pub(crate) struct SfuArguments {
     /// Address of the server: http://host:port or https://host.
     #[arg(long, default_value = "http://localhost:8080")]
@@ -65,7 +66,7 @@ pub(crate) struct SfuArguments {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Decrypt every n-th packet that a client receives; the others are counted by their headers.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     decrypt_every: u32,
     /// Joins in one second [default: 100 on this machine, 10 elsewhere].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
