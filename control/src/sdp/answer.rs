@@ -44,7 +44,7 @@ impl RemoteOffer {
         for (n, byte) in local.fingerprint.0.iter().enumerate() {
             write!(sdp, "{}{byte:02X}", if n == 0 { "" } else { ":" })?;
         }
-        sdp.write_str("\r\na=setup:passive\r\n")?;
+        sdp.write_str("\r\n")?;
 
         let mut candidates = Some(local.candidates);
         for line in &self.lines {
@@ -82,7 +82,9 @@ impl RemoteOffer {
             Role::Idle => "inactive",
             Role::Slot(_) => "sendonly",
         };
-        write!(sdp, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na={direction}\r\na=rtcp-mux\r\n", line.mid)?;
+        write!(sdp, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na={direction}\r\n", line.mid)?;
+        // GStreamer looks for the role in each m-line only.
+        sdp.write_str("a=setup:passive\r\na=rtcp-mux\r\n")?;
         if line.rtcp_rsize {
             sdp.write_str("a=rtcp-rsize\r\n")?;
         }

@@ -109,7 +109,7 @@ mod tests {
     fn publishers() {
         for (name, mids, video, payload_type, ssrc) in [
             ("obs-publish", ["0", "1"], Codec::H264, 96, 1_735_412_902),
-            ("gstreamer-publish", ["audio0", "video1"], Codec::H264, 96, 2_915_117_734),
+            ("gstreamer-publish", ["audio0", "video1"], Codec::H264, 96, 725_338_809),
             ("aiortc-publish", ["0", "1"], Codec::Vp8, 97, 0),
         ] {
             let (_, remote) = read(Purpose::Publish, &fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -139,6 +139,7 @@ fn an_answer_has_the_m_lines_of_the_offer() {
             assert!(answered.bundle.contains(&ours.mid.unwrap()));
             assert_ne!(ours.port, 0, "{name}");
             assert!(ours.rtcp_mux);
+            assert_eq!(ours.transport.setup, Some(parse::Setup::Passive));
             assert_eq!(theirs.direction.sends(), ours.direction.receives(), "{name}");
             assert_eq!(theirs.direction.receives(), ours.direction.sends(), "{name}");
             for payload in ours.payloads.iter() {
@@ -152,7 +153,6 @@ fn an_answer_has_the_m_lines_of_the_offer() {
                 assert!(theirs.extensions.iter().any(|other| same(&other)), "{name}");
             }
         }
-        assert_eq!(answered.transport.setup, Some(parse::Setup::Passive));
         assert_eq!(answered.transport.fingerprint, Some(Fingerprint([0x0f; 32])));
     }
 }
@@ -162,17 +162,17 @@ fn an_answer_in_full() {
     let remote = read(&small()).unwrap();
     let expected = format!(
         "v=0\r\no=- 7 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\na=group:BUNDLE 0 1 2 3\r\n\
-         a=ice-ufrag:ufragufrag12\r\na=ice-pwd:pwdpwdpwdpwdpwdpwdpwdpwd\r\na=fingerprint:sha-256 {}\r\na=setup:passive\r\n\
-         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
+         a=ice-ufrag:ufragufrag12\r\na=ice-pwd:pwdpwdpwdpwdpwdpwdpwdpwd\r\na=fingerprint:sha-256 {}\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=setup:passive\r\na=rtcp-mux\r\n\
          a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1;usedtx=1\r\n\
          a=candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host\r\n\
          a=candidate:2 1 udp 2130706175 2001:db8::1 7882 typ host\r\na=end-of-candidates\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n\
+         m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=setup:passive\r\na=rtcp-mux\r\n\
          a=rtpmap:96 VP8/90000\r\n\
-         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\na=sendonly\r\na=rtcp-mux\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\na=sendonly\r\na=setup:passive\r\na=rtcp-mux\r\n\
          a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1;usedtx=1\r\n\
          a=msid:slot-0 slot-0-audio\r\na=ssrc:1000 cname:slot-0\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:3\r\na=sendonly\r\na=rtcp-mux\r\n\
+         m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:3\r\na=sendonly\r\na=setup:passive\r\na=rtcp-mux\r\n\
          a=rtpmap:96 VP8/90000\r\na=msid:slot-0 slot-0-video\r\na=ssrc:1001 cname:slot-0\r\n",
         ["0F"; 32].join(":")
     );

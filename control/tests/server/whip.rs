@@ -164,7 +164,7 @@ async fn ice_restarts_and_candidates() {
 
     // What the relay does not take changes nothing.
     let tag = restart.header("etag").unwrap();
-    world.relay.refuse_next(CommandError::Busy);
+    world.relay.refuse_next(CommandError::UfragTaken);
     assert_eq!(patch(tag, FRAGMENT, &fragment("new3")).await.status, 503);
     assert_eq!(patch(tag, FRAGMENT, &fragment("new4")).await.status, 200);
     assert_eq!(only(&world).spec.ice.remote_ufrag, "new4");
@@ -292,9 +292,11 @@ async fn requests_that_are_refused_leave_nothing() {
         assert_eq!(reply.status, status, "{line} {headers} {}", reply.body);
         assert_eq!(world.participants(), 0, "{line}");
     }
-    for (error, status) in
-        [(CommandError::Limit("x".into()), 503), (CommandError::Invalid("x".into()), 422), (CommandError::Busy, 503)]
-    {
+    for (error, status) in [
+        (CommandError::Limit("x".into()), 503),
+        (CommandError::Invalid("x".into()), 422),
+        (CommandError::UfragTaken, 503),
+    ] {
         world.relay.refuse_next(error);
         let reply = request(&world, "POST /whip/r", SDP, &offer).await;
         assert_eq!(reply.status, status, "{}", reply.body);
