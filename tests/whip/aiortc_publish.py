@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Publishes into a room by WHIP and watches it by WHEP, both with aiortc, through real processes.
+"""Publishes into a room by WHIP and watches it by WHEP with aiortc, through real processes. With `--gstreamer`,
+gstreamer_publish.py beside this publishes as well.
 
     python3 -m venv /tmp/whip && /tmp/whip/bin/pip install aiortc==1.16.0 aiohttp==3.14.5
     cargo build -p plausch-relay -p plausch-control
@@ -32,6 +33,8 @@ PATIENCE = 20
 # The publisher's picture: half dark, half light, so that a wrong or broken one is noticed.
 DARK, LIGHT = 40, 210
 TONE_HZ = 440
+# RFC 7675, section 5.1.
+CONSENT_SECONDS = 30
 
 
 class Picture(MediaStreamTrack):
@@ -140,9 +143,41 @@ async def run(base):
             for client in clients:
                 await client.end()
             print(f"{codec}: seen and heard by name and by who speaks")
-        async with http.get("/metrics") as reply:
-            left = re.search(r"^plausch_participants (\d+)$", await reply.text(), re.M)
-            assert left and left[1] == "0", "somebody is left"
+        if "--gstreamer" in sys.argv:
+            await watch_gstreamer(http, base)
+        assert await participants(http) == 0, "somebody is left"
+
+
+async def watch_gstreamer(http, base):
+    """Its pictures and its sound arrive, and when it is killed, it is gone as soon as its consent is over."""
+    script = pathlib.Path(__file__).with_name("gstreamer_publish.py")
+    process = subprocess.Popen([script, f"{base}/whip/gstreamer?name=Kamera"])
+    try:
+        # The viewer may be there first.
+        client = viewer(http, "gstreamer", "?participant=Kamera")
+        await client.begin()
+
+        async def arrive(kind):
+            for _ in range(50):
+                await client.tracks[kind].recv()
+
+        await asyncio.wait_for(asyncio.gather(arrive("video"), arrive("audio")), PATIENCE)
+        print("GStreamer: seen and heard")
+    finally:
+        process.kill()
+        process.wait()
+    await client.end()
+    for _ in range(CONSENT_SECONDS + 10):
+        await asyncio.sleep(1)
+        if await participants(http) == 0:
+            print("GStreamer: gone without a goodbye")
+            return
+    raise AssertionError("a publisher that was killed is still there")
+
+
+async def participants(http):
+    async with http.get("/metrics") as reply:
+        return int(re.search(r"^plausch_participants (\d+)$", await reply.text(), re.M)[1])
 
 
 def free_port(kind):
