@@ -18,7 +18,7 @@ use crate::resume::ResumeSecret;
 use crate::room::Outbox;
 use crate::rooms::Rooms;
 use axum::extract::ws::Utf8Bytes;
-use plausch_relay_api::{Event, Hello, ParticipantId, ParticipantSnapshot, ShardId};
+use plausch_relay_api::{CommandError, Event, Hello, ParticipantId, ParticipantSnapshot, ShardId};
 use plausch_signalling::{ErrorCode, MediaState, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -191,7 +191,7 @@ impl Service {
         self.linked.send_replace(false);
     }
 
-    /// An event after the snapshot. `false` if the link was replaced.
+    /// An event after the snapshot. `false` if the link was replaced or must be made anew.
     pub fn relay_event(&self, link: u64, event: Event) -> bool {
         let mut state = self.state();
         let state = &mut *state;
@@ -202,6 +202,10 @@ impl Service {
                 if let Err(error) = relay.done(id, result) {
                     self.metrics.command_errors.fetch_add(1, Relaxed);
                     tracing::debug!("the relay refused a command: {error}");
+                    if error == CommandError::Busy {
+                        // What it did not take is lost. It dials again, and then both agree anew.
+                        return false;
+                    }
                 }
             }
             Event::Connected { participant, generation } => state.rooms.connected(participant, generation, &mut out),

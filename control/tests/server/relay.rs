@@ -20,6 +20,8 @@ struct State {
     events: Option<mpsc::UnboundedSender<Event>>,
     /// What the next `PutParticipant` is answered with.
     refusal: Option<CommandError>,
+    /// Answer the next `AssignSlots` as a shard whose ring is full.
+    busy: bool,
     /// Say nothing to commands.
     mute: bool,
     link: Option<tokio::task::JoinHandle<()>>,
@@ -92,6 +94,7 @@ impl FakeRelay {
             Command::RemoveParticipant { participant } => {
                 state.participants.remove(&participant);
             }
+            Command::AssignSlots { .. } if std::mem::take(&mut state.busy) => result = Err(CommandError::Busy),
             Command::AssignSlots { participant, slots } => match state.participants.get_mut(&participant) {
                 Some(known) => known.assignments = slots,
                 None => result = Err(CommandError::UnknownParticipant),
@@ -122,6 +125,10 @@ impl FakeRelay {
 
     pub(crate) fn refuse_next(&self, error: CommandError) {
         self.lock().refusal = Some(error);
+    }
+
+    pub(crate) fn set_busy(&self) {
+        self.lock().busy = true;
     }
 
     pub(crate) fn set_mute(&self, mute: bool) {

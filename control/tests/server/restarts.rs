@@ -70,6 +70,21 @@ async fn a_relay_that_comes_back_empty_gets_new_offers() {
 }
 
 #[tokio::test]
+async fn slots_that_a_busy_relay_did_not_take_are_told_again() {
+    let world = World::new().await;
+    let anna = world.joined("r", "Anna").await;
+    let mut bert = world.joined("r", "Bert").await;
+    let shown = || world.relay.participants().iter().map(|known| known.assignments.len()).collect::<Vec<_>>();
+    eventually("both have slots", || shown() == [1, 1]).await;
+    world.relay.set_busy();
+    bert.send(&ClientMessage::Leave).await;
+    eventually("the link is made anew", || !world.server.service.ready()).await;
+    world.relay.dial(&world).await;
+    eventually("Anna's slot is empty", || shown() == [0]).await;
+    drop(anna);
+}
+
+#[tokio::test]
 async fn a_link_that_breaks_for_a_moment_is_not_noticed() {
     let world = World::new().await;
     let mut anna = world.joined("r", "Anna").await;
