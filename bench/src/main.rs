@@ -1,6 +1,10 @@
 //! `plausch-bench`: takes part in calls as real participants would, and tells what it saw.
 
+mod arguments;
+mod churn;
+mod crowd;
 mod join;
+mod joins;
 mod sfu;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +26,10 @@ enum Command {
     Join(join::JoinArguments),
     /// Fills rooms with publishers and viewers, and measures what forwarding to them costs the relay.
     Sfu(sfu::SfuArguments),
+    /// Lets all viewers join within one second, and tells how long each waits for its picture.
+    Joins(joins::JoinsArguments),
+    /// Lets viewers come and go, and watches the relay's memory.
+    Churn(churn::ChurnArguments),
 }
 
 #[tokio::main]
@@ -31,6 +39,8 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Join(arguments) => join::run(arguments).await,
         Command::Sfu(arguments) => sfu::run(arguments).await,
+        Command::Joins(arguments) => joins::run(arguments).await,
+        Command::Churn(arguments) => churn::run(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,8 @@ pub struct ProcessSample {
     /// User and system time.
     pub cpu_ns: u64,
     pub rss_bytes: u64,
+    /// Open files and sockets, 0 where we may not see them.
+    pub descriptors: usize,
     pub threads: Vec<ThreadSample>,
 }
 
@@ -67,7 +69,8 @@ impl Process {
             })
             .collect();
         threads.sort_by_key(|thread| thread.id);
-        Some(ProcessSample { name, cpu_ns, rss_bytes: parse_rss(&status)?, threads })
+        let descriptors = fs::read_dir(format!("{folder}/fd")).map_or(0, |folder| folder.count());
+        Some(ProcessSample { name, cpu_ns, rss_bytes: parse_rss(&status)?, descriptors, threads })
     }
 }
 

@@ -1,10 +1,9 @@
 //! Moments of a run, and what lies between them.
 
-use super::crowd::Crowd;
+use crate::crowd::Crowd;
 use anyhow::anyhow;
 use plausch_bench::client::Histogram;
 use plausch_bench::load::{Machine, Process, ProcessSample, Tally};
-use std::fs;
 use std::time::{Duration, Instant};
 
 /// Between two lines of progress.
@@ -82,11 +81,4 @@ impl Moment {
             share(self.bench_cpu_ns(before)),
         )
     }
-}
-
-/// How many descriptors this process may have.
-pub(super) fn open_files_limit() -> Option<u64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

@@ -1,8 +1,8 @@
 //! All clients of a run.
 
-use super::SfuArguments;
+use crate::arguments::LoadArguments;
 use anyhow::bail;
-use plausch_bench::client::{Client, ClientError, Histogram, JoinOptions, Picture};
+use plausch_bench::client::{Client, ClientError, Histogram, JoinOptions, Picture, Stats};
 use plausch_bench::load::Tally;
 use plausch_signalling::MediaState;
 use std::net::SocketAddr;
@@ -14,6 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const SLOTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long one publisher of a room speaks before the next does.
 const TURN_SECONDS: u64 = 3;
+/// How fast those come who take the place of others.
+const REPLACEMENTS_PER_SECOND: u32 = 200;
 /// RFC 6464: level of who speaks, and of silence.
 const LEVEL_SPEAKING: u8 = 25;
 const LEVEL_SILENT: u8 = 127;
@@ -30,16 +32,18 @@ struct Member {
 type Seat = (u32, bool);
 
 /// All participants of all rooms.
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     template: JoinOptions,
     publishers: u16,
     media: MediaState,
     waiting: Vec<Seat>,
     members: Vec<Member>,
+    /// Joins begun so far.
+    joined: usize,
 }
 
 impl Crowd {
-    pub(super) fn new(arguments: &SfuArguments) -> Self {
+    pub(crate) fn new(arguments: &LoadArguments, decrypt_every: u32) -> Self {
         let publishers = (0..arguments.rooms).flat_map(|room| (0..arguments.publishers).map(move |_| (room, true)));
         let viewers = (0..arguments.rooms).flat_map(|room| (0..arguments.viewers).map(move |_| (room, false)));
         // The last ones join first: publishers, so that slots are theirs.
@@ -52,7 +56,7 @@ impl Crowd {
                 trust: arguments.trust(),
                 media: MediaState::default(),
                 picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },
-                decrypt_every: arguments.decrypt_every,
+                decrypt_every,
                 microphone: arguments.audio,
                 camera_layers: u8::from(arguments.video_kbps > 0),
                 audio_level: LEVEL_SILENT,
@@ -62,10 +66,11 @@ impl Crowd {
             media: MediaState { microphone: arguments.audio, camera: arguments.video_kbps > 0, screen: false },
             waiting,
             members: Vec::new(),
+            joined: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
 
@@ -80,7 +85,7 @@ impl Crowd {
     }
 
     /// The first one shows whether the server is there, and where its relay is.
-    pub(super) async fn join_first(&mut self) -> Result<(), ClientError> {
+    pub(crate) async fn join_first(&mut self) -> Result<(), ClientError> {
         let Some(seat) = self.waiting.pop() else { return Ok(()) };
         let options = self.options(seat, 0);
         let slots = options.slots;
@@ -89,36 +94,94 @@ impl Crowd {
         Ok(())
     }
 
-    /// All others, `pace` in a second, whether or not those before them are through.
-    pub(super) async fn join_others(&mut self, pace: u32) -> anyhow::Result<()> {
-        let all = self.waiting.len() + self.members.len();
+    /// How many have not joined yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The next `count`, `pace` in a second, whether or not those before them are through.
+    pub(crate) async fn join(&mut self, count: usize, pace: u32) -> Result<(), ClientError> {
+        self.try_join(count, pace).await.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The same; returns why some could not.
+    pub(crate) async fn try_join(&mut self, count: usize, pace: u32) -> Vec<ClientError> {
+        let all = self.members.len() + count;
+        let mut left = count;
+        let mut failures = Vec::new();
         let mut joining: JoinSet<Result<Member, ClientError>> = JoinSet::new();
-        let mut begin = interval(Duration::from_secs(1) / pace);
-        begin.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut begin = interval(Duration::from_secs(1) / pace.max(1));
+        begin.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut said = Instant::now();
-        while !self.waiting.is_empty() || !joining.is_empty() {
+        while left > 0 || !joining.is_empty() {
             tokio::select! {
-                _ = begin.tick(), if !self.waiting.is_empty() => {
+                _ = begin.tick(), if left > 0 => {
+                    left -= 1;
                     let Some(seat) = self.waiting.pop() else { continue };
-                    let options = self.options(seat, all - self.waiting.len());
+                    self.joined += 1;
+                    let options = self.options(seat, self.joined);
                     joining.spawn(async move {
                         let slots = options.slots;
                         let client = Client::join(options).await?;
                         Ok(Member { client, room: seat.0, publisher: seat.1, slots })
                     });
                 }
-                Some(joined) = joining.join_next() => self.members.push(joined??),
+                Some(joined) = joining.join_next() => match joined {
+                    Ok(Ok(member)) => self.members.push(member),
+                    Ok(Err(error)) => failures.push(error),
+                    // A join that panicked has said so itself.
+                    Err(_) => failures.push(ClientError::Left),
+                }
             }
             if said.elapsed() >= Duration::from_secs(1) {
                 said = Instant::now();
                 eprintln!("joined {:4} of {all}", self.members.len());
             }
         }
-        Ok(())
+        failures
+    }
+
+    /// The `count` viewers that came first go, half of them without a goodbye but with closed connections, and as
+    /// many come. Returns what those who left had seen.
+    pub(crate) async fn replace(&mut self, count: usize) -> Result<Vec<Stats>, ClientError> {
+        let (leaving, staying): (Vec<_>, Vec<_>) = {
+            let mut left = count;
+            std::mem::take(&mut self.members).into_iter().partition(|member| {
+                let leaves = !member.publisher && left > 0;
+                left -= usize::from(leaves);
+                leaves
+            })
+        };
+        self.members = staying;
+        let seen = leaving.iter().map(|member| member.client.stats()).collect();
+        self.waiting.extend(leaving.iter().map(|member| (member.room, member.publisher)));
+        let mut going = JoinSet::new();
+        for (index, member) in leaving.into_iter().enumerate() {
+            going.spawn(async move {
+                match index % 2 {
+                    0 => member.client.leave().await,
+                    _ => member.client.close_tab().await,
+                }
+            });
+        }
+        going.join_all().await;
+        self.join(self.waiting.len(), REPLACEMENTS_PER_SECOND).await?;
+        Ok(seen)
+    }
+
+    /// Of all publishers or all viewers.
+    pub(crate) fn stats(&self, publishers: bool) -> impl Iterator<Item = Stats> {
+        let members = self.members.iter().filter(move |member| member.publisher == publishers);
+        members.map(|member| member.client.stats())
+    }
+
+    /// Pauses are measured from now on.
+    pub(crate) fn clear_pauses(&self) {
+        self.members.iter().for_each(|member| member.client.clear_pauses());
     }
 
     /// Until everybody is shown all publishers of the room.
-    pub(super) async fn wait_for_slots(&self) -> anyhow::Result<()> {
+    pub(crate) async fn wait_for_slots(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
         for member in &self.members {
             loop {
@@ -141,13 +204,13 @@ impl Crowd {
     }
 
     /// Publishers begin or stop to send.
-    pub(super) fn talk(&self, on: bool) {
+    pub(crate) fn talk(&self, on: bool) {
         let media = if on { self.media } else { MediaState::default() };
         self.members.iter().filter(|member| member.publisher).for_each(|member| member.client.set_media(media));
     }
 
     /// One publisher of each room speaks, in turn.
-    pub(super) fn take_turns(&self, second: u64) {
+    pub(crate) fn take_turns(&self, second: u64) {
         let turn = second / TURN_SECONDS % u64::from(self.publishers.max(1));
         let mut seen = std::collections::HashMap::<u32, u64>::new();
         for member in self.members.iter().filter(|member| member.publisher) {
@@ -157,20 +220,20 @@ impl Crowd {
         }
     }
 
-    pub(super) fn relay_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn relay_address(&self) -> Option<SocketAddr> {
         self.members.first()?.client.stats().relay
     }
 
-    pub(super) fn profile(&self) -> Option<&'static str> {
+    pub(crate) fn profile(&self) -> Option<&'static str> {
         self.members.first()?.client.stats().srtp_profile
     }
 
-    pub(super) fn lost_sockets(&self) -> u32 {
+    pub(crate) fn lost_sockets(&self) -> u32 {
         self.members.iter().map(|member| member.client.lost_sockets()).sum()
     }
 
     /// Packets that all have received, and that should be: each sender's for each other member of its room.
-    pub(super) fn packets(&self) -> (u64, u64) {
+    pub(crate) fn packets(&self) -> (u64, u64) {
         let received = self.members.iter().map(|member| member.client.packets().0).sum();
         (received, self.members.iter().zip(self.expected()).map(|(_, expected)| expected).sum())
     }
@@ -185,14 +248,14 @@ impl Crowd {
         self.members.iter().map(|member| sent[&member.room].saturating_sub(own(member))).collect()
     }
 
-    pub(super) fn take_latencies(&self) -> Histogram {
+    pub(crate) fn take_latencies(&self) -> Histogram {
         let mut all = Histogram::default();
         self.members.iter().for_each(|member| all.add(&member.client.take_latencies()));
         all
     }
 
     /// Everything that was seen since the start; nobody may be sending now.
-    pub(super) fn tally(&self, latency: Histogram) -> Tally {
+    pub(crate) fn tally(&self, latency: Histogram) -> Tally {
         let mut tally = Tally { latency, ..Tally::default() };
         for (member, expected) in self.members.iter().zip(self.expected()) {
             tally.add(&member.client.stats(), expected);
@@ -201,14 +264,14 @@ impl Crowd {
     }
 
     /// From the first byte of the WebSocket to the end of the DTLS handshake, in microseconds.
-    pub(super) fn join_times(&self) -> Histogram {
+    pub(crate) fn join_times(&self) -> Histogram {
         let mut times = Histogram::default();
         let took = self.members.iter().filter_map(|member| member.client.stats().timings.dtls);
         took.for_each(|took| times.record(took.as_micros() as u64));
         times
     }
 
-    pub(super) async fn leave(self) {
+    pub(crate) async fn leave(self) {
         let mut leaving = JoinSet::new();
         for member in self.members {
             leaving.spawn(member.client.leave());

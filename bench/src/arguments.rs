@@ -1,0 +1,118 @@
+//! What all kinds of load have in common: the server, the rooms, and who sends what in them.
+
+use crate::crowd::Crowd;
+use anyhow::{anyhow, bail};
+use clap::Args;
+use plausch_bench::client::Trust;
+use plausch_bench::load::{Process, check_target, is_of_this_machine};
+use serde::Serialize;
+use std::fs;
+use std::path::PathBuf;
+
+/// Flattened into the arguments of each subcommand.
+#[derive(Args)]
+pub(crate) struct LoadArguments {
+    /// Address of the server: http://host:port or https://host.
+    #[arg(long, default_value = "http://localhost:8080")]
+    pub(crate) url: String,
+    /// PEM file of the certificates to believe behind https instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Rooms that are used at the same time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rooms: u32,
+    /// Participants of each room who send, and receive all others who do.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) publishers: u16,
+    /// Participants of each room who only receive.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=499))]
+    pub(crate) viewers: u16,
+    /// Bitrate of each picture; 0 sends none.
+    #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u32).range(0..=20_000))]
+    pub(crate) video_kbps: u32,
+    /// Frames per second of each picture.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub(crate) fps: u32,
+    /// Whether publishers send sound (50 packets per second), one of each room speaking at a time.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) audio: bool,
+    /// Process of the relay; without it, the one that receives at the media port.
+    #[arg(long, value_name = "PID")]
+    relay_pid: Option<u32>,
+    /// Allow a server on another machine: only with the consent of those who run it.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Write the figures to this file as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl LoadArguments {
+    pub(crate) fn trust(&self) -> Trust {
+        self.ca.clone().map_or(Trust::System, Trust::File)
+    }
+
+    /// Who does what, for the head of a report.
+    pub(crate) fn scenario(&self, command: &str) -> String {
+        let what = match (self.video_kbps, self.audio) {
+            (0, _) => "audio".to_owned(),
+            (kbps, true) => format!("{kbps} kbit/s video at {} fps + audio", self.fps),
+            (kbps, false) => format!("{kbps} kbit/s video at {} fps", self.fps),
+        };
+        let (rooms, publishers, viewers) = (self.rooms, self.publishers, self.viewers);
+        match rooms {
+            1 => format!("{command}: {publishers} → {viewers}, {what}"),
+            _ => format!("{command}: {rooms} rooms of {publishers} → {viewers}, {what}"),
+        }
+    }
+
+    /// Refuses what cannot work before anybody is bothered with it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        check_target(&self.url, self.allow_remote).map_err(|error| anyhow!(error))?;
+        if self.video_kbps == 0 && !self.audio {
+            bail!("with neither picture nor sound there is nothing to forward; give --video-kbps or --audio true");
+        }
+        if self.viewers == 0 && self.publishers < 2 {
+            bail!("nobody would receive anything; give --viewers, or at least two --publishers");
+        }
+        // A WebSocket and a UDP socket each, and what the program itself holds.
+        let participants = u64::from(self.rooms) * u64::from(self.publishers + self.viewers);
+        let wanted = 2 * participants + 64;
+        let allowed = open_files_limit().unwrap_or(u64::MAX);
+        if wanted > allowed {
+            bail!("{wanted} open files are needed, but only {allowed} are allowed; run `ulimit -n {wanted}` before");
+        }
+        Ok(())
+    }
+
+    /// The relay that the first client is connected to; `None` where it is out of sight.
+    pub(crate) fn find_relay(&self, crowd: &Crowd) -> anyhow::Result<Option<Process>> {
+        let address = crowd.relay_address();
+        let remote = address.filter(|address| !is_of_this_machine(address.ip()));
+        if let Some(address) = remote.filter(|_| !self.allow_remote) {
+            bail!("media goes to {address}, which is not this machine; give --allow-remote if you may put load on it");
+        }
+        match self.relay_pid {
+            Some(pid) => {
+                let process = Process { pid };
+                process.sample().ok_or_else(|| anyhow!("there is no process {pid}; check --relay-pid"))?;
+                Ok(Some(process))
+            }
+            None => Ok(address.and_then(Process::at_udp)),
+        }
+    }
+
+    /// Writes the object of `--json`, if wished.
+    pub(crate) fn write_json(&self, report: &impl Serialize) -> anyhow::Result<()> {
+        let Some(file) = &self.json else { return Ok(()) };
+        let json = serde_json::to_string_pretty(report)? + "\n";
+        fs::write(file, json).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
+    }
+}
+
+/// How many descriptors this process may have.
+fn open_files_limit() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,34 @@
+//! Bad targets end with one sentence and a non-zero exit.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::process::Command;
+
+/// Standard error of a run that must fail.
+fn refusal(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_plausch-bench")).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn bad_targets_are_told_in_one_sentence() {
+    // Bound and closed again: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = format!("http://127.0.0.1:{port}");
+    for command in ["sfu", "joins", "churn"] {
+        assert!(refusal(&[command, "--url", &closed]).contains("check that the server runs there"));
+        assert!(refusal(&[command, "--url", "localhost"]).contains("http://host:port"));
+        assert!(refusal(&[command, "--url", "http://192.0.2.1"]).contains("--allow-remote"));
+    }
+}
+
+#[test]
+fn loads_of_nothing_are_refused() {
+    assert!(refusal(&["sfu", "--viewers", "0"]).contains("nobody would receive"));
+    assert!(refusal(&["sfu", "--video-kbps", "0", "--audio", "false"]).contains("nothing to forward"));
+}
