@@ -79,6 +79,9 @@ async fn signalling(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    if !is_our_page(&headers, service.config.behind_proxy) {
+        return (StatusCode::FORBIDDEN, "Only pages of this server may use this.\n").into_response();
+    }
     let prefix = client_address(&service, peer, &headers).and_then(Prefix::of);
     let permitted = service.clone();
     upgrade
@@ -92,6 +95,21 @@ async fn signalling(
                 session::run(service, socket, prefix).await;
             }
         })
+}
+
+/// Browsers let any page open a WebSocket anywhere and say whose page it is (RFC 6455, section 10.2): another site must
+/// not take its visitors into rooms here. What is no browser says nothing.
+fn is_our_page(headers: &HeaderMap, behind_proxy: bool) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Some((scheme, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
+    let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let ours = |host: &HeaderValue| {
+        let hosts = host.to_str().unwrap_or_default().split(',').map(str::trim);
+        hosts.map(|host| host.strip_suffix(default_port).unwrap_or(host)).any(|host| host.eq_ignore_ascii_case(origin))
+    };
+    // A proxy may ask by another name than it was asked by.
+    headers.get(header::HOST).is_some_and(ours)
+        || (behind_proxy && headers.get_all("x-forwarded-host").iter().any(ours))
 }
 
 /// Who asks. Behind a proxy that is the last address that the proxy added; `None` if it added none.
@@ -159,6 +177,37 @@ fn content_security_policy(host: &str, secure: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_of_others_are_told_from_ours() {
+        let asks = |host: &'static str, origin: &'static str, behind_proxy| {
+            let forwarded = header::HeaderName::from_static("x-forwarded-host");
+            let headers = [(header::HOST, host), (header::ORIGIN, origin), (forwarded, "plausch.example")];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            is_our_page(&HeaderMap::from_iter(headers), behind_proxy)
+        };
+        assert!(is_our_page(&HeaderMap::new(), false), "no browser");
+        for (host, origin) in [
+            ("localhost:8080", "http://localhost:8080"),
+            ("[::1]:8080", "http://[::1]:8080"),
+            ("Plausch.example:443", "https://plausch.example"),
+            ("plausch.example", "https://plausch.example"),
+        ] {
+            assert!(asks(host, origin, false), "{host} {origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "https://evil.example",
+            "http://localhost",
+            "http://localhost:8081",
+            "http://localhost:8080.evil",
+        ] {
+            assert!(!asks("localhost:8080", origin, false), "{origin}");
+        }
+        assert!(asks("127.0.0.1:8080", "https://plausch.example", true));
+        assert!(!asks("127.0.0.1:8080", "https://plausch.example", false));
+    }
 
     #[test]
     fn a_host_cannot_write_policy() {

@@ -96,3 +96,25 @@ async fn metrics_are_not_for_others() {
     let (head, _) = request(&world, "GET /metrics", "").await;
     assert!(head.starts_with("http/1.1 200"));
 }
+
+/// Another site may not drive its visitors' browsers into rooms here.
+#[tokio::test]
+async fn pages_of_others_get_no_socket() {
+    let world = World::new().await;
+    for (origin, status) in [
+        ("", "101"),
+        ("Origin: http://plausch.example:8080\r\n", "101"),
+        ("Origin: https://evil.example\r\n", "403"),
+        ("Origin: null\r\n", "403"),
+    ] {
+        let mut socket = TcpStream::connect(world.server.http()[0]).await.unwrap();
+        let text = format!(
+            "GET /api/signalling HTTP/1.1\r\nHost: plausch.example:8080\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n"
+        );
+        socket.write_all(text.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        socket.read_exact(&mut head).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&head), format!("HTTP/1.1 {status}"), "{origin}");
+    }
+}
