@@ -253,8 +253,13 @@ impl Rooms {
         for participant in self.detached.clone() {
             let Some(member) = self.member(participant) else { continue };
             let away = now.saturating_sub(member.detached_at.unwrap_or(now));
-            // The media of WHIP and WHEP is all that there is of them: a link that is down says nothing about it.
-            let media_may_flow = (linked || member.is_its_media()) && member.live().is_some();
+            let media_may_flow = match member.live() {
+                // Who was not connected by now never will be, and the relay's word of that is lost with a link.
+                Some(transport) if linked => transport.connected,
+                // The media of WHIP and WHEP is all that there is of them: a link that is down says nothing about it.
+                Some(_) => member.is_its_media(),
+                None => false,
+            };
             if away >= Duration::from_millis(DETACH_TIMEOUT_MS) && !media_may_flow {
                 self.remove(participant, out);
             } else if member.is_its_media() {

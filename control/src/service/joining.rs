@@ -227,7 +227,7 @@ impl Service {
             Ok(()) => {}
             // The relay has this participant from a time that control does not remember.
             Err(CommandError::Moved | CommandError::Stale) => {
-                let done = self.put_again(&spec).ok_or(ErrorCode::NoRelay)?;
+                let done = self.put_again(&spec, session)?;
                 self.wait(done).await?.map_err(|error| refusal(participant, &error))?;
             }
             Err(error) => return Err(refusal(participant, &error).into()),
@@ -244,11 +244,15 @@ impl Service {
         }
     }
 
-    fn put_again(&self, spec: &ParticipantSpec) -> Option<Done> {
+    fn put_again(&self, spec: &ParticipantSpec, session: u64) -> Result<Done, ErrorCode> {
         let mut state = self.state();
-        let relay = state.relay.as_mut()?;
+        // Who was replaced or removed meanwhile would stay with the relay, and nobody would remove them.
+        if state.rooms.session(spec.participant) != Some(session) {
+            return Err(ErrorCode::Replaced);
+        }
+        let relay = state.relay.as_mut().ok_or(ErrorCode::NoRelay)?;
         relay.command(Command::RemoveParticipant { participant: spec.participant });
-        relay.ask(put(spec))
+        relay.ask(put(spec)).ok_or(ErrorCode::NoRelay)
     }
 
     /// The first offer of a newcomer failed: the place is free again.

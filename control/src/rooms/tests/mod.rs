@@ -292,6 +292,23 @@ fn somebody_adopted_in_the_middle_of_a_handshake() {
     assert_eq!(world.relay.participants[&ParticipantId(1)].assignments.len(), 1);
 }
 
+/// The relay gave up somebody's handshake while the link was down, so nobody said so.
+#[test]
+fn nobody_waits_for_ever_for_a_handshake() {
+    let mut world = World::new();
+    world.join(1, "r", 3, 1).unwrap();
+    world.join(2, "r", 3, 1).unwrap();
+    world.rooms.member_mut(ParticipantId(2)).unwrap().transport.as_mut().unwrap().connected = false;
+    world.detach(2);
+    world.relay.participants.get_mut(&ParticipantId(2)).unwrap().connected = false;
+    world.reconcile();
+    world.wait(29_000);
+    assert_eq!(world.rooms.participants(), 2, "it may still be on its way");
+    world.wait(2_000);
+    assert_eq!(world.rooms.participants(), 1);
+    world.check();
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Join(u64, u8, usize),

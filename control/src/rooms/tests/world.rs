@@ -153,6 +153,7 @@ impl World {
         out.commands.push(Command::PutParticipant(Box::new(spec.clone())));
         self.settle(std::mem::take(&mut out));
         assert!(self.rooms.commit(spec, session, &mut out));
+        self.rooms.connected(participant, connection, &mut out);
         self.settle(out);
         self.welcome(participant, session);
         Ok(())
