@@ -451,6 +451,22 @@ describe('when media is lost', () => {
     expect(FakeSocket.last.of('offer').at(-1)?.offer.connection).toBe(2);
   });
 
+  test('what has healed before the welcome is left alone', async () => {
+    await joined();
+    FakePeerConnection.last.become('disconnected');
+    FakeSocket.last.break();
+    for (let second = 0; second < 20; second += 1) {
+      if (FakeSocket.last.readyState !== 3) FakeSocket.last.break();
+      await settle(1_000);
+    }
+    FakePeerConnection.last.become('connected');
+    await settle(RETRY_MAX_MS);
+    FakeSocket.last.accept();
+    await deliver(welcome());
+    expect(FakePeerConnection.all).toHaveLength(1);
+    expect(FakeSocket.last.of('offer')).toEqual([]);
+  });
+
   test('an offer that the server refuses leads to a new connection', async () => {
     await joined(crowd(9));
     await deliver({ type: 'error', code: 'bad-offer', fatal: false });

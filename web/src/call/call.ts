@@ -334,6 +334,9 @@ export class Call {
     if (peer !== this.peer.value || this.phase.value !== 'joined') return;
     if (state === 'connected') {
       clearTimeout(this.repair);
+      // It healed before anybody could be asked: the next welcome must not tear it down.
+      this.wanted.restart = false;
+      this.wanted.renew = false;
       this.mediaDown.value = false;
     } else if (state === 'disconnected' || state === 'failed') {
       this.mediaDown.value = true;
