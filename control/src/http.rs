@@ -119,7 +119,11 @@ pub(crate) fn client_address(service: &Service, peer: SocketAddr, headers: &Head
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
     match forwarded {
-        Some(list) => list.to_str().ok()?.rsplit(',').next()?.trim().parse().ok(),
+        Some(list) => {
+            let last = list.to_str().ok()?.rsplit(',').next()?.trim();
+            // Some proxies add the port.
+            last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        }
         None => Some(peer.ip()),
     }
 }

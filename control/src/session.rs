@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 const MESSAGE_RATE: Rate = Rate { burst: SIGNALLING_BURST_MESSAGES, per_second: SIGNALLING_MESSAGES_PER_SECOND as f64 };
+/// Offers are what costs: a large one is a thousand other messages, and each is a command to the relay. Browsers come to
+/// one in a second, while no relay is linked.
+const OFFER_RATE: Rate = Rate { burst: 20, per_second: 2.0 };
 /// A client that takes no byte for this long is dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the other side has to close its half.
@@ -36,6 +39,7 @@ struct Session {
     prefix: Option<Prefix>,
     participant: Option<ParticipantId>,
     messages: Bucket,
+    offers: Bucket,
     /// Moves into the room with a successful join.
     outgoing: mpsc::Sender<Utf8Bytes>,
 }
@@ -48,6 +52,7 @@ pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Pr
         prefix,
         participant: None,
         messages: Bucket::full(MESSAGE_RATE, service.now()),
+        offers: Bucket::full(OFFER_RATE, service.now()),
         service,
         outgoing,
     };
@@ -149,6 +154,9 @@ impl Session {
                 Ok(())
             }
             (ClientMessage::Offer { offer }, Some(participant)) => {
+                if !self.offers.take(OFFER_RATE, self.service.now()) {
+                    return Err(ErrorCode::RateLimited.into());
+                }
                 self.service.offer(participant, self.number, offer).await
             }
             (ClientMessage::Media { media }, Some(participant)) => {

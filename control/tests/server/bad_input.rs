@@ -155,6 +155,19 @@ async fn too_many_messages() {
     client.until_closed().await;
 }
 
+/// Far fewer than other messages: each is worked on for long, here and by the relay.
+#[tokio::test]
+async fn too_many_offers() {
+    let world = World::new().await;
+    let mut client = world.joined("r", "Anna").await;
+    for _ in 0..25 {
+        client.send(&ClientMessage::Offer { offer: offer(1) }).await;
+    }
+    assert_eq!(client.until_error().await, (ErrorCode::RateLimited, true));
+    client.until_closed().await;
+    assert_eq!(world.participants(), 1, "who comes back goes on");
+}
+
 #[tokio::test]
 async fn too_many_joins_from_one_place() {
     let world = World::with(
@@ -165,8 +178,8 @@ async fn too_many_joins_from_one_place() {
     let from =
         async |address: &'static str| Client::connect(world.server.http()[0], &[("X-Forwarded-For", address)]).await;
     for n in 0..3 {
-        // What the client claims itself comes first, and is not believed.
-        let mut client = from("203.0.113.9, 192.0.2.1").await;
+        // What the client claims itself comes first, and is not believed; some proxies add the port.
+        let mut client = from(["203.0.113.9, 192.0.2.1", "192.0.2.1:4711"][n % 2]).await;
         client.send_join("r", "n", None, Some(offer(1))).await;
         if n < 2 {
             assert!(matches!(client.next().await, ServerMessage::Welcome { .. }));
