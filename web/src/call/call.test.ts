@@ -138,6 +138,18 @@ describe('joining', () => {
     expect(second.of('join')[0]?.resume).toBeUndefined();
   });
 
+  test('a join without an answer is taken back before the next one', async () => {
+    await call.join('Anna');
+    const first = FakeSocket.last;
+    first.accept();
+    await settle(ANSWER_TIMEOUT_MS);
+    expect(first.closedWith).toBe(1000);
+    await settle(RETRY_FIRST_MS);
+    FakeSocket.last.accept();
+    expect(FakeSocket.last).not.toBe(first);
+    expect(FakeSocket.last.of('join')).toHaveLength(1);
+  });
+
   test('without a relay it asks again until there is one', async () => {
     call.connect();
     FakeSocket.last.accept();

@@ -308,7 +308,10 @@ export class Call {
   /** A join or offer went out: without any answer the socket is taken for dead. */
   private expectAnswer(): void {
     clearTimeout(this.answerDue);
-    this.answerDue = setTimeout(() => this.socket.drop(), ANSWER_TIMEOUT_MS);
+    this.answerDue = setTimeout(() => {
+      // A first join that the server may yet serve would stay in the room as a ghost beside the second one.
+      this.socket.drop(this.phase.value === 'joined');
+    }, ANSWER_TIMEOUT_MS);
   }
 
   // --- Media -----------------------------------------------------------------------------------------------

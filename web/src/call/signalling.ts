@@ -2,7 +2,7 @@ import { parseServerMessage } from '../protocol/parse';
 import type { ClientMessage, ServerMessage } from '../protocol/messages';
 import { OPEN_TIMEOUT_MS, RETRY_FIRST_MS, RETRY_JITTER, RETRY_MAX_MS } from './limits';
 
-/** Our own close code: "I come back". 1000 and 1001 would mean goodbye to the server. */
+/** Our own close code: "I come back". 1000 and 1001 mean goodbye to the server. */
 const CLOSE_COMING_BACK = 4000;
 const CLOSE_GOODBYE = 1000;
 
@@ -63,10 +63,10 @@ export class Signalling {
     this.attempts = 0;
   }
 
-  /** Gives this socket up and opens another one. */
-  drop(): void {
+  /** Gives this socket up and opens another one. `comingBack`: as who the server knows on this one. */
+  drop(comingBack = true): void {
     const socket = this.detach();
-    socket?.close(CLOSE_COMING_BACK);
+    socket?.close(comingBack ? CLOSE_COMING_BACK : CLOSE_GOODBYE);
     if (socket !== undefined) this.retryLater();
   }
 
