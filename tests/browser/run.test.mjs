@@ -41,7 +41,7 @@ test('scripts/run says when it is ready, survives a dying process, and ends clea
     const port = 18080;
     const state = mkdtempSync(join(tmpdir(), 'plausch-run-'));
     const service = run(t, port, state);
-    await until(`the ready line; it wrote ${service.err}`, () => service.out.includes(`Plausch is ready: http://localhost:${port}\n`), 300_000);
+    await until(`the ready line; it wrote ${service.err}`, () => service.out.includes(`Plausch is ready: http://localhost:${port}\n`), 900_000);
     assert.ok(await answers(port));
 
     // The web address is taken now: a second start says so and does not stay.
