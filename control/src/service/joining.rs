@@ -77,8 +77,7 @@ impl Service {
         if !self.may_join(prefix) {
             return Err(ErrorCode::RateLimited.into());
         }
-        let key =
-            RoomKey::normalise(&join.room).filter(|key| !assets::exists(key.as_str())).ok_or(ErrorCode::BadRoomName)?;
+        let key = room_key(&join.room).ok_or(ErrorCode::BadRoomName)?;
         let name = person_name(&join.name).ok_or(ErrorCode::BadName)?;
         let resumed = join.resume.as_deref().and_then(|token| self.secret.verify(&key, token));
         if join.offer.is_none() && join.resume.is_none() {
@@ -267,6 +266,11 @@ impl Service {
         }
         State::settle(&mut state, out, self);
     }
+}
+
+/// `None` also for the names of files that lie beside the page.
+pub(super) fn room_key(room: &str) -> Option<RoomKey> {
+    RoomKey::normalise(room).filter(|key| !assets::exists(key.as_str()))
 }
 
 pub(super) type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;

@@ -1,15 +1,15 @@
 //! WHIP and WHEP: participants whose signalling is a few HTTP requests. Everything that a later request needs is in its
 //! address and in the room, so sessions survive a restart of control.
 
-use super::joining::{put, refusal};
+use super::joining::{put, refusal, room_key};
 use super::{Service, State, candidates};
-use crate::names::{RoomKey, person_name, room_title};
+use crate::names::{person_name, room_title};
+use crate::random;
 use crate::rates::Prefix;
 use crate::room::{Outbox, Presence};
 use crate::rooms::Entry;
 use crate::sdp::{IceFragment, LocalFragment, Purpose, SdpError};
 use crate::service::joining::Served;
-use crate::{assets, random};
 use plausch_relay_api::{IceParameters, MediaKind, ParticipantId, ParticipantSpec, RoomId};
 use plausch_signalling::ErrorCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -212,10 +212,6 @@ impl Service {
         };
         fits.then_some(participant)
     }
-}
-
-fn room_key(room: &str) -> Option<RoomKey> {
-    RoomKey::normalise(room).filter(|key| !assets::exists(key.as_str()))
 }
 
 /// An m-line of the answer: all of them are of one transport.
