@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 const TICK: Duration = Duration::from_millis(500);
-/// A client has this long for the head of its request.
+/// A client has this long for the head of its first request, and of each one after it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 1024;
 
@@ -50,7 +50,7 @@ impl Server {
         let mut http_addresses = Vec::new();
         for socket in plain {
             http_addresses.push(socket.local_addr()?);
-            let mut server = axum_server::from_tcp(socket)?;
+            let mut server = axum_server::from_tcp(socket)?.first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
             let app = http::router(service.clone(), false).into_make_service_with_connect_info::<SocketAddr>();
             tasks.spawn(async move { server.serve(app).await.context("the HTTP server failed") });
@@ -59,7 +59,7 @@ impl Server {
         for socket in secure {
             let Some(tls) = tls.clone() else { break };
             https_addresses.push(socket.local_addr()?);
-            let mut server = axum_server::from_tcp_rustls(socket, tls)?;
+            let mut server = axum_server::from_tcp_rustls(socket, tls)?.first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
             let app = http::router(service.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
             tasks.spawn(async move { server.serve(app).await.context("the HTTPS server failed") });

@@ -231,3 +231,16 @@ async fn raw_bytes_on_the_http_port() {
     }
     world.joined("r", "Anna").await;
 }
+
+/// Otherwise a few thousand connections that say nothing would keep everybody else out.
+#[tokio::test]
+async fn who_says_nothing_is_not_waited_for() {
+    let world = World::without_relay("").await;
+    let opened = [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"].map(async |bytes| {
+        let mut socket = tokio::net::TcpStream::connect(world.server.http()[0]).await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    });
+    let closed = futures_util::future::join_all(opened);
+    tokio::time::timeout(std::time::Duration::from_secs(15), closed).await.expect("all are closed");
+}
