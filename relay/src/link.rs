@@ -278,7 +278,7 @@ async fn send(sender: &mut plausch_link::Sender<Event>, event: &Event) -> Result
 mod tests {
     use super::*;
     use crate::ring::{Wake, ring};
-    use plausch_relay_api::{CommandId, Fingerprint, IceParameters, ParticipantSpec, RelayInstance, RoomId};
+    use plausch_relay_api::{CommandId, Fingerprint, IceParameters, ParticipantSpec, RoomId};
 
     fn put(participant: ParticipantId) -> Command {
         let ice = ["ours", "our-password", "theirs", "their-password"].map(String::from);
@@ -303,7 +303,7 @@ mod tests {
         let notify = Arc::new(Notify::new());
         let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
         let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
-        let hello = Hello { version: 1, instance: RelayInstance(1), fingerprint: Fingerprint([0; 32]), shards: vec![] };
+        let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![] };
         (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify), commands)
     }
 

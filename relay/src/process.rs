@@ -13,7 +13,7 @@ use plausch_engine::EngineConfig;
 use plausch_link::Identity;
 use plausch_relay_api::framing::PROTOCOL_VERSION;
 use plausch_relay_api::limits::{LOCAL_ADDRESSES, PARTICIPANTS_PER_SHARD, RING_MESSAGES, SOCKET_BUFFER_BYTES};
-use plausch_relay_api::{Hello, RelayInstance, ShardId, ShardInfo};
+use plausch_relay_api::{Hello, ShardId, ShardInfo};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,7 +106,7 @@ impl Relay {
             ends.push((to_shard, from_shard));
             statuses.push(status);
         }
-        let hello = Hello { version: PROTOCOL_VERSION, instance: RelayInstance(random()?), fingerprint, shards: infos };
+        let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos };
         Ok(Self {
             identity,
             control: config.control,

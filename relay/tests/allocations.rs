@@ -1,46 +1,14 @@
 //! Drivers allocate nothing for a packet. A binary of its own, for its allocator counts.
 #![allow(clippy::unwrap_used)]
 
+use plausch_allocation_count::{Counting, allocations};
 use plausch_engine::TxBatch;
 use plausch_relay::driver::mmsg::Mmsg;
 use plausch_relay::driver::uring::Uring;
 use plausch_relay::driver::{Driver, Sockets, Waker, bind, recycle};
 use plausch_relay_api::limits::BATCH_PACKETS;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // During the end of a thread there is nothing to count.
-    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -59,7 +27,7 @@ fn echo<D: Driver>() {
     for round in 0..300 {
         if round == 100 {
             // Whatever is made once is made by now.
-            before = COUNT.get();
+            before = allocations();
             echoed = 0;
         }
         for _ in 0..20 {
@@ -77,7 +45,7 @@ fn echo<D: Driver>() {
             echoed += 1;
         }
     }
-    assert_eq!(COUNT.get() - before, 0, "allocations for {echoed} packets");
+    assert_eq!(allocations() - before, 0, "allocations for {echoed} packets");
     assert!(echoed > 1000, "{echoed}");
 }
 

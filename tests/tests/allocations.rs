@@ -1,6 +1,7 @@
 //! No heap allocation for a packet that is forwarded. A binary of its own, for its allocator counts.
 #![allow(clippy::unwrap_used)]
 
+use plausch_allocation_count::Counting;
 use plausch_engine::srtp::Profile;
 use plausch_engine::{RxPacket, TxBatch};
 use plausch_relay_api::{Codec, ParticipantId, RoomId, SlotAssignment, Source, SourceRef};
@@ -10,55 +11,15 @@ use plausch_tests::sim::network::Quality;
 use plausch_tests::sim::setup::{Habits, Setup};
 use plausch_tests::sim::world::World;
 use plausch_tests::wire::rtcp::Rtcp;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
-
-struct Counting;
-
-thread_local! {
-    /// Only this thread's, and only while it is `Some`.
-    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-fn count() {
-    // During the end of a thread there is nothing to count.
-    let _ = COUNT.try_with(|count| count.set(count.get().map(|n| n + 1)));
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn counted(work: impl FnOnce()) -> u64 {
-    COUNT.set(Some(0));
+    let before = plausch_allocation_count::allocations();
     work();
-    COUNT.replace(None).unwrap_or_default()
+    plausch_allocation_count::allocations() - before
 }
 
 const SUBSCRIBERS: u64 = 5;

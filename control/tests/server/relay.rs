@@ -4,8 +4,7 @@ use super::World;
 use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
 use plausch_relay_api::{
-    Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, RelayInstance, ShardId,
-    ShardInfo,
+    Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, ShardId, ShardInfo,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -36,12 +35,8 @@ impl FakeRelay {
             shard: ShardId(n),
             candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
         };
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            instance: RelayInstance(1),
-            fingerprint: Fingerprint([0xab; 32]),
-            shards: vec![shard(0), shard(1)],
-        };
+        let hello =
+            Hello { version: PROTOCOL_VERSION, fingerprint: Fingerprint([0xab; 32]), shards: vec![shard(0), shard(1)] };
         connection.send(&Event::Hello(hello)).await.unwrap();
         let snapshot: Vec<_> = self.lock().participants.values().cloned().collect();
         for known in snapshot {

@@ -1,7 +1,7 @@
 //! What the relay tells control.
 
 use crate::command::{CommandError, ParticipantSpec, SlotAssignment};
-use crate::ids::{CommandId, ParticipantId, RelayInstance, RoomId, ShardId};
+use crate::ids::{CommandId, ParticipantId, RoomId, ShardId};
 use crate::media::Fingerprint;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -35,7 +35,6 @@ pub enum Event {
 pub struct Hello {
     /// `framing::PROTOCOL_VERSION` of the relay.
     pub version: u32,
-    pub instance: RelayInstance,
     /// Of the DTLS certificate with which all shards answer.
     pub fingerprint: Fingerprint,
     pub shards: Vec<ShardInfo>,

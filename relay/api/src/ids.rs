@@ -28,5 +28,3 @@ id!(/// A receiving place of one participant: a pair of an audio and a video m-l
     SlotId, u16, "{}");
 id!(/// Numbers the commands of one link connection, so that each `Done` names the command it ends.
     CommandId, u64, "{}");
-id!(/// Random for every start of a relay process: tells control that a relay came back empty.
-    RelayInstance, u64, "{:016x}");

@@ -14,5 +14,5 @@ pub use command::{
     Command, CommandError, IceParameters, ParticipantSpec, SendTrack, SlotAssignment, SlotSpec, SourceRef,
 };
 pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel};
-pub use ids::{CommandId, ParticipantId, RelayInstance, RoomId, ShardId, SlotId};
+pub use ids::{CommandId, ParticipantId, RoomId, ShardId, SlotId};
 pub use media::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, TrackKind};

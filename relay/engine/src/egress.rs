@@ -98,10 +98,10 @@ impl Exit<'_> {
         now: Time,
         random: &mut Random,
     ) -> bool {
-        if self.payload_type(packet.codec).is_none() {
+        let Some(payload_type) = self.payload_type(packet.codec) else {
             self.counters.drop_egress_codec += 1;
             return false;
-        }
+        };
         let place = match stream.place(packet, wanted, now, random) {
             Verdict::Send(place) => place,
             Verdict::Leave => return false,
@@ -114,7 +114,7 @@ impl Exit<'_> {
                 return false;
             }
         };
-        if !self.send(stream, packet, plain, &place) {
+        if !self.send(stream, packet, plain, &place, payload_type) {
             return false;
         }
         stream.packets = stream.packets.wrapping_add(1);
@@ -149,14 +149,21 @@ impl Exit<'_> {
         }
     }
 
-    fn payload_type(&self, codec: Codec) -> Option<u8> {
+    /// The subscriber's payload type for a codec, if it has negotiated that.
+    pub(crate) fn payload_type(&self, codec: Codec) -> Option<u8> {
         self.spec.codecs.iter().find(|mapping| mapping.codec == codec).map(|mapping| mapping.payload_type)
     }
 
     /// Writes a packet with its new header into the batch and seals it there. Called for the same packet and place
     /// again, it writes the same bytes.
-    pub(crate) fn send(&mut self, stream: &Stream, packet: &Packet, plain: &[u8], place: &Place) -> bool {
-        let Some(payload_type) = self.payload_type(packet.codec) else { return false };
+    pub(crate) fn send(
+        &mut self,
+        stream: &Stream,
+        packet: &Packet,
+        plain: &[u8],
+        place: &Place,
+        payload_type: u8,
+    ) -> bool {
         let payload = packet.payload.of(plain);
         let room = FIXED_HEADER_LEN + EXTENSIONS_BYTES + payload.len() + MAX_RTP_OVERHEAD;
         let Some(buffer) = self.tx.reserve(self.path, room) else {

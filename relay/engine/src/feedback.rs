@@ -157,13 +157,13 @@ impl Engine {
             let found = stream.origin(sequence).and_then(|origin| {
                 let layer = tracks.get(origin.source().track)?.layer(origin.source().layer)?;
                 let (packet, plain) = layer.cache.as_ref()?.get(origin.index())?;
-                Some((packet, plain, origin.place(packet)?))
+                Some((packet, plain, origin.place(packet)?, exit.payload_type(packet.codec)?))
             });
-            let Some((packet, plain, out)) = found.filter(|_| media == MediaKind::Video) else {
+            let Some((packet, plain, out, payload_type)) = found.filter(|_| media == MediaKind::Video) else {
                 exit.counters.nacks_missed += 1;
                 continue;
             };
-            if exit.send(stream, packet, plain, &out) {
+            if exit.send(stream, packet, plain, &out, payload_type) {
                 exit.counters.rtp_retransmitted += 1;
             }
         }

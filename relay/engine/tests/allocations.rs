@@ -1,6 +1,7 @@
 //! Counts heap allocations: forwarding makes none once a room has warmed up.
 #![allow(clippy::unwrap_used)]
 
+use plausch_allocation_count::{Counting, live_bytes};
 use plausch_engine::rtp::{Extension, HeaderFields, write_header};
 use plausch_engine::srtp::{MAX_RTP_OVERHEAD, Outbound, Profile};
 use plausch_engine::stun::{Class, IceRole, IntegrityKey, MessageWriter, Method, TransactionId};
@@ -8,40 +9,7 @@ use plausch_engine::{
     DtlsInput, Engine, EngineCommand, EngineConfig, LocalSocket, Path, RxPacket, SessionKeys, Time, TxBatch,
 };
 use plausch_relay_api::*;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes on to the system's allocator as it came; the counters are plain thread-local cells
-// without destructors, which neither allocate nor unwind.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        LIVE_BYTES.set(LIVE_BYTES.get() + layout.size() as i64);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE_BYTES.set(LIVE_BYTES.get() - layout.size() as i64);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        LIVE_BYTES.set(LIVE_BYTES.get() + new_size as i64 - layout.size() as i64);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -184,7 +152,7 @@ fn allocations_while_forwarding(profile: Profile) -> (u64, u64) {
             .flat_map(|(id, sender)| moment(sender, n).into_iter().map(move |packet| (path(id), packet)))
             .collect();
         let mut rx: Vec<_> = packets.iter_mut().map(|(path, data)| RxPacket { path: *path, data }).collect();
-        let (before, sent) = (ALLOCATIONS.get(), engine.counters().rtp_forwarded);
+        let (before, sent) = (plausch_allocation_count::allocations(), engine.counters().rtp_forwarded);
         engine.handle_batch(now, &mut rx, &mut tx);
         tx.clear();
         while engine.poll_timeout() <= now + Duration::from_millis(20) {
@@ -194,7 +162,7 @@ fn allocations_while_forwarding(profile: Profile) -> (u64, u64) {
         assert!(engine.poll_effect().is_none());
         // Ten seconds to warm up: caches, feedback windows.
         if n >= 500 {
-            allocations += ALLOCATIONS.get() - before;
+            allocations += plausch_allocation_count::allocations() - before;
             forwarded += engine.counters().rtp_forwarded - sent;
         }
         now = now + Duration::from_millis(20);
@@ -218,7 +186,7 @@ fn an_idle_participant_is_small() {
     let mut now = Time::from_millis(1_000);
     let mut engine = Engine::new(EngineConfig::new(ShardId(0), 1), now);
     let mut tx = TxBatch::new(1 << 20, 1024);
-    let before = LIVE_BYTES.get();
+    let before = live_bytes();
     for round in 0..10 {
         join(
             &mut engine,
@@ -236,6 +204,6 @@ fn an_idle_participant_is_small() {
     }
     while engine.poll_effect().is_some() {}
     assert_eq!(engine.counters().connected, 10 * MEMBERS);
-    let each = (LIVE_BYTES.get() - before) / (10 * MEMBERS as i64);
+    let each = (live_bytes() - before) / (10 * MEMBERS as i64);
     assert!((1..64 * 1024).contains(&each), "{each} bytes");
 }
