@@ -106,7 +106,7 @@ impl Relay {
             ends.push((to_shard, from_shard));
             statuses.push(status);
         }
-        let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos };
+        let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos, turn: None };
         Ok(Self {
             identity,
             control: config.control,

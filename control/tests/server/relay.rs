@@ -5,6 +5,7 @@ use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
 use plausch_relay_api::{
     Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, ShardId, ShardInfo,
+    TurnSettings,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ pub(crate) struct FakeRelay(Arc<Mutex<State>>);
 struct State {
     participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
     events: Option<mpsc::UnboundedSender<Event>>,
+    turn: Option<TurnSettings>,
     /// What the next `PutParticipant` is answered with.
     refusal: Option<CommandError>,
     /// Answer the next `AssignSlots` as a shard whose ring is full.
@@ -35,8 +37,8 @@ impl FakeRelay {
             shard: ShardId(n),
             candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
         };
-        let hello =
-            Hello { version: PROTOCOL_VERSION, fingerprint: Fingerprint([0xab; 32]), shards: vec![shard(0), shard(1)] };
+        let shards = vec![shard(0), shard(1)];
+        let hello = Hello { version: PROTOCOL_VERSION, fingerprint: Fingerprint([0xab; 32]), shards, turn: None };
         connection.send(&Event::Hello(hello)).await.unwrap();
         let snapshot: Vec<_> = self.lock().participants.values().cloned().collect();
         for known in snapshot {
@@ -98,9 +100,16 @@ impl FakeRelay {
                 Some(known) => known.spec.note = note,
                 None => result = Err(CommandError::UnknownParticipant),
             },
+            Command::SetTurn(settings) => state.turn = Some(*settings),
         }
         events.insert(0, Event::Done { id: frame.id, result });
         events
+    }
+
+    /// What control said last of TURN.
+    #[expect(dead_code, reason = "control says nothing of it yet")]
+    pub(crate) fn turn(&self) -> Option<TurnSettings> {
+        self.lock().turn.clone()
     }
 
     pub(crate) fn send(&self, event: Event) {

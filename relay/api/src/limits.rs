@@ -72,6 +72,11 @@ pub const DTLS_OUTGOING_DATAGRAMS: usize = 16;
 /// round trip is known to be short; a needless repetition costs 2 KB).
 pub const DTLS_RETRANSMIT_MS: u32 = 150;
 
+// --- TURN ---------------------------------------------------------------------------------------------------
+
+/// Secrets of time-limited credentials in force at once: the new one and the one before.
+pub const TURN_SECRETS: usize = 2;
+
 // --- RTP, RTCP ----------------------------------------------------------------------------------------------
 
 /// SSRCs remembered for one participant, those that gave way to others among them: tracks × layers × 2 (RTX),

@@ -3,9 +3,26 @@
 use plausch_relay_api::limits::{DATAGRAM_BYTES, RTP_BYTES};
 use std::net::SocketAddr;
 
-/// Which of the shard's sockets: an index into the list of local addresses that the driver was opened with.
+/// Where a shard takes packets: an index into the list of sockets that the driver was opened with; or from
+/// [`Self::FIRST_RELAY_PORT`] on a port of a TURN allocation, with a number that the engine gives; or from
+/// [`Self::FIRST_EDGE`] on a TCP listener of the edge, whose clients' streams come as one packet for each message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct LocalSocket(pub u8);
+pub struct LocalSocket(pub u16);
+
+impl LocalSocket {
+    pub const FIRST_RELAY_PORT: u16 = 0x0200;
+    pub const FIRST_EDGE: u16 = 0xff00;
+
+    /// A port that [`crate::Effect`]s open and close.
+    pub fn is_relay_port(self) -> bool {
+        (Self::FIRST_RELAY_PORT..Self::FIRST_EDGE).contains(&self.0)
+    }
+
+    /// A listener of the edge: packets go to it and not to the driver.
+    pub fn is_edge(self) -> bool {
+        self.0 >= Self::FIRST_EDGE
+    }
+}
 
 /// Where a packet came from or goes to: our socket and their address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -25,6 +25,10 @@ impl Engine {
                 Ok(())
             }
             Command::AssignSlots { participant, slots } => self.assign(participant, slots, now),
+            Command::SetTurn(settings) => {
+                self.turn_settings = *settings;
+                Ok(())
+            }
             Command::SetNote { participant, note } => {
                 if note.len() > NOTE_BYTES {
                     return Err(CommandError::Limit("bytes of the note".to_owned()));

@@ -14,7 +14,9 @@ use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
 use plausch_relay_api::limits::{DATAGRAM_BYTES, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
-use plausch_relay_api::{CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId};
+use plausch_relay_api::{
+    CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId, TurnSettings,
+};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ pub struct Engine {
     pub(crate) awaited: Vec<Key<Participant>>,
     /// Sequence numbers of one NACK.
     pub(crate) sequences: Vec<u16>,
+    /// What control said last of TURN.
+    pub(crate) turn_settings: TurnSettings,
 }
 
 impl Engine {
@@ -86,6 +90,7 @@ impl Engine {
             touched: Vec::new(),
             awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
+            turn_settings: TurnSettings::default(),
             config,
         }
     }

@@ -63,7 +63,7 @@ impl Driver for Mmsg {
                 continue;
             }
             filled += self.receive_from(index, filled);
-            parts[part_count] = (LocalSocket(index as u8), filled);
+            parts[part_count] = (LocalSocket(index as u16), filled);
             part_count += 1;
         }
         self.first = (self.first + 1) % sockets.max(1);

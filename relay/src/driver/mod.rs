@@ -15,7 +15,6 @@ pub use socket::{bind, received_buffer};
 pub use waker::Waker;
 
 use plausch_engine::{RxPacket, TxBatch};
-use plausch_relay_api::limits::LOCAL_ADDRESSES;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -85,8 +84,6 @@ impl DriverCounters {
 fn segmentation_refused(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
 }
-
-const _: () = assert!(LOCAL_ADDRESSES <= u8::MAX as usize, "LocalSocket is a u8");
 
 /// The empty vector with the memory of a used one, for the next batch with its other lifetime.
 pub fn recycle<'next>(mut used: Vec<RxPacket<'_>>) -> Vec<RxPacket<'next>> {

@@ -50,7 +50,7 @@ fn receives_from_all_sockets_with_their_sender<D: Driver>() {
             peer.send_to(&vec![index as u8; len], address).unwrap();
         }
         let received = collect(&mut driver, 4);
-        let path = Path { local: LocalSocket(index as u8), remote: peer.local_addr().unwrap() };
+        let path = Path { local: LocalSocket(index as u16), remote: peer.local_addr().unwrap() };
         let lens: Vec<_> = received.iter().map(|(_, data)| data.len()).collect();
         assert_eq!(lens, [0, 1, 1200, DATAGRAM_BYTES]);
         assert!(received.iter().all(|(from, data)| *from == path && data.iter().all(|byte| *byte == index as u8)));
@@ -75,7 +75,7 @@ fn sends_runs_as_datagrams<D: Driver>() {
     let mut tx = TxBatch::new(2 << 20, 2000);
     for (index, socket) in sockets.iter().enumerate() {
         let peer = peer(socket.local_addr().unwrap());
-        let path = Path { local: LocalSocket(index as u8), remote: peer.local_addr().unwrap() };
+        let path = Path { local: LocalSocket(index as u16), remote: peer.local_addr().unwrap() };
         let lens: Vec<usize> = [1200; 20].into_iter().chain([700, 1, 1200, 1200, 90]).collect();
         for (number, len) in lens.iter().enumerate() {
             assert!(tx.push(path, &vec![number as u8; *len]));

@@ -245,7 +245,7 @@ impl Uring {
                                 counters.receive_errors += 1;
                                 continue;
                             };
-                            let local = LocalSocket(index as u8);
+                            let local = LocalSocket(index as u16);
                             match parse(buffers, buffer, len as usize, layout) {
                                 Ok((len, remote)) => {
                                     ready.push_back(Ready { buffer, len, path: Path { local, remote } });

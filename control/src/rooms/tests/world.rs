@@ -121,6 +121,7 @@ impl World {
             Command::SetNote { participant, note } => {
                 self.relay.participants.get_mut(&participant).unwrap().spec.note = note;
             }
+            Command::SetTurn(_) => panic!("rooms know nothing of TURN"),
         }
     }
 
