@@ -306,6 +306,7 @@ impl<'a, D: Driver> Shard<'a, D> {
                     // The next one says it anew.
                     let _ = self.rings.events.offer(FromShard::Event(Event::Speakers { room, speakers }));
                 }
+                Effect::OpenPort { .. } | Effect::ClosePort { .. } => {}
             }
         }
     }

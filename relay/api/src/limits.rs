@@ -76,6 +76,54 @@ pub const DTLS_RETRANSMIT_MS: u32 = 150;
 
 /// Secrets of time-limited credentials in force at once: the new one and the one before.
 pub const TURN_SECRETS: usize = 2;
+/// Between two secrets: a day.
+pub const TURN_SECRET_S: u64 = 86_400;
+/// How long a time-limited credential may be used: longer than any conference of a day. Clients ask for the next one
+/// after half of it. One made in the last moment of its secret's day still lives half the next day, so two secrets do:
+/// TURN_CREDENTIAL_S <= (TURN_SECRETS - 1) * TURN_SECRET_S.
+pub const TURN_CREDENTIAL_S: u64 = 43_200;
+/// Bytes of a PROXY protocol header that control reads. Its specification promises senders that fit into the least
+/// TCP segment (536 bytes) that they arrive whole; addresses need 52, and TLVs may follow.
+pub const PROXY_HEADER_BYTES: usize = 536;
+/// Bytes of a realm: it is in every challenge, which must stay small (see `relay/engine/src/turn/credentials.rs`).
+pub const TURN_REALM_BYTES: usize = 32;
+/// Bytes of a user name (RFC 8489, section 14.3) and of a static user's password.
+pub const TURN_USER_BYTES: usize = 508;
+/// Static users, and secrets of other programs: each secret is one more hash for a user that does not exist.
+pub const TURN_STATIC_USERS: usize = 1024;
+pub const TURN_SHARED_SECRETS: usize = 8;
+/// Allocations on one shard: 131 072 × 1 KiB = 128 MiB.
+pub const TURN_ALLOCATIONS_PER_SHARD: usize = 131_072;
+/// Allocations of one user name at once. A browser makes one for each of its network interfaces, URL and address family.
+pub const TURN_ALLOCATIONS_PER_USER: usize = 32;
+/// Relay ports of one shard that are open sockets: each is a descriptor, and 4096 of them with those of the other
+/// shards stay below what Linux gives a process without asking (raised soft limit of 524 288 or so, 4096 hard at the least).
+pub const TURN_OPEN_PORTS_PER_SHARD: usize = 2048;
+/// Addresses that one allocation may have permissions for: ICE with a peer of 16 candidates, four times; × 40 B.
+pub const TURN_PERMISSIONS_PER_ALLOCATION: usize = 64;
+/// Channels of one allocation; × 48 B.
+pub const TURN_CHANNELS_PER_ALLOCATION: usize = 64;
+/// Bytes that one allocation may relay in a second, both directions together: 100 Mbit/s, 40 videos of 2.5 Mbit/s.
+pub const TURN_BYTES_PER_SECOND: u64 = 12_500_000;
+/// New permissions of one allocation in a second, and as many at once as it may have: no port scan goes fast.
+pub const TURN_NEW_PEERS_PER_SECOND: u32 = 16;
+/// RFC 8656, section 3.2: the usual lifetime of an allocation, and the longest that we grant.
+pub const TURN_LIFETIME_S: u32 = 600;
+pub const TURN_LIFETIME_MAX_S: u32 = 3_600;
+/// RFC 8656, section 9: lifetime of a permission; section 12: of a channel.
+pub const TURN_PERMISSION_LIFETIME_MS: u64 = 300_000;
+pub const TURN_CHANNEL_LIFETIME_MS: u64 = 600_000;
+/// RFC 8656, section 7.2: how long a reserved port waits for its owner, and how many may wait on one shard.
+pub const TURN_RESERVATION_MS: u64 = 30_000;
+pub const TURN_RESERVATIONS_PER_SHARD: usize = 256;
+/// How long a nonce is good: RFC 8656, section 5, recommends an hour at most.
+pub const TURN_NONCE_LIFETIME_S: u64 = 3_600;
+/// Answers to strangers of one prefix (/24, /56): challenges, refusals and addresses told. A hundred people behind one
+/// address who all join at once get theirs; a victim of forged addresses gets 20 × 120 B = 19 kbit/s at the most.
+pub const TURN_STRANGER_ANSWERS_PER_SECOND: u32 = 20;
+pub const TURN_STRANGER_ANSWERS_BURST: u32 = 400;
+/// Prefixes told apart for that, by hash: 16 384 × 8 B = 128 KiB a shard.
+pub const TURN_STRANGER_PREFIXES: usize = 16_384;
 
 // --- RTP, RTCP ----------------------------------------------------------------------------------------------
 

@@ -6,21 +6,40 @@ use std::net::SocketAddr;
 /// Where a shard takes packets: an index into the list of sockets that the driver was opened with; or from
 /// [`Self::FIRST_RELAY_PORT`] on a port of a TURN allocation, with a number that the engine gives; or from
 /// [`Self::FIRST_EDGE`] on a TCP listener of the edge, whose clients' streams come as one packet for each message.
+/// A connection is told from others by its listener and the client's address: the edge refuses a second one with the
+/// same. Towards the edge messages are not padded: that is for the stream (RFC 8656, section 12.5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct LocalSocket(pub u16);
 
 impl LocalSocket {
     pub const FIRST_RELAY_PORT: u16 = 0x0200;
+    /// No socket: a TURN client of this shard reaches its media address with this place in the list in memory. Such
+    /// paths never leave the engine.
+    const FIRST_INNER: u16 = 0xf000;
     pub const FIRST_EDGE: u16 = 0xff00;
+    /// How many relay ports a shard can have open, and how many media addresses there can be.
+    pub(crate) const RELAY_PORTS: usize = (Self::FIRST_INNER - Self::FIRST_RELAY_PORT) as usize;
+    pub(crate) const INNER_ADDRESSES: usize = (Self::FIRST_EDGE - Self::FIRST_INNER) as usize;
 
     /// A port that [`crate::Effect`]s open and close.
     pub fn is_relay_port(self) -> bool {
-        (Self::FIRST_RELAY_PORT..Self::FIRST_EDGE).contains(&self.0)
+        (Self::FIRST_RELAY_PORT..Self::FIRST_INNER).contains(&self.0)
     }
 
     /// A listener of the edge: packets go to it and not to the driver.
     pub fn is_edge(self) -> bool {
         self.0 >= Self::FIRST_EDGE
+    }
+
+    /// See [`Self::FIRST_INNER`].
+    pub(crate) fn inner(place: u16) -> Self {
+        debug_assert!(usize::from(place) < Self::INNER_ADDRESSES);
+        Self(Self::FIRST_INNER + place)
+    }
+
+    /// The place, if this is no socket.
+    pub(crate) fn inner_place(self) -> Option<usize> {
+        (Self::FIRST_INNER..Self::FIRST_EDGE).contains(&self.0).then(|| usize::from(self.0 - Self::FIRST_INNER))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::speakers::Speakers;
 use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
+use crate::turn::TurnConfig;
 use plausch_relay_api::limits::{DATAGRAM_BYTES, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
 use plausch_relay_api::{
     CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId, TurnSettings,
@@ -34,12 +35,20 @@ pub struct EngineConfig {
     pub max_participants: usize,
     /// At most `limits::PARTICIPANTS_PER_ROOM`.
     pub max_participants_per_room: usize,
+    /// `None`: no TURN, and no STUN but ICE's checks.
+    pub turn: Option<TurnConfig>,
 }
 
 impl EngineConfig {
-    /// With the limits of `limits`.
+    /// With the limits of `limits`, without TURN.
     pub fn new(shard: ShardId, seed: u64) -> Self {
-        Self { shard, seed, max_participants: PARTICIPANTS_PER_SHARD, max_participants_per_room: PARTICIPANTS_PER_ROOM }
+        Self {
+            shard,
+            seed,
+            max_participants: PARTICIPANTS_PER_SHARD,
+            max_participants_per_room: PARTICIPANTS_PER_ROOM,
+            turn: None,
+        }
     }
 }
 
@@ -126,6 +135,10 @@ impl Engine {
                 self.dtls_input(participant, generation, input, now, tx);
                 Ok(())
             }
+            EngineCommand::EdgeClosed { .. }
+            | EngineCommand::PortFailed { .. }
+            | EngineCommand::UnixTime { .. }
+            | EngineCommand::HostAddresses(_) => Ok(()),
         };
         self.settle(now, tx);
         result

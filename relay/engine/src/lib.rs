@@ -22,6 +22,7 @@ pub mod rtp;
 pub mod srtp;
 pub mod stun;
 pub mod time;
+pub mod turn;
 
 mod cache;
 mod commands;

@@ -371,6 +371,7 @@ impl World {
                     None => Ok(()),
                 }
             }
+            Effect::OpenPort { .. } | Effect::ClosePort { .. } => Err("a relay port without TURN".to_owned()),
         }
     }
 
