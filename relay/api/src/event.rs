@@ -46,6 +46,7 @@ pub struct Hello {
 /// The ports at which every shard, or the edge for all of them, takes TURN clients.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TurnPorts {
+    /// 0: not to be had.
     pub udp: u16,
     /// `None`: not to be had.
     pub tcp: Option<u16>,

@@ -22,6 +22,8 @@ pub const RECEIVE_BUFFERS: u16 = 1024;
 pub const SEND_MESSAGES: usize = 256;
 /// Kernel buffer of a socket: 20 ms at 1.6 Gbit/s, for the time in which a shard is not scheduled.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// The same for a port of a TURN allocation, which has one person's media: 20 ms at 100 Mbit/s.
+pub const RELAY_PORT_BUFFER_BYTES: usize = 256 * 1024;
 
 // --- Process ------------------------------------------------------------------------------------------------
 
@@ -124,6 +126,39 @@ pub const TURN_STRANGER_ANSWERS_PER_SECOND: u32 = 20;
 pub const TURN_STRANGER_ANSWERS_BURST: u32 = 400;
 /// Prefixes told apart for that, by hash: 16 384 × 8 B = 128 KiB a shard.
 pub const TURN_STRANGER_PREFIXES: usize = 16_384;
+
+// --- Edge: TCP and TLS --------------------------------------------------------------------------------------
+
+/// Edge threads of a process: each serves some 50 000 packets/s over TLS.
+pub const EDGE_THREADS: usize = 8;
+/// TLS ports, each on every local address; with the plain one and all threads they fit into `LocalSocket`'s range.
+pub const EDGE_TLS_PORTS: usize = 4;
+/// Connections of all threads, and of one prefix (/24, /56): a school behind one address, thrice. 8192 × (16 KiB TLS
+/// state + queue) are 140 MiB idle, and with `EDGE_QUEUE_BYTES` 1.2 GiB when none of them reads.
+pub const EDGE_CONNECTIONS: usize = 8192;
+pub const EDGE_CONNECTIONS_PER_PREFIX: usize = 1024;
+/// From the connection to its first bytes after TLS.
+pub const EDGE_FIRST_BYTES_MS: u64 = 10_000;
+/// A connection without an allocation is closed after this time: a client asks for one at once.
+pub const EDGE_UNALLOCATED_MS: u64 = 60_000;
+/// A connection that says nothing is closed after this time: allocations are refreshed every TURN_LIFETIME_MAX_S at
+/// the least, and end a little later by themselves.
+pub const EDGE_SILENCE_MS: u64 = 3_660_000;
+/// Bytes that wait for a client that reads slowly. From the first mark on, messages larger than
+/// `EDGE_SMALL_BYTES` are dropped, for sound goes before pictures; at the second, all are. 64 KiB are 200 ms at
+/// 2.5 Mbit/s: what is older helps nobody.
+pub const EDGE_QUEUE_LARGE_BYTES: usize = 64 * 1024;
+pub const EDGE_QUEUE_BYTES: usize = 128 * 1024;
+/// Opus of 20 ms has 40 to 340 bytes, with headers of RTP, SRTP and TURN below this.
+pub const EDGE_SMALL_BYTES: usize = 448;
+/// Unsent bytes that the kernel takes of one connection, so that the queue is here, where it knows what to drop.
+pub const EDGE_UNSENT_BYTES: u32 = 32 * 1024;
+/// Bytes read from one connection before another has its turn.
+pub const EDGE_READ_BYTES: usize = 32 * 1024;
+/// Bytes of each ring between an edge thread and a shard: 10 ms at 1.6 Gbit/s.
+pub const EDGE_RING_BYTES: usize = 2 << 20;
+/// How long a web page waits for control, which may be starting again, before the answer is 503.
+pub const EDGE_CONTROL_WAIT_MS: u64 = 3_000;
 
 // --- RTP, RTCP ----------------------------------------------------------------------------------------------
 

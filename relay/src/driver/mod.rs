@@ -5,18 +5,19 @@
 
 mod message;
 pub mod mmsg;
+mod ports;
 mod socket;
 #[cfg(test)]
 mod tests;
 pub mod uring;
 mod waker;
 
-pub use socket::{bind, received_buffer};
+pub use socket::{bind, bind_shared, received_buffer};
 pub use waker::Waker;
 
-use plausch_engine::{RxPacket, TxBatch};
+use plausch_engine::{LocalSocket, RxPacket, TxBatch};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,12 @@ pub trait Driver: Sized {
     /// Sends everything in `tx`. When this returns, the kernel has taken or refused every datagram, and the batch
     /// may be used again. A refused datagram is a counted drop, as it would be in any router.
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()>;
+
+    /// Opens a relay port: from now on `local` is this address. The number must be one for relay ports and free.
+    fn open_port(&mut self, local: LocalSocket, address: SocketAddr) -> io::Result<()>;
+
+    /// Closes a relay port. What it received and nobody has seen yet is lost; unknown ones are no error.
+    fn close_port(&mut self, local: LocalSocket);
 
     /// What happened so far.
     fn counters(&self) -> DriverCounters;
