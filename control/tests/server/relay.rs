@@ -5,7 +5,7 @@ use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
 use plausch_relay_api::{
     Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, ShardId, ShardInfo,
-    TurnSettings,
+    TurnPorts, TurnSettings,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,8 @@ pub(crate) struct FakeRelay(Arc<Mutex<State>>);
 struct State {
     participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
     events: Option<mpsc::UnboundedSender<Event>>,
+    /// At which it says that it serves TURN.
+    turn_ports: Option<TurnPorts>,
     turn: Option<TurnSettings>,
     /// What the next `PutParticipant` is answered with.
     refusal: Option<CommandError>,
@@ -38,7 +40,12 @@ impl FakeRelay {
             candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
         };
         let shards = vec![shard(0), shard(1)];
-        let hello = Hello { version: PROTOCOL_VERSION, fingerprint: Fingerprint([0xab; 32]), shards, turn: None };
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            fingerprint: Fingerprint([0xab; 32]),
+            shards,
+            turn: self.lock().turn_ports.clone(),
+        };
         connection.send(&Event::Hello(hello)).await.unwrap();
         let snapshot: Vec<_> = self.lock().participants.values().cloned().collect();
         for known in snapshot {
@@ -107,7 +114,6 @@ impl FakeRelay {
     }
 
     /// What control said last of TURN.
-    #[expect(dead_code, reason = "control says nothing of it yet")]
     pub(crate) fn turn(&self) -> Option<TurnSettings> {
         self.lock().turn.clone()
     }
@@ -129,6 +135,14 @@ impl FakeRelay {
 
     pub(crate) fn refuse_next(&self, error: CommandError) {
         self.lock().refusal = Some(error);
+    }
+
+    pub(crate) fn forget_turn(&self) {
+        self.lock().turn = None;
+    }
+
+    pub(crate) fn set_turn_ports(&self, ports: TurnPorts) {
+        self.lock().turn_ports = Some(ports);
     }
 
     pub(crate) fn set_busy(&self) {
