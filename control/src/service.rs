@@ -13,7 +13,7 @@ pub use resources::{Opened, Patched, Refusal, Visit};
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
 use crate::random;
-use crate::rates::{Prefix, PrefixRates};
+use crate::rates::{Prefix, PrefixRates, Rate};
 use crate::relay_link::Relay;
 use crate::resume::ResumeSecret;
 use crate::room::Outbox;
@@ -79,7 +79,7 @@ impl Service {
             }),
             linked: watch::Sender::new(false),
             joins: Mutex::new(PrefixRates::new(config.limits.joins)),
-            credentials: Mutex::new(PrefixRates::new(config.limits.joins)),
+            credentials: Mutex::new(PrefixRates::new(credentials_rate(config.limits.joins))),
             sockets: Mutex::new(HashMap::new()),
             sessions: AtomicU64::new(1),
             config,
@@ -319,6 +319,11 @@ impl Drop for SocketPermit<'_> {
             }
         }
     }
+}
+
+/// A page asks when it opens and when it tests its network, and then at each ICE restart.
+fn credentials_rate(joins: Rate) -> Rate {
+    Rate { burst: joins.burst.saturating_mul(4), per_second: joins.per_second * 4.0 }
 }
 
 /// A message as text. Our own types always serialise.
