@@ -74,6 +74,9 @@ impl TxRun {
     }
 }
 
+/// Bytes of ChannelData before the data: channel number and length (RFC 8656, section 12.4).
+pub(crate) const CHANNEL_HEADER_LEN: usize = 4;
+
 /// Datagrams to send: one arena of bytes and the runs in it. Allocated once.
 #[derive(Debug)]
 pub struct TxBatch {
@@ -82,6 +85,8 @@ pub struct TxBatch {
     reserved: Option<(Path, usize)>,
     runs: Vec<TxRun>,
     max_runs: usize,
+    /// There are runs on paths that are no socket. Each of their datagrams has room for a header of ChannelData in front.
+    has_inner: bool,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
 }
@@ -90,6 +95,11 @@ pub struct TxBatch {
 /// less the IP and UDP headers.
 const RUN_SEGMENTS: usize = 64;
 const RUN_BYTES: usize = 65_000;
+
+/// Room in front of each datagram.
+fn head_of(path: Path) -> usize {
+    if path.local.inner_place().is_some() { CHANNEL_HEADER_LEN } else { 0 }
+}
 
 impl TxBatch {
     /// An arena of `bytes` bytes and `runs` runs.
@@ -101,6 +111,7 @@ impl TxBatch {
             reserved: None,
             runs: Vec::with_capacity(runs),
             max_runs: runs,
+            has_inner: false,
             segmentation: true,
         }
     }
@@ -108,18 +119,22 @@ impl TxBatch {
     /// Room for a datagram of up to `len` bytes, or `None` when the batch is full: the caller counts a drop.
     /// A reservation that is not committed is taken back by the next one.
     pub fn reserve(&mut self, path: Path, len: usize) -> Option<&mut [u8]> {
-        if self.runs.len() == self.max_runs || self.arena.len() - self.used < len {
+        let head = head_of(path);
+        if self.runs.len() == self.max_runs || self.arena.len() - self.used < head + len {
             self.reserved = None;
             return None;
         }
         self.reserved = Some((path, len));
-        Some(&mut self.arena[self.used..self.used + len])
+        Some(&mut self.arena[self.used + head..self.used + head + len])
     }
 
     /// Makes the first `len` bytes of the last reservation a datagram.
     pub fn commit(&mut self, len: usize) {
         let Some((path, reserved)) = self.reserved.take() else { return };
         debug_assert!(0 < len && len <= reserved);
+        let head = head_of(path);
+        self.has_inner |= head > 0;
+        let len = head + len;
         let start = self.used;
         self.used += len;
         if self.segmentation
@@ -135,6 +150,15 @@ impl TxBatch {
             return;
         }
         self.runs.push(TxRun { path, start, len, segment: len });
+    }
+
+    /// Commits what was written, if it was. `false`: the reservation is taken back.
+    pub(crate) fn commit_if(&mut self, written: Option<usize>) -> bool {
+        match written {
+            Some(len) => self.commit(len),
+            None => self.reserved = None,
+        }
+        written.is_some()
     }
 
     /// Copies a finished datagram in. `false`: the batch is full.
@@ -155,6 +179,12 @@ impl TxBatch {
         &self.arena[run.start..run.start + run.len]
     }
 
+    /// Takes out the runs for which `keep` says no, for those that another way than the driver's takes.
+    pub fn retain_runs(&mut self, mut keep: impl FnMut(&TxRun, &[u8]) -> bool) {
+        let arena = &self.arena;
+        self.runs.retain(|run| keep(run, &arena[run.start..run.start + run.len]));
+    }
+
     /// The single datagrams, for receivers that know no runs (tests, simulation).
     pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
         self.runs.iter().flat_map(|run| self.bytes(run).chunks(run.segment).map(|datagram| (run.path, datagram)))
@@ -170,6 +200,59 @@ impl TxBatch {
         self.used = 0;
         self.reserved = None;
         self.runs.clear();
+        self.has_inner = false;
+    }
+
+    /// Whether there are runs on paths that are no socket.
+    pub(crate) fn has_inner(&self) -> bool {
+        self.has_inner
+    }
+
+    /// Makes an inner run ChannelData for a TURN client, where it is.
+    pub(crate) fn wrap(&mut self, run: usize, client: Path, channel: u16) {
+        let Some(run) = self.runs.get_mut(run) else { return };
+        run.path = client;
+        let [n0, n1] = channel.to_be_bytes();
+        let Some(bytes) = self.arena.get_mut(run.start..run.start + run.len) else { return };
+        for datagram in bytes.chunks_mut(run.segment) {
+            let [l0, l1] = ((datagram.len() - CHANNEL_HEADER_LEN) as u16).to_be_bytes();
+            if let Some(header) = datagram.first_chunk_mut::<CHANNEL_HEADER_LEN>() {
+                *header = [n0, n1, l0, l1];
+            }
+        }
+    }
+
+    /// Has one datagram of an inner run written anew for a TURN client, longer by at most `more` bytes. `false`: it did
+    /// not fit.
+    pub(crate) fn copy_inner(
+        &mut self,
+        run: usize,
+        nth: usize,
+        client: Path,
+        more: usize,
+        write: impl FnOnce(&[u8], &mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let Some(&TxRun { start, len, segment, .. }) = self.runs.get(run) else { return false };
+        let (from, to) = (start + nth * segment + CHANNEL_HEADER_LEN, start + len.min((nth + 1) * segment));
+        if from > to || self.reserve(client, to - from + more).is_none() {
+            return false;
+        }
+        let (written, free) = self.arena.split_at_mut(self.used);
+        let result = written.get(from..to).and_then(|datagram| write(datagram, free.get_mut(..to - from + more)?));
+        self.commit_if(result)
+    }
+
+    /// Takes an inner run back.
+    pub(crate) fn take_back(&mut self, run: usize) {
+        if let Some(run) = self.runs.get_mut(run) {
+            run.len = 0;
+        }
+    }
+
+    /// All inner runs are wrapped or taken back.
+    pub(crate) fn forget_inner(&mut self) {
+        self.runs.retain(|run| run.len > 0);
+        self.has_inner = false;
     }
 
     /// Switches runs of more than one datagram on or off.

@@ -26,7 +26,9 @@ impl Engine {
             }
             Command::AssignSlots { participant, slots } => self.assign(participant, slots, now),
             Command::SetTurn(settings) => {
-                self.turn_settings = *settings;
+                if let Some(turn) = &mut self.turn {
+                    turn.set(&settings);
+                }
                 Ok(())
             }
             Command::SetNote { participant, note } => {

@@ -13,11 +13,9 @@ use crate::speakers::Speakers;
 use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
-use crate::turn::TurnConfig;
+use crate::turn::{Turn, TurnConfig};
 use plausch_relay_api::limits::{DATAGRAM_BYTES, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
-use plausch_relay_api::{
-    CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId, TurnSettings,
-};
+use plausch_relay_api::{CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -74,20 +72,21 @@ pub struct Engine {
     pub(crate) awaited: Vec<Key<Participant>>,
     /// Sequence numbers of one NACK.
     pub(crate) sequences: Vec<u16>,
-    /// What control said last of TURN.
-    pub(crate) turn_settings: TurnSettings,
+    pub(crate) turn: Option<Box<Turn>>,
 }
 
 impl Engine {
     /// An engine without participants.
-    pub fn new(config: EngineConfig, _now: Time) -> Self {
+    pub fn new(config: EngineConfig, now: Time) -> Self {
         let mut random = Random::new(config.seed);
         let keys = HashKeys::new(&mut random);
+        let peers = Peers::new(&mut random);
+        let turn = config.turn.as_ref().map(|config| Box::new(Turn::new(config, &mut random, now)));
         Self {
             participants: Slab::new(),
             tracks: Slab::new(),
             rooms: Slab::new(),
-            peers: Peers::new(&mut random),
+            peers,
             by_id: HashMap::with_hasher(keys.clone()),
             by_room: HashMap::with_hasher(keys.clone()),
             by_ufrag: HashMap::with_hasher(keys),
@@ -99,7 +98,7 @@ impl Engine {
             touched: Vec::new(),
             awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
-            turn_settings: TurnSettings::default(),
+            turn,
             config,
         }
     }
@@ -113,13 +112,33 @@ impl Engine {
                 self.counters.drop_oversized += 1;
                 continue;
             }
-            match classify(packet.data) {
-                Protocol::Rtp => self.receive_rtp(place as u32, packet.path, packet.data, now),
-                Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
+            if packet.path.local.is_relay_port() {
+                self.relay_to_client(packet.path, packet.data, now, tx);
+                continue;
+            }
+            let place = place as u32;
+            let inner = match classify(packet.data) {
+                Protocol::Rtp => {
+                    self.receive_rtp(place, packet.path, packet.data, now);
+                    None
+                }
+                Protocol::Rtcp => {
+                    self.receive_rtcp(packet.path, packet.data, now, tx);
+                    None
+                }
                 Protocol::Stun => self.receive_stun(packet.path, packet.data, now, tx),
-                Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
-                Protocol::ChannelData => self.counters.drop_turn_channel += 1,
-                Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
+                Protocol::Dtls => {
+                    self.receive_dtls(packet.path, packet.data);
+                    None
+                }
+                Protocol::ChannelData => self.receive_channel_data(packet.path, packet.data, now, tx),
+                Protocol::Unknown => {
+                    self.counters.drop_unknown_protocol += 1;
+                    None
+                }
+            };
+            if let Some(inner) = inner {
+                self.enter(place, packet, inner, now, tx);
             }
         }
         self.forward(rx, now, tx);
@@ -135,10 +154,22 @@ impl Engine {
                 self.dtls_input(participant, generation, input, now, tx);
                 Ok(())
             }
-            EngineCommand::EdgeClosed { .. }
-            | EngineCommand::PortFailed { .. }
-            | EngineCommand::UnixTime { .. }
-            | EngineCommand::HostAddresses(_) => Ok(()),
+            EngineCommand::EdgeClosed { path } => {
+                self.edge_closed(path);
+                Ok(())
+            }
+            EngineCommand::PortFailed { local } => {
+                self.port_failed(local);
+                Ok(())
+            }
+            EngineCommand::UnixTime { seconds } => {
+                self.unix_time(seconds, now);
+                Ok(())
+            }
+            EngineCommand::HostAddresses(addresses) => {
+                self.host_addresses(&addresses);
+                Ok(())
+            }
         };
         self.settle(now, tx);
         result
@@ -158,6 +189,8 @@ impl Engine {
                         self.tell_speakers(key, now);
                     }
                 }
+                Owner::Allocation(index) => self.expire_allocation(index, now),
+                Owner::Reservation(index) => self.expire_reservation(index),
             }
         }
         self.settle(now, tx);
@@ -219,6 +252,7 @@ impl Engine {
             }
         }
         self.touched.clear();
+        self.wrap_inner(now, tx);
     }
 
     fn tell_speakers(&mut self, key: Key<Room>, now: Time) {
