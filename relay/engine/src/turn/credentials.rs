@@ -239,13 +239,13 @@ impl Credentials {
 }
 
 /// The algorithm of a request, and whether it named that. Every nonce of ours says that we know algorithms, so a list
-/// that is not ours was changed on its way.
+/// that is not ours was changed on its way. Subsequent requests may be without the list (RFC 8489, section 9.2.3.2).
 fn algorithm(message: &Message<'_>) -> Result<(Algorithm, bool), AuthError> {
     let list = message.attribute(AttributeType::PASSWORD_ALGORITHMS);
     let chosen = message.attribute(AttributeType::PASSWORD_ALGORITHM);
     match (list, chosen) {
         (None, None) => Ok((Algorithm::Md5, false)),
-        (Some(list), Some(chosen)) if list == PASSWORD_ALGORITHMS => match chosen {
+        (list, Some(chosen)) if list.is_none_or(|list| list == PASSWORD_ALGORITHMS) => match chosen {
             [0, 1, 0, 0] => Ok((Algorithm::Md5, true)),
             [0, 2, 0, 0] => Ok((Algorithm::Sha256, true)),
             _ => Err(AuthError::BadRequest),
@@ -291,8 +291,5 @@ fn user_hash(name: &[u8], realm: &[u8]) -> [u8; 32] {
     hash.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// For the tests of RFC 5769's vector, which is signed with such a key.
 #[cfg(test)]
-pub(super) fn legacy_key(name: &[u8], realm: &[u8], password: &[u8], kind: IntegrityKind) -> IntegrityKey {
-    LongTermKey::new(Algorithm::Md5, name, realm, password).integrity(kind)
-}
+mod tests;

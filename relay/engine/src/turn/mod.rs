@@ -16,8 +16,6 @@ mod ports;
 mod rate;
 mod relaying;
 mod requests;
-#[cfg(test)]
-mod tests;
 
 pub use config::{DiscoverySocket, MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
 

@@ -22,19 +22,19 @@ pub(super) const NONCE_LEN: usize = COOKIE.len() + FEATURES_LEN + BODY_LEN;
 /// A nonce may come from another shard, whose clock was set a moment ago.
 const CLOCK_SLACK_S: u64 = 5;
 
-/// RFC 8489, section 18.1: bits from the left.
+/// RFC 8489, section 18.1, with erratum 6290: bits from the right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Features(u8);
 
 impl Features {
     /// Bit 0.
-    pub(super) const PASSWORD_ALGORITHMS: Self = Self(0x80);
+    pub(super) const PASSWORD_ALGORITHMS: Self = Self(0x01);
     /// Bit 0 and bit 1.
-    pub(super) const WITH_USERNAME_ANONYMITY: Self = Self(0xc0);
+    pub(super) const WITH_USERNAME_ANONYMITY: Self = Self(0x03);
 
     fn encode(self) -> [u8; FEATURES_LEN] {
         let mut text = [0; FEATURES_LEN];
-        let _ = STANDARD.encode_slice([self.0, 0, 0], &mut text);
+        let _ = STANDARD.encode_slice([0, 0, self.0], &mut text);
         text
     }
 }
@@ -122,9 +122,9 @@ mod tests {
     fn it_begins_with_the_cookie_and_its_features_cannot_be_changed() {
         let nonces = Nonces::new(&[7; 32]);
         let nonce = nonces.make(client(5), Features::PASSWORD_ALGORITHMS, NOW);
-        assert!(nonce.starts_with(b"obMatJos2gAAA"), "bit 0 of 24");
+        assert!(nonce.starts_with(b"obMatJos2AAAB"), "bit 0 of 24");
         let anonymous = nonces.make(client(5), Features::WITH_USERNAME_ANONYMITY, NOW);
-        assert!(anonymous.starts_with(b"obMatJos2wAAA"), "bits 0 and 1");
+        assert!(anonymous.starts_with(b"obMatJos2AAAD"), "bits 0 and 1");
         let mut bid_down = nonce;
         bid_down[9..13].copy_from_slice(b"AAAA");
         assert!(!nonces.is_valid(&bid_down, client(5), NOW));

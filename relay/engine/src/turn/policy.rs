@@ -180,3 +180,6 @@ fn contains(prefix: IpAddr, bits: u8, ip: IpAddr) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
