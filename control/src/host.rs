@@ -2,7 +2,7 @@
 //! taken, and it is told to nobody but that client.
 
 use axum::http::{HeaderMap, Uri, header};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A name or address without a port; IPv6 addresses in brackets, as in addresses of pages.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +43,13 @@ impl Host {
         Self::without_port(forwarded.or(authority).or_else(host)?.trim())
     }
 
+    /// It names the client's own machine: then this server runs there, too.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
+        let name = || self.0.eq_ignore_ascii_case("localhost") || self.0.to_ascii_lowercase().ends_with(".localhost");
+        bare.parse::<IpAddr>().map_or_else(|_| name(), |address| address.to_canonical().is_loopback())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -81,6 +88,22 @@ mod tests {
         assert_eq!(Host::parse(&"a".repeat(256)), None);
         assert_eq!(Host::parse("a:1"), None);
         assert_eq!(asked("/", &[], false), None);
+    }
+
+    #[test]
+    fn loopback_is_known() {
+        for (host, loopback) in [
+            ("localhost", true),
+            ("plausch.LOCALHOST", true),
+            ("127.0.0.2", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("192.0.2.1", false),
+            ("[2001:db8::1]", false),
+            ("plausch.example", false),
+        ] {
+            assert_eq!(Host::parse(host).unwrap().is_loopback(), loopback, "{host}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! TURN, as control sees it: which servers clients are told of, with which credentials, and what the relay must know to
 //! check them. The relay itself is the server.
 
+use crate::host::Host;
 use crate::random;
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use plausch_relay_api::limits::{TURN_CREDENTIAL_S, TURN_SECRET_S, TURN_SECRETS};
 use plausch_relay_api::{Hello, ShardId, TlsCertificate, TurnPorts, TurnSettings};
 use plausch_signalling::{IceServer, IceServers};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The key from which the secrets of TURN follow, one for each day: a restarted control makes the same ones.
@@ -47,13 +48,19 @@ impl TurnKey {
 
     /// What a client is told: where TURN is to be had at `host`, and by which credentials. The shard is the one of the
     /// client's room, which then needs no socket between the client's allocation and itself.
-    pub fn ice_servers(&self, hello: &Hello, shard: ShardId, host: &str, now: UnixSeconds) -> IceServers {
+    pub fn ice_servers(&self, hello: &Hello, shard: ShardId, host: &Host, now: UnixSeconds) -> IceServers {
         let lifetime_seconds = TURN_CREDENTIAL_S as u32;
         let Some(ports) = &hello.turn else { return IceServers { lifetime_seconds, ..IceServers::default() } };
         let username = format!("{}:{shard}:{:016x}", now.0 + TURN_CREDENTIAL_S, random::id());
         let credential = password(&self.secret(period(now)), &username);
-        let candidates = crate::service::candidates(hello, shard);
-        let direct = candidates.first().map(|media| format!("turn:{host}:{}?transport=udp", media.port()));
+        let media = crate::service::candidates(hello, shard).first();
+        // Firefox reaches no TURN server on loopback.
+        let elsewhere = media.filter(|_| host.is_loopback()).map(|media| match media.ip() {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("[{v6}]"),
+        });
+        let host = elsewhere.as_deref().unwrap_or(host.as_str());
+        let direct = media.map(|media| format!("turn:{host}:{}?transport=udp", media.port()));
         IceServers {
             servers: vec![IceServer { urls: urls(ports, host), username, credential }],
             direct,
@@ -146,7 +153,8 @@ mod tests {
         let hello = hello(Some(TurnPorts { udp: 3478, tcp: Some(3478), tls: vec![443, 5349] }));
         let edge = Edge::default();
         for made in [0, 5 * DAY - 1, 5 * DAY, 5 * DAY + DAY / 2] {
-            let ice = key.ice_servers(&hello, ShardId(3), "plausch.example", UnixSeconds(made));
+            let host = Host::parse("plausch.example").unwrap();
+            let ice = key.ice_servers(&hello, ShardId(3), &host, UnixSeconds(made));
             let IceServer { username, credential, .. } = &ice.servers[0];
             let (expiry, rest) = username.split_once(':').unwrap();
             let expiry: u64 = expiry.parse().unwrap();
@@ -177,7 +185,10 @@ mod tests {
     #[test]
     fn addresses_name_what_there_is() {
         let key = TurnKey::new(&[7; 32]);
-        let told = |turn, host| key.ice_servers(&hello(turn), ShardId(3), host, UnixSeconds(0));
+        let told = |turn, host| {
+            let host = Host::parse(host).unwrap();
+            key.ice_servers(&hello(turn), ShardId(3), &host, UnixSeconds(0))
+        };
         let all = told(Some(TurnPorts { udp: 3478, tcp: Some(3479), tls: vec![443, 5349] }), "[2001:db8::1]");
         assert_eq!(
             all.servers[0].urls,
@@ -192,6 +203,9 @@ mod tests {
         assert_eq!(udp.servers[0].urls, ["turn:plausch.example:3478?transport=udp"]);
         assert_ne!(udp.servers[0].username, all.servers[0].username);
         assert_eq!(told(None, "plausch.example").servers, []);
+        let here = told(Some(TurnPorts { udp: 3478, tcp: None, tls: vec![] }), "localhost");
+        assert_eq!(here.servers[0].urls, ["turn:192.0.2.1:3478?transport=udp"]);
+        assert_eq!(here.direct.as_deref(), Some("turn:192.0.2.1:7882?transport=udp"));
     }
 
     #[test]

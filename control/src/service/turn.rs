@@ -53,7 +53,7 @@ impl Service {
     pub(super) fn ice_servers_at(&self, state: &State, shard: ShardId, host: Option<&Host>) -> Option<IceServers> {
         let host = self.config.turn_host.as_ref().or(host)?;
         let hello = &state.relay.as_ref()?.hello;
-        Some(self.turn_key.ice_servers(hello, shard, host.as_str(), UnixSeconds::now()))
+        Some(self.turn_key.ice_servers(hello, shard, host, UnixSeconds::now()))
     }
 }
 
