@@ -1,22 +1,26 @@
 //! The main thread's work: commands of control to the shards, news of the shards to control. Media never waits for
 //! any of it; while there is no link, shards go on as they are.
 
+use crate::edge;
+use crate::interfaces;
 use crate::ring::{Receiver, Sender};
 use crate::shard::{FromShard, Status, Ticket, ToShard};
 use anyhow::{Result, anyhow};
 use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::CommandFrame;
-use plausch_relay_api::limits::{LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS};
+use plausch_relay_api::limits::{
+    HOST_ADDRESSES_INTERVAL_MS, LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS,
+};
 use plausch_relay_api::{
     Command, CommandError, CommandId, Event, Hello, ParticipantId, ShardId, ShardLoad, TurnSettings,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 /// Of a command that the hub gives by itself: links are counted from one.
 const NOBODY: Ticket = Ticket { link: 0, id: CommandId(0), first_put: None };
@@ -41,6 +45,9 @@ pub struct Hub {
     places: HashMap<ParticipantId, Place>,
     /// What control said last of TURN; a shard that starts again is told anew.
     turn: Option<Box<TurnSettings>>,
+    /// `None`: there is no edge.
+    edge: Option<Arc<edge::Shared>>,
+    host: HostAddresses,
     /// Commands for all shards, and how many shards have not done them yet.
     awaited: Vec<(Ticket, usize)>,
     /// Counts connections.
@@ -49,10 +56,27 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new(hello: Hello, shards: Vec<ShardEnd>, statuses: Vec<Arc<Mutex<Status>>>, notify: Arc<Notify>) -> Self {
+    pub fn new(
+        hello: Hello,
+        shards: Vec<ShardEnd>,
+        statuses: Vec<Arc<Mutex<Status>>>,
+        notify: Arc<Notify>,
+        edge: Option<Arc<edge::Shared>>,
+    ) -> Self {
         let load = Load { measured_at: Instant::now(), busy: vec![Duration::ZERO; shards.len()] };
-        let (places, turn, awaited) = (HashMap::new(), None, Vec::new());
-        Self { hello, shards, statuses, notify, places, turn, awaited, link: 0, load }
+        Self {
+            hello,
+            shards,
+            statuses,
+            notify,
+            places: HashMap::new(),
+            turn: None,
+            edge,
+            host: HostAddresses::new(),
+            awaited: Vec::new(),
+            link: 0,
+            load,
+        }
     }
 
     pub fn hello(&self) -> &Hello {
@@ -113,7 +137,10 @@ impl Hub {
     /// Without a link: keeps the rings empty and the places right. Never ends.
     async fn discard(&mut self) -> ! {
         loop {
-            self.notify.notified().await;
+            tokio::select! {
+                () = self.notify.notified() => {}
+                () = sleep_until(self.host.look_at) => self.tell_addresses(),
+            }
             for shard in 0..self.shards.len() {
                 self.shards[shard].0.flush();
                 while let Ok(message) = self.shards[shard].1.pop() {
@@ -147,6 +174,7 @@ impl Hub {
                 },
                 () = self.notify.notified() => self.collect(&mut outgoing),
                 _ = load.tick() => outgoing.push_back(self.load()),
+                () = sleep_until(self.host.look_at) => self.tell_addresses(),
             }
         }
     }
@@ -230,6 +258,11 @@ impl Hub {
         if settings.secrets.len() > TURN_SECRETS {
             return Some(Event::Done { id, result: Err(CommandError::Limit("secrets of TURN".to_owned())) });
         }
+        if let Some(edge) = &self.edge
+            && let Err(error) = edge.set(&settings)
+        {
+            return Some(Event::Done { id, result: Err(error) });
+        }
         self.turn = Some(settings);
         let ticket = Ticket { link: self.link, id, first_put: None };
         self.awaited.push((ticket, self.shards.len()));
@@ -244,6 +277,15 @@ impl Hub {
         let (to_shard, _) = &mut self.shards[shard];
         to_shard.send(ToShard::Control { ticket, command: Command::SetTurn(Box::new(part)) });
         to_shard.flush();
+    }
+
+    /// Tells the shards when this host's addresses have changed: TURN does not relay to them.
+    fn tell_addresses(&mut self) {
+        let Some(addresses) = self.host.changed() else { return };
+        for (to_shard, _) in &mut self.shards {
+            to_shard.send(ToShard::HostAddresses(addresses.clone()));
+            to_shard.flush();
+        }
     }
 
     /// The answer to control that a shard's answer leads to.
@@ -313,6 +355,28 @@ impl Hub {
     }
 }
 
+/// Watches this host's addresses.
+struct HostAddresses {
+    look_at: tokio::time::Instant,
+    known: Vec<IpAddr>,
+}
+
+impl HostAddresses {
+    const INTERVAL: Duration = Duration::from_millis(HOST_ADDRESSES_INTERVAL_MS);
+
+    fn new() -> Self {
+        let known = interfaces::all_addresses().unwrap_or_default();
+        Self { look_at: tokio::time::Instant::now() + Self::INTERVAL, known }
+    }
+
+    fn changed(&mut self) -> Option<Vec<IpAddr>> {
+        self.look_at = tokio::time::Instant::now() + Self::INTERVAL;
+        let now = interfaces::all_addresses().ok().filter(|now| *now != self.known)?;
+        self.known.clone_from(&now);
+        Some(now)
+    }
+}
+
 /// What the last `Load` was measured from.
 struct Load {
     measured_at: Instant,
@@ -356,7 +420,7 @@ mod tests {
         let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
         let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
         let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
-        (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify), commands)
+        (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify, None), commands)
     }
 
     fn dispatch_all(hub: &mut Hub, commands: impl IntoIterator<Item = Command>) -> Vec<Option<Event>> {
@@ -417,7 +481,7 @@ mod tests {
             theirs.push((commands, news));
         }
         let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
-        let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify);
+        let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify, None);
         let mut told = |hub: &mut Hub, shard: usize| {
             let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()
             else {

@@ -34,6 +34,9 @@ pub const LOCAL_ADDRESSES: usize = 32;
 /// Threads for DTLS handshakes: 1 ms each makes 1000 joins a second and thread.
 pub const HANDSHAKE_THREADS: usize = 16;
 
+/// Between two looks at which addresses this host has: an interface that comes up is protected from TURN soon.
+pub const HOST_ADDRESSES_INTERVAL_MS: u64 = 5_000;
+
 // --- Participants and rooms ---------------------------------------------------------------------------------
 
 /// Participants on one shard: 2048 × 64 KiB = 128 MiB.

@@ -12,7 +12,7 @@ mod tests;
 pub mod uring;
 mod waker;
 
-pub use socket::{bind, bind_shared, received_buffer};
+pub use socket::{bind, bind_shared, raise_descriptor_limit, received_buffer, share};
 pub use waker::Waker;
 
 use plausch_engine::{LocalSocket, RxPacket, TxBatch};
@@ -21,7 +21,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A shard's sockets, in the order of the local addresses: `LocalSocket(i)` is the i-th.
+/// A shard's sockets: `LocalSocket(i)` is the i-th.
 pub type Sockets = Arc<[UdpSocket]>;
 
 /// Owned by one shard thread and opened on it.

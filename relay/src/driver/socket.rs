@@ -13,11 +13,14 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     bind_with(address, SOCKET_BUFFER_BYTES, false)
 }
 
-/// The same for an address that several shards bind: the kernel keeps each client with one of them. Whoever uses
-/// this must have asked before with [`bind`] whether the port is free, for other programs of the same user may share
-/// it in this way, too.
+/// The same for an address that another shard has and [`share`]s: the kernel keeps each client with one of them.
 pub fn bind_shared(address: SocketAddr) -> io::Result<UdpSocket> {
     bind_with(address, SOCKET_BUFFER_BYTES, true)
+}
+
+/// Lets other shards bind the same address. Whoever was first had it alone until now: no other process does.
+pub fn share(socket: &UdpSocket) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_reuse_port(true)
 }
 
 /// The same for a port of a TURN allocation.
@@ -42,6 +45,19 @@ fn bind_with(address: SocketAddr, buffer: usize, shared: bool) -> io::Result<Udp
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Lets this process have as many descriptors as its hard limit allows: relay ports and connections are many.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct lives until the call returns, which fills it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the struct lives until the call returns, which only reads it.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The receive buffer that the kernel granted, as it counts: twice what was asked for.
