@@ -34,8 +34,8 @@ const REQUEST_ATTRIBUTES: [AttributeType; 11] = [
 ];
 /// REQUESTED-TRANSPORT (RFC 8656, section 18.8): the protocol's number at IANA.
 const UDP: u8 = 17;
-/// RFC 8656, section 12.
-const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
+/// RFC 8656, section 12, has them up to 0x4fff; RFC 5766, section 11, whose clients we serve as well, up to this.
+const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
 const RESERVATIONS: usize = plausch_relay_api::limits::TURN_RESERVATIONS_PER_SHARD;
 
 /// Why an authenticated request is refused.
