@@ -78,7 +78,8 @@ impl Limits {
             ("participants_per_room", self.participants_per_room, limits::PARTICIPANTS_PER_ROOM),
             ("handshakes_per_shard", self.handshakes_per_shard, limits::HANDSHAKES_PER_SHARD),
             ("turn_allocations_per_shard", self.turn_allocations_per_shard, limits::TURN_ALLOCATIONS_PER_SHARD),
-            ("turn_allocations_per_user", self.turn_allocations_per_user, limits::TURN_ALLOCATIONS_PER_USER),
+            // A name that all clients of another program share needs more than a person does.
+            ("turn_allocations_per_user", self.turn_allocations_per_user, limits::TURN_ALLOCATIONS_PER_SHARD),
             ("turn_open_ports_per_shard", self.turn_open_ports_per_shard, limits::TURN_OPEN_PORTS_PER_SHARD),
             (
                 "turn_permissions_per_allocation",

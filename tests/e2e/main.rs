@@ -14,3 +14,4 @@ mod people;
 mod processes;
 mod restarts;
 mod service;
+mod turn;
