@@ -3,7 +3,7 @@
 use crate::crowd::Crowd;
 use anyhow::{anyhow, bail};
 use clap::Args;
-use plausch_bench::client::Trust;
+use plausch_bench::client::{Entry, Trust};
 use plausch_bench::load::{Process, check_target, is_of_this_machine};
 use serde::Serialize;
 use std::fs;
@@ -18,6 +18,9 @@ pub(crate) struct LoadArguments {
     /// PEM file of the certificates to believe behind https instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// How participants come into their rooms; `janus` takes the address of its WebSockets as http://host:port.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) via: Entry,
     /// Rooms that are used at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rooms: u32,

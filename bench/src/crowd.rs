@@ -53,6 +53,7 @@ impl Crowd {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Self {
             template: JoinOptions {
+                entry: arguments.via,
                 trust: arguments.trust(),
                 media: MediaState::default(),
                 picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },

@@ -10,16 +10,19 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in the order in which a call is made: `session` (the life in a room), `signalling` and `sdp` (what is said
-//! to control), `transport` (one PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
+//! Read in the order in which a call is made: `entry` (the ways into a room), `session` (the life in a room of ours),
+//! `signalling` and `sdp` (what is said to control), `visit` (the life in a room of others), `transport` (one
+//! PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
 
 mod clip;
 mod dtls;
 mod encoder;
+mod entry;
 mod error;
 mod feedback;
 mod histogram;
 mod ice;
+mod janus;
 mod loss;
 mod publish;
 mod random;
@@ -28,16 +31,19 @@ mod sdp;
 mod session;
 mod shared;
 mod signalling;
+mod socket;
 mod stamp;
 mod stats;
 mod transport;
 #[cfg(test)]
 mod transport_tests;
 mod trust;
+mod visit;
 mod vp8;
 
 pub use dtls::SrtpProfiles;
 pub use encoder::Picture;
+pub use entry::Entry;
 pub use error::ClientError;
 pub use histogram::Histogram;
 pub use loss::Loss;
@@ -51,6 +57,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use transport::Order;
+use visit::Visit;
 
 /// A fixed moment before all packets, for clocks that only need differences.
 pub(crate) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -75,6 +82,7 @@ pub struct JoinOptions {
     pub url: String,
     pub room: String,
     pub name: String,
+    pub entry: Entry,
     /// Offers to send audio.
     pub microphone: bool,
     /// Offers to send video in this many simulcast layers, 0 to 3; a single one is no simulcast.
@@ -105,6 +113,7 @@ impl JoinOptions {
             url: url.into(),
             room: room.into(),
             name: name.into(),
+            entry: Entry::Native,
             microphone: true,
             camera_layers: 1,
             slots: 4,
@@ -133,9 +142,17 @@ impl Client {
         LazyLock::force(&EPOCH);
         let shared = Arc::new(Shared::new(&options));
         let (joined_tx, joined_rx) = oneshot::channel();
-        let session = Session::enter(options, shared.clone(), joined_tx).await?;
         let (requests, requests_rx) = mpsc::unbounded_channel();
-        tokio::spawn(session.run(requests_rx));
+        match options.entry.door(&options).await? {
+            None => {
+                let session = Session::enter(options, shared.clone(), joined_tx).await?;
+                tokio::spawn(session.run(requests_rx));
+            }
+            Some(door) => {
+                let visit = Visit::enter(door, options, shared.clone(), joined_tx).await?;
+                tokio::spawn(visit.run(requests_rx));
+            }
+        }
         // ICE and DTLS have their own time limits.
         joined_rx.await.map_err(|_| ClientError::Left)??;
         Ok(Self { shared, requests })

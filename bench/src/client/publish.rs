@@ -86,7 +86,7 @@ impl Publisher {
         picture: Picture,
         now: Instant,
     ) -> Self {
-        let accepts = |mid: &str, id: u8| remote.media(mid).is_some_and(|media| media.extensions.contains(&id));
+        let accepts = |mid: &str, id: u8| remote.media(mid).is_some_and(|media| media.accepts(id));
         let audio = microphone
             .filter(|_| remote.media(MID_MICROPHONE).is_some())
             .map(|ssrc| SentStream::new(ssrc, PAYLOAD_OPUS, MID_MICROPHONE, None));

@@ -1,7 +1,7 @@
 //! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
 
 use super::histogram::Histogram;
-use super::sdp::{EXTENSION_MID, PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
+use super::sdp::{PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
 use super::stamp::{self, Stamp};
 use super::stats::{SlotStats, TrackStats};
 use super::vp8;
@@ -28,8 +28,44 @@ pub(crate) enum Half {
     Video,
 }
 
+/// An m-line that receives, and the slot that it fills.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) slot: u16,
+    pub(crate) half: Half,
+    pub(crate) mid: String,
+    /// With which the peer sends, if its description says so.
+    pub(crate) ssrc: Option<u32>,
+}
+
+impl Line {
+    /// Both lines of each of our first `slots` slots, with the SSRCs of the answer.
+    pub(crate) fn of_slots(slots: u16, remote: &RemoteDescription) -> Vec<Self> {
+        let ssrc = |mid: &str| remote.media(mid).and_then(|media| media.ssrcs.first().copied());
+        let both = |slot| {
+            let mids = slot_mids(slot);
+            [(mids.audio, Half::Audio), (mids.video, Half::Video)].map(|(mid, half)| {
+                let ssrc = ssrc(&mid);
+                Self { slot, half, mid, ssrc }
+            })
+        };
+        (0..slots).flat_map(both).collect()
+    }
+}
+
+/// The PeerConnection on which packets come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Incoming {
+    /// Number among those of the client.
+    pub(crate) connection: u16,
+    /// Id of the header extension with which the peer sends MIDs, if it does.
+    pub(crate) mid_extension: Option<u8>,
+}
+
 /// One m-line that receives.
+#[derive(Default)]
 struct Track {
+    connection: u16,
     mid: String,
     /// Of the answer, or of the first packet with our MID.
     ssrc: Option<u32>,
@@ -77,7 +113,8 @@ pub(crate) struct Report {
 pub(crate) struct Receiver {
     /// Two for each slot: audio, then video.
     tracks: Vec<Track>,
-    by_ssrc: HashMap<u32, usize>,
+    /// By PeerConnection and SSRC.
+    by_ssrc: HashMap<(u16, u32), usize>,
     /// Own room, to notice media of others.
     room: u64,
     pub(crate) unknown_packets: u64,
@@ -93,50 +130,47 @@ impl Receiver {
         Self { room, ..Self::default() }
     }
 
-    /// Takes the SSRCs of an answer. `fresh`: a new PeerConnection, whose streams begin anew.
-    pub(crate) fn describe(&mut self, slots: u16, remote: &RemoteDescription, fresh: bool) {
+    /// Takes the receiving lines of a PeerConnection. `fresh`: a new one, whose streams begin anew.
+    pub(crate) fn describe(&mut self, connection: u16, lines: &[Line], fresh: bool) {
         if fresh {
-            self.by_ssrc.clear();
-            for track in &mut self.tracks {
+            self.by_ssrc.retain(|(of, _), _| *of != connection);
+            for track in self.tracks.iter_mut().filter(|track| track.connection == connection) {
                 track.ssrc = None;
                 track.stream = None;
             }
         }
-        for slot in 0..slots {
-            let mids = slot_mids(slot);
-            for (mid, half) in [(mids.audio, Half::Audio), (mids.video, Half::Video)] {
-                let index = track_index(usize::from(slot), half);
-                let ssrc = remote.media(&mid).and_then(|media| media.ssrcs.first().copied());
-                if index >= self.tracks.len() {
-                    self.tracks.push(Track {
-                        mid,
-                        ssrc: None,
-                        stats: TrackStats::default(),
-                        last_packet: None,
-                        stream: None,
-                    });
-                }
-                if let Some(ssrc) = ssrc {
-                    self.bind(ssrc, index);
-                }
+        for line in lines {
+            let index = track_index(usize::from(line.slot), line.half);
+            // Slots come in pairs.
+            if self.tracks.len() <= index {
+                self.tracks.resize_with((index | 1) + 1, Track::default);
+            }
+            let track = &mut self.tracks[index];
+            track.connection = connection;
+            track.mid.clone_from(&line.mid);
+            if let Some(ssrc) = line.ssrc {
+                self.bind(ssrc, index);
             }
         }
     }
 
     fn bind(&mut self, ssrc: u32, index: usize) {
-        if let Some(old) = self.tracks[index].ssrc.replace(ssrc)
+        let track = &mut self.tracks[index];
+        let connection = track.connection;
+        if let Some(old) = track.ssrc.replace(ssrc)
             && old != ssrc
         {
-            self.by_ssrc.remove(&old);
-            self.tracks[index].stream = None;
+            track.stream = None;
+            self.by_ssrc.remove(&(connection, old));
         }
-        self.by_ssrc.insert(ssrc, index);
+        self.by_ssrc.insert((connection, ssrc), index);
     }
 
     /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
+        from: Incoming,
         packet: &[u8],
         open: impl FnOnce(&Header) -> Option<Result<Bytes, ()>>,
     ) {
@@ -145,8 +179,8 @@ impl Receiver {
             self.unknown_packets += 1;
             return;
         };
-        let mid = header.get_extension(EXTENSION_MID);
-        let Some(index) = self.find(header.ssrc, mid.as_deref()) else {
+        let mid = from.mid_extension.and_then(|id| header.get_extension(id));
+        let Some(index) = self.find(from.connection, header.ssrc, mid.as_deref()) else {
             self.unknown_packets += 1;
             return;
         };
@@ -161,7 +195,7 @@ impl Receiver {
         let stats = &mut track.stats;
         stats.packets += 1;
         stats.bytes += packet.len() as u64;
-        stats.wrong_mid += u64::from(mid.as_deref() != Some(track.mid.as_bytes()));
+        stats.wrong_mid += u64::from(from.mid_extension.is_some() && mid.as_deref() != Some(track.mid.as_bytes()));
         if let Some(last) = track.last_packet.replace(now) {
             stats.longest_pause = stats.longest_pause.max(now.duration_since(last));
         }
@@ -190,36 +224,38 @@ impl Receiver {
         }
     }
 
-    fn find(&mut self, ssrc: u32, mid: Option<&[u8]>) -> Option<usize> {
-        if let Some(index) = self.by_ssrc.get(&ssrc) {
+    fn find(&mut self, connection: u16, ssrc: u32, mid: Option<&[u8]>) -> Option<usize> {
+        if let Some(index) = self.by_ssrc.get(&(connection, ssrc)) {
             return Some(*index);
         }
-        let index = self.tracks.iter().position(|track| Some(track.mid.as_bytes()) == mid && track.ssrc.is_none())?;
+        let wanted =
+            |track: &Track| track.connection == connection && track.ssrc.is_none() && Some(track.mid.as_bytes()) == mid;
+        let index = self.tracks.iter().position(wanted)?;
         self.bind(ssrc, index);
         Some(index)
     }
 
     /// A sender report of the relay came in.
-    pub(crate) fn sender_report(&mut self, now: Instant, ssrc: u32, ntp: u64) {
-        if let Some(stream) = self.by_ssrc.get(&ssrc).and_then(|index| self.tracks[*index].stream.as_mut()) {
+    pub(crate) fn sender_report(&mut self, now: Instant, connection: u16, ssrc: u32, ntp: u64) {
+        let index = self.by_ssrc.get(&(connection, ssrc));
+        if let Some(stream) = index.and_then(|index| self.tracks[*index].stream.as_mut()) {
             stream.sender_report = Some(((ntp >> 16) as u32, now));
         }
     }
 
-    /// Reception reports of all streams that are alive.
-    pub(crate) fn reports(&mut self, now: Instant) -> Vec<Report> {
+    /// Reception reports of all streams of a PeerConnection that are alive.
+    pub(crate) fn reports(&mut self, now: Instant, connection: u16) -> Vec<Report> {
         let alive = |last: &Option<Instant>| last.is_some_and(|last| now.duration_since(last) < Duration::from_secs(5));
         self.tracks
             .iter_mut()
-            .filter(|track| alive(&track.last_packet))
+            .filter(|track| track.connection == connection && alive(&track.last_packet))
             .filter_map(|track| Some(track.stream.as_mut()?.report(track.ssrc?, now)))
             .collect()
     }
 
     /// Packets to ask for again: (SSRC, sequence numbers).
-    pub(crate) fn nacks(&mut self, now: Instant) -> Vec<(u32, Vec<u16>)> {
-        let video = self.tracks.iter_mut().skip(1).step_by(2);
-        video
+    pub(crate) fn nacks(&mut self, now: Instant, connection: u16) -> Vec<(u32, Vec<u16>)> {
+        self.video(connection)
             .filter_map(|track| {
                 let wanted = track.stream.as_mut()?.nack(now);
                 (!wanted.is_empty()).then_some((track.ssrc?, wanted))
@@ -228,9 +264,8 @@ impl Receiver {
     }
 
     /// SSRCs of video that cannot be decoded without a new key frame.
-    pub(crate) fn key_frame_requests(&mut self, now: Instant) -> Vec<u32> {
-        let video = self.tracks.iter_mut().skip(1).step_by(2);
-        video
+    pub(crate) fn key_frame_requests(&mut self, now: Instant, connection: u16) -> Vec<u32> {
+        self.video(connection)
             .filter_map(|track| {
                 let stream = track.stream.as_mut()?;
                 let asked_lately = stream
@@ -243,6 +278,10 @@ impl Receiver {
                 track.ssrc
             })
             .collect()
+    }
+
+    fn video(&mut self, connection: u16) -> impl Iterator<Item = &mut Track> {
+        self.tracks.iter_mut().skip(1).step_by(2).filter(move |track| track.connection == connection)
     }
 
     /// Packets of all slots.
@@ -427,11 +466,12 @@ impl Stream {
 mod tests {
     use super::*;
     use crate::client::ice::Credentials;
-    use crate::client::sdp::RemoteMedia;
+    use crate::client::sdp::{EXTENSION_MID, RemoteMedia};
     use rtp::packet::Packet;
     use webrtc_util::marshal::Marshal;
 
     const SSRC: u32 = 77;
+    const FROM: Incoming = Incoming { connection: 0, mid_extension: Some(EXTENSION_MID) };
 
     fn receiver() -> Receiver {
         let remote = RemoteDescription {
@@ -445,7 +485,7 @@ mod tests {
             ],
         };
         let mut receiver = Receiver::new(stamp::room_tag("room"));
-        receiver.describe(2, &remote, true);
+        receiver.describe(0, &Line::of_slots(2, &remote), true);
         receiver
     }
 
@@ -458,7 +498,7 @@ mod tests {
 
     fn receive(receiver: &mut Receiver, sequence: u16) {
         let packet = packet(SSRC, sequence, "3", &[]);
-        receiver.handle(Instant::now(), &packet, |_| Some(Ok(packet.clone())));
+        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
     }
 
     fn video(receiver: &Receiver) -> TrackStats {
@@ -473,8 +513,8 @@ mod tests {
         }
         let stats = video(&receiver);
         assert_eq!((stats.packets, stats.reordered, stats.duplicates, stats.missing), (6, 2, 1, 1));
-        assert_eq!(receiver.nacks(Instant::now()), [(SSRC, vec![0])]);
-        assert!(receiver.nacks(Instant::now()).is_empty());
+        assert_eq!(receiver.nacks(Instant::now(), 0), [(SSRC, vec![0])]);
+        assert!(receiver.nacks(Instant::now(), 0).is_empty());
         receive(&mut receiver, 20_000);
         assert_eq!(video(&receiver).sequence_jumps, 1);
     }
@@ -484,18 +524,35 @@ mod tests {
         let mut receiver = receiver();
         for (ssrc, mid) in [(500, "5"), (501, "5"), (502, "9")] {
             let packet = packet(ssrc, 1, mid, &[]);
-            receiver.handle(Instant::now(), &packet, |_| None);
+            receiver.handle(Instant::now(), FROM, &packet, |_| None);
         }
         assert_eq!(receiver.slots(Instant::now())[1].video.packets, 1);
         assert_eq!(receiver.unknown_packets, 2);
     }
 
     #[test]
+    fn connections_do_not_share_ssrcs_mids_or_feedback() {
+        let mut receiver = receiver();
+        let line = Line { slot: 2, half: Half::Video, mid: "3".into(), ssrc: Some(SSRC) };
+        receiver.describe(1, &[line], true);
+        let second = Incoming { connection: 1, mid_extension: None };
+        for sequence in [1, 3] {
+            let packet = packet(SSRC, sequence, "3", &[]);
+            receiver.handle(Instant::now(), second, &packet, |_| None);
+        }
+        let slots = receiver.slots(Instant::now());
+        assert_eq!((slots[0].video.packets, slots[2].video.packets, slots[2].video.wrong_mid), (0, 2, 0));
+        assert!(receiver.nacks(Instant::now(), 0).is_empty());
+        assert_eq!(receiver.nacks(Instant::now(), 1), [(SSRC, vec![2])]);
+        assert_eq!((receiver.reports(Instant::now(), 0).len(), receiver.reports(Instant::now(), 1).len()), (0, 1));
+    }
+
+    #[test]
     fn forged_packets_change_nothing_but_their_counter() {
         let mut receiver = receiver();
         let packet = packet(SSRC, 1, "3", &[]);
-        receiver.handle(Instant::now(), &packet, |_| Some(Err(())));
-        receiver.handle(Instant::now(), &packet[..7], |_| None);
+        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Err(())));
+        receiver.handle(Instant::now(), FROM, &packet[..7], |_| None);
         assert_eq!((video(&receiver).packets, video(&receiver).undecryptable), (0, 1));
         assert_eq!(receiver.unknown_packets, 1);
     }
@@ -511,12 +568,12 @@ mod tests {
             let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, count: 0 };
             payload.extend(stamp.to_bytes());
             let packet = packet(SSRC, sequence, "3", &payload);
-            receiver.handle(Instant::now(), &packet, |_| Some(Ok(packet.clone())));
+            receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
         }
         let stats = video(&receiver);
         assert_eq!((stats.key_frames, stats.picture, stats.picture_id_jumps), (3, Some((320, 180)), 1));
         assert_eq!(stats.senders["00000000000000ab"], 3);
         assert_eq!(receiver.foreign_packets, 1);
-        assert!(receiver.key_frame_requests(Instant::now()).is_empty());
+        assert!(receiver.key_frame_requests(Instant::now(), 0).is_empty());
     }
 }

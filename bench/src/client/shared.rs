@@ -54,6 +54,11 @@ impl Live {
         self.slots = slots;
     }
 
+    /// These slots have got contents.
+    pub(crate) fn show(&mut self, contents: Vec<SlotContent>) {
+        self.slots.extend(contents);
+    }
+
     /// Keeps what control says of the room.
     pub(crate) fn note(&mut self, message: ServerMessage) {
         match message {
@@ -114,6 +119,11 @@ impl Shared {
     /// Notes when something happened for the first time.
     pub(crate) fn note_time(&self, which: impl FnOnce(&mut Timings) -> &mut Option<Duration>) {
         which(&mut self.live().timings).get_or_insert(self.started.elapsed());
+    }
+
+    /// All PeerConnections that a join waits for are there.
+    pub(crate) fn joined(&self) {
+        self.live().timings.dtls = Some(self.started.elapsed());
     }
 
     pub(crate) fn sending(&self) -> (MediaState, u8) {

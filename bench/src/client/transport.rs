@@ -7,9 +7,10 @@ use super::feedback::{self, Told};
 use super::ice::{Agent, Credentials, IceEvent};
 use super::loss::{Dice, Loss};
 use super::publish::Publisher;
-use super::random;
+use super::receive::Incoming;
 use super::sdp::{LocalDescription, RemoteDescription};
 use super::shared::Shared;
+use super::{JoinOptions, random, stamp};
 use ::dtls::conn::DTLSConn;
 use bytes::Bytes;
 use socket2::SockRef;
@@ -67,6 +68,7 @@ pub(crate) struct Setup {
     pub(crate) local: LocalDescription,
     pub(crate) remote: RemoteDescription,
     pub(crate) identity: Identity,
+    pub(crate) incoming: Incoming,
     pub(crate) profiles: SrtpProfiles,
     /// Tags for stamps.
     pub(crate) room: u64,
@@ -76,6 +78,32 @@ pub(crate) struct Setup {
     pub(crate) nack: bool,
     pub(crate) loss: Loss,
     pub(crate) picture: Picture,
+}
+
+impl Setup {
+    /// As the options want it; `participant` is the tag for stamps.
+    pub(crate) fn new(
+        options: &JoinOptions,
+        identity: Identity,
+        participant: u64,
+        local: LocalDescription,
+        remote: RemoteDescription,
+        incoming: Incoming,
+    ) -> Self {
+        Self {
+            local,
+            remote,
+            identity,
+            incoming,
+            profiles: options.profiles,
+            room: stamp::room_tag(&options.room),
+            participant,
+            decrypt_every: options.decrypt_every,
+            nack: options.nack,
+            loss: options.loss,
+            picture: options.picture,
+        }
+    }
 }
 
 /// A running transport.
@@ -357,6 +385,7 @@ impl Driver {
             }
             cache.push_back((sequence, sealed));
         });
+        let connection = self.setup.incoming.connection;
         let mut live = self.shared.live();
         live.sent.packets += packets;
         live.sent.bytes += bytes;
@@ -364,18 +393,18 @@ impl Driver {
         let mut compounds: Vec<Bytes> = Vec::new();
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
-            let received = live.receiver.reports(now);
+            let received = live.receiver.reports(now, connection);
             compounds.extend(feedback::reports(own_ssrc, &self.setup.local.cname, publisher.streams(), &received, now));
         }
         if now >= self.next_repair {
             self.next_repair = now + REPAIR_INTERVAL;
             if self.setup.nack {
-                for (ssrc, wanted) in live.receiver.nacks(now) {
+                for (ssrc, wanted) in live.receiver.nacks(now, connection) {
                     live.rtcp.sent_nacks += 1;
                     compounds.extend(feedback::nack(own_ssrc, ssrc, &wanted));
                 }
             }
-            for ssrc in live.receiver.key_frame_requests(now) {
+            for ssrc in live.receiver.key_frame_requests(now, connection) {
                 live.rtcp.sent_key_frame_requests += 1;
                 compounds.extend(feedback::key_frame_request(own_ssrc, ssrc));
             }
@@ -434,7 +463,7 @@ impl Driver {
         if !rtcp {
             self.received = self.received.wrapping_add(1);
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
-            live.receiver.handle(now, datagram, |header| {
+            live.receiver.handle(now, self.setup.incoming, datagram, |header| {
                 decrypt.then(|| srtp.open.decrypt_rtp_with_header(datagram, header).map_err(drop))
             });
             return;
@@ -447,7 +476,7 @@ impl Driver {
             match told {
                 Told::SenderReport { ssrc, ntp } => {
                     live.rtcp.sender_reports += 1;
-                    live.receiver.sender_report(now, ssrc, ntp);
+                    live.receiver.sender_report(now, self.setup.incoming.connection, ssrc, ntp);
                 }
                 Told::ReceiverReport => live.rtcp.receiver_reports += 1,
                 Told::KeyFrameRequest { ssrc } => {

@@ -4,6 +4,7 @@ use super::dtls::{DatagramConn, Identity};
 use super::encoder::Picture;
 use super::ice::Credentials;
 use super::loss::Loss;
+use super::receive::{Incoming, Line};
 use super::sdp::{EXTENSION_MID, LocalDescription, RemoteDescription, RemoteMedia};
 use super::shared::Shared;
 use super::transport::{News, Order, Setup, Transport};
@@ -197,7 +198,7 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
     let media = |mid: &str, ssrcs: Vec<u32>| RemoteMedia {
         mid: mid.into(),
         ssrcs,
-        extensions: vec![1, 2],
+        extensions: vec![(1, String::new()), (2, String::new())],
         ..RemoteMedia::default()
     };
     let remote = RemoteDescription {
@@ -209,11 +210,12 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
     let mirror =
         Mirror { socket, remote: remote.ice.clone(), audio: local.microphone.unwrap(), video: local.camera[0], fault };
     tokio::spawn(mirror.run(server));
-    shared.live().receiver.describe(1, &remote, true);
+    shared.live().receiver.describe(0, &Line::of_slots(1, &remote), true);
     let setup = Setup {
         local: local.clone(),
         remote: remote.clone(),
         identity,
+        incoming: Incoming { connection: 0, mid_extension: Some(EXTENSION_MID) },
         profiles: SrtpProfiles::All,
         room: stamp::room_tag("room"),
         participant: PARTICIPANT,
