@@ -15,7 +15,7 @@ const SPREAD: f64 = 0.4;
 const PACING_FACTOR: f64 = 2.5;
 /// Nothing films faster.
 pub(crate) const FPS_MAX: u32 = 120;
-/// The clip's largest picture has 640×360; this one claims the usual camera's.
+/// The clip's largest picture has 640×360; this one claims the usual camera's. Simulcast layers halve it.
 const PICTURE: (u16, u16) = (1280, 720);
 /// Frame tag, start code and size of a VP8 key frame (RFC 6386, section 9.1).
 const KEY_FRAME_HEADER_BYTES: usize = 10;
@@ -37,6 +37,7 @@ pub(crate) struct Encoder {
     debt: f64,
     bytes_per_second: f64,
     random: u64,
+    picture: (u16, u16),
     queue: VecDeque<Part>,
     next_packet: Instant,
 }
@@ -52,16 +53,28 @@ pub(crate) struct Part {
 }
 
 impl Encoder {
-    pub(crate) fn new(kbps: u32, fps: u32, now: Instant) -> Self {
-        let bytes_per_second = f64::from(kbps.max(1)) * 125.0;
+    /// The layer that is `below` steps smaller than the whole picture, which has `kbps`: half as wide and high for
+    /// each step, and with a quarter of the bitrate, about as browsers divide it.
+    pub(crate) fn new(kbps: u32, fps: u32, below: usize, now: Instant) -> Self {
+        let bytes_per_second = f64::from(kbps) * 125.0 / 4f64.powi(below as i32);
         Self {
             mean_bytes: bytes_per_second / f64::from(fps.clamp(1, FPS_MAX)),
             debt: 0.0,
             bytes_per_second,
             random: random::u64() | 1,
+            picture: (PICTURE.0 >> below, PICTURE.1 >> below),
             queue: VecDeque::new(),
             next_packet: now,
         }
+    }
+
+    /// Goes on with another bitrate of the whole picture.
+    pub(crate) fn change_rate(&mut self, from_kbps: u32, to_kbps: u32) {
+        let factor = f64::from(to_kbps) / f64::from(from_kbps.max(1));
+        self.mean_bytes *= factor;
+        self.bytes_per_second *= factor;
+        // What was to be saved was of the old rate.
+        self.debt = 0.0;
     }
 
     /// Takes the next frame: its VP8 data in packets of at most `largest` bytes.
@@ -74,7 +87,7 @@ impl Encoder {
             // 0xff is no stamp, and its lowest bit says that this is no key frame.
             let mut data = vec![0xff; len];
             if first && key_frame {
-                data[..KEY_FRAME_HEADER_BYTES].copy_from_slice(&key_frame_header());
+                data[..KEY_FRAME_HEADER_BYTES].copy_from_slice(&key_frame_header(self.picture));
             }
             self.queue.push_back(part(first, left == 0, data));
             first = false;
@@ -123,9 +136,9 @@ impl Encoder {
     }
 }
 
-fn key_frame_header() -> [u8; KEY_FRAME_HEADER_BYTES] {
-    let [width_low, width_high] = PICTURE.0.to_le_bytes();
-    let [height_low, height_high] = PICTURE.1.to_le_bytes();
+fn key_frame_header((width, height): (u16, u16)) -> [u8; KEY_FRAME_HEADER_BYTES] {
+    let [width_low, width_high] = width.to_le_bytes();
+    let [height_low, height_high] = height.to_le_bytes();
     [0x10, 0, 0, 0x9d, 0x01, 0x2a, width_low, width_high, height_low, height_high]
 }
 
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn frames_keep_the_bitrate_over_time_and_key_frames_are_large() {
         let mut now = Instant::now();
-        let mut encoder = Encoder::new(1_500, 30, now);
+        let mut encoder = Encoder::new(1_500, 30, 0, now);
         let mut sizes = Vec::new();
         for frame in 0..600 {
             encoder.frame(frame % 300 == 0, 1_100, part);
@@ -156,10 +169,42 @@ mod tests {
         assert!(sizes[300] > 3 * sizes[299].max(sizes[301]));
     }
 
+    fn bytes_of(encoder: &mut Encoder, frames: usize) -> usize {
+        (0..frames)
+            .map(|_| {
+                encoder.frame(false, 1_100, part);
+                encoder.queue.drain(..).map(|part| part.data.len()).sum::<usize>()
+            })
+            .sum()
+    }
+
+    #[test]
+    fn layers_are_halves_with_a_quarter_of_the_rate() {
+        let now = Instant::now();
+        let [small, large] = [2, 0].map(|below| {
+            let mut encoder = Encoder::new(1_600, 30, below, now);
+            encoder.frame(true, 1_100, part);
+            let size = vp8::key_frame_size(&encoder.queue.drain(..).next().unwrap().data).unwrap();
+            (size, bytes_of(&mut encoder, 600))
+        });
+        assert_eq!((small.0, large.0), ((320, 180), (1280, 720)));
+        let ratio = large.1 as f64 / small.1 as f64;
+        assert!((15.0..17.0).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn the_rate_can_be_changed() {
+        let mut encoder = Encoder::new(1_000, 30, 0, Instant::now());
+        let before = bytes_of(&mut encoder, 300);
+        encoder.change_rate(1_000, 3_000);
+        let ratio = bytes_of(&mut encoder, 300) as f64 / before as f64;
+        assert!((2.7..3.3).contains(&ratio), "{ratio}");
+    }
+
     #[test]
     fn packets_of_a_frame_are_spread_and_whole() {
         let start = Instant::now();
-        let mut encoder = Encoder::new(1_500, 30, start);
+        let mut encoder = Encoder::new(1_500, 30, 0, start);
         encoder.frame(true, 1_100, part);
         let mut sent = Vec::new();
         for ms in 0..1_000 {

@@ -20,6 +20,7 @@ mod encoder;
 mod entry;
 mod error;
 mod feedback;
+mod follow;
 mod histogram;
 mod ice;
 mod janus;
@@ -32,6 +33,7 @@ mod session;
 mod shared;
 mod signalling;
 mod socket;
+mod speech;
 mod stamp;
 mod stats;
 mod transport;
@@ -47,7 +49,8 @@ pub use entry::Entry;
 pub use error::ClientError;
 pub use histogram::Histogram;
 pub use loss::Loss;
-pub use stats::{Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
+pub use speech::Speech;
+pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
 
 use plausch_signalling::MediaState;
@@ -104,6 +107,10 @@ pub struct JoinOptions {
     /// Loses media on purpose.
     pub loss: Loss,
     pub picture: Picture,
+    /// Speaks, and is silent, as people do; without it, the sound always has `audio_level`.
+    pub speech: Option<Speech>,
+    /// Decrypts the first packet of each picture too, to see which simulcast layer it is of.
+    pub follow_layers: bool,
 }
 
 impl JoinOptions {
@@ -126,6 +133,8 @@ impl JoinOptions {
             nack: true,
             loss: Loss::default(),
             picture: Picture::Clip,
+            speech: None,
+            follow_layers: false,
         }
     }
 }
@@ -198,6 +207,11 @@ impl Client {
         self.shared.live().audio_level = level;
     }
 
+    /// Goes on with this bitrate of the picture; only where an encoder is played ([`Picture::Load`]).
+    pub fn set_video_kbps(&self, kbps: u32) {
+        self.shared.live().video_kbps = Some(kbps);
+    }
+
     /// Adds receiving slots by a new offer, and waits for its answer.
     pub async fn add_slots(&self, more: u16) -> Result<(), ClientError> {
         self.ask(|done| Request::AddSlots(more, done)).await?
@@ -223,10 +237,10 @@ impl Client {
         let _ = self.requests.send(Request::Transport(Order::Replay(packets)));
     }
 
-    /// Packets received and sent so far: cheaper than all of `stats`.
-    pub fn packets(&self) -> (u64, u64) {
+    /// What was sent and received so far: cheaper than all of `stats`.
+    pub fn counts(&self) -> Counts {
         let live = self.shared.live();
-        (live.receiver.packets(), live.sent.packets)
+        Counts { sent: live.sent, ..live.receiver.counts() }
     }
 
     /// WebSockets that were lost so far.

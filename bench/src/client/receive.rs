@@ -1,9 +1,10 @@
 //! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
 
+use super::follow::Follower;
 use super::histogram::Histogram;
 use super::sdp::{PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
 use super::stamp::{self, Stamp};
-use super::stats::{SlotStats, TrackStats};
+use super::stats::{Counts, SlotStats, TrackStats};
 use super::vp8;
 use bytes::Bytes;
 use rtp::header::Header;
@@ -84,6 +85,9 @@ struct Stream {
     missing: BTreeMap<u64, Missing>,
     /// The latest VP8 packet that was read: its number and picture id.
     picture: Option<(u64, u16)>,
+    follower: Follower,
+    /// Number and RTP time stamp of the newest packet.
+    newest: Option<(u64, u32)>,
     /// A frame could not be decoded until a key frame comes.
     needs_key_frame: bool,
     key_frame_requested: Option<Instant>,
@@ -166,13 +170,14 @@ impl Receiver {
         self.by_ssrc.insert((connection, ssrc), index);
     }
 
-    /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted.
+    /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted. It is told whether the
+    /// packet may show that a track follows another layer than before.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: Incoming,
         packet: &[u8],
-        open: impl FnOnce(&Header) -> Option<Result<Bytes, ()>>,
+        open: impl FnOnce(&Header, bool) -> Option<Result<Bytes, ()>>,
     ) {
         let mut rest = packet;
         let Ok(header) = Header::unmarshal(&mut rest) else {
@@ -185,8 +190,10 @@ impl Receiver {
             return;
         };
         // Unauthenticated packets must not change anything, so decrypt first.
-        let opened = open(&header);
         let track = &mut self.tracks[index];
+        let video = index % 2 == 1;
+        let may_show_layer = video && track.stream.as_ref().is_none_or(|stream| stream.may_show_layer(&header));
+        let opened = open(&header, may_show_layer);
         if let Some(Err(())) = opened {
             track.stats.undecryptable += 1;
             return;
@@ -199,24 +206,32 @@ impl Receiver {
         if let Some(last) = track.last_packet.replace(now) {
             stats.longest_pause = stats.longest_pause.max(now.duration_since(last));
         }
-        let video = index % 2 == 1;
         stats.frames += u64::from(video && header.marker);
         let clock_rate = if video { 90_000.0 } else { 48_000.0 };
         let stream = track.stream.get_or_insert_with(|| Stream::new(header.sequence_number, video));
+        let before = stream.newest.map(|(number, _)| number);
         let number = stream.count(now, &header, clock_rate, stats);
+        if before.is_none_or(|before| before < number) {
+            stream.newest = Some((number, header.timestamp));
+        }
         let Some(Ok(plain)) = opened else { return };
         stats.decrypted += 1;
         let payload = payload(&plain, &header);
-        if header.payload_type == PAYLOAD_VP8
-            && stream.read_vp8(payload, number, stats)
-            && self.first_key_frame.is_none()
-        {
-            self.first_key_frame = Some(now);
+        let starts_key_frame = header.payload_type == PAYLOAD_VP8 && stream.read_vp8(payload, number, stats);
+        if starts_key_frame {
+            self.first_key_frame.get_or_insert(now);
         }
         if matches!(header.payload_type, PAYLOAD_VP8 | PAYLOAD_OPUS)
             && let Some(stamp) = Stamp::from_end_of(payload)
         {
             *stats.senders.entry(format!("{:016x}", stamp.participant)).or_default() += 1;
+            if video {
+                let next = before.is_some_and(|before| before + 1 == number);
+                stream.follower.note(number, &stamp, next, starts_key_frame);
+                stats.layer_switches = stream.follower.switches;
+                stats.blind_switches = stream.follower.blind_switches;
+                stats.following = stream.follower.following();
+            }
             let age = stamp::now_us().saturating_sub(stamp.sent_us);
             stats.latency.record(age);
             self.latencies.record(age);
@@ -284,9 +299,18 @@ impl Receiver {
         self.tracks.iter_mut().skip(1).step_by(2).filter(move |track| track.connection == connection)
     }
 
-    /// Packets of all slots.
-    pub(crate) fn packets(&self) -> u64 {
-        self.tracks.iter().map(|track| track.stats.packets).sum()
+    /// Packets of all slots, each counted once, and whom they show.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (index, track) in self.tracks.iter().enumerate() {
+            let once = track.stats.packets - track.stats.duplicates;
+            match index % 2 {
+                0 => counts.audio += once,
+                _ => counts.video += once,
+            }
+            counts.following.extend(track.stats.following);
+        }
+        counts
     }
 
     /// Asks for a key frame in this slot.
@@ -351,11 +375,19 @@ impl Stream {
             transit: None,
             missing: BTreeMap::new(),
             picture: None,
+            follower: Follower::default(),
+            newest: None,
             needs_key_frame: video,
             key_frame_requested: None,
             sender_report: None,
             reported: (0, 0),
         }
+    }
+
+    /// Whether a packet is the first of its picture, or nothing is known yet: a relay goes over to another layer
+    /// with the first packet of a key frame.
+    fn may_show_layer(&self, header: &Header) -> bool {
+        self.follower.following().is_none() || self.newest.is_none_or(|(_, timestamp)| timestamp != header.timestamp)
     }
 
     /// Counts a packet by its header; returns its number without wraps.
@@ -498,7 +530,7 @@ mod tests {
 
     fn receive(receiver: &mut Receiver, sequence: u16) {
         let packet = packet(SSRC, sequence, "3", &[]);
-        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
+        receiver.handle(Instant::now(), FROM, &packet, |_, _| Some(Ok(packet.clone())));
     }
 
     fn video(receiver: &Receiver) -> TrackStats {
@@ -524,7 +556,7 @@ mod tests {
         let mut receiver = receiver();
         for (ssrc, mid) in [(500, "5"), (501, "5"), (502, "9")] {
             let packet = packet(ssrc, 1, mid, &[]);
-            receiver.handle(Instant::now(), FROM, &packet, |_| None);
+            receiver.handle(Instant::now(), FROM, &packet, |_, _| None);
         }
         assert_eq!(receiver.slots(Instant::now())[1].video.packets, 1);
         assert_eq!(receiver.unknown_packets, 2);
@@ -538,7 +570,7 @@ mod tests {
         let second = Incoming { connection: 1, mid_extension: None };
         for sequence in [1, 3] {
             let packet = packet(SSRC, sequence, "3", &[]);
-            receiver.handle(Instant::now(), second, &packet, |_| None);
+            receiver.handle(Instant::now(), second, &packet, |_, _| None);
         }
         let slots = receiver.slots(Instant::now());
         assert_eq!((slots[0].video.packets, slots[2].video.packets, slots[2].video.wrong_mid), (0, 2, 0));
@@ -551,8 +583,8 @@ mod tests {
     fn forged_packets_change_nothing_but_their_counter() {
         let mut receiver = receiver();
         let packet = packet(SSRC, 1, "3", &[]);
-        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Err(())));
-        receiver.handle(Instant::now(), FROM, &packet[..7], |_| None);
+        receiver.handle(Instant::now(), FROM, &packet, |_, _| Some(Err(())));
+        receiver.handle(Instant::now(), FROM, &packet[..7], |_, _| None);
         assert_eq!((video(&receiver).packets, video(&receiver).undecryptable), (0, 1));
         assert_eq!(receiver.unknown_packets, 1);
     }
@@ -565,10 +597,10 @@ mod tests {
             let mut payload = Vec::new();
             vp8::write_descriptor(&mut payload, true, id, 0);
             payload.extend(key_frame);
-            let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, count: 0 };
+            let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, layer: 0, index: 0 };
             payload.extend(stamp.to_bytes());
             let packet = packet(SSRC, sequence, "3", &payload);
-            receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
+            receiver.handle(Instant::now(), FROM, &packet, |_, _| Some(Ok(packet.clone())));
         }
         let stats = video(&receiver);
         assert_eq!((stats.key_frames, stats.picture, stats.picture_id_jumps), (3, Some((320, 180)), 1));

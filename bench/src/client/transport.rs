@@ -1,15 +1,15 @@
 //! One PeerConnection of the client: a UDP socket with ICE, DTLS, SRTP and SRTCP on it, in one task.
 
 use super::dtls::{self, DatagramConn, DtlsQueues, Established, Identity, SrtpProfiles};
-use super::encoder::Picture;
 use super::error::ClientError;
 use super::feedback::{self, Told};
 use super::ice::{Agent, Credentials, IceEvent};
 use super::loss::{Dice, Loss};
-use super::publish::Publisher;
+use super::publish::{Programme, Publisher};
 use super::receive::Incoming;
 use super::sdp::{LocalDescription, RemoteDescription};
-use super::shared::Shared;
+use super::shared::{Sending, Shared};
+use super::stats::SentStats;
 use super::{JoinOptions, random, stamp};
 use ::dtls::conn::DTLSConn;
 use bytes::Bytes;
@@ -70,14 +70,13 @@ pub(crate) struct Setup {
     pub(crate) identity: Identity,
     pub(crate) incoming: Incoming,
     pub(crate) profiles: SrtpProfiles,
-    /// Tags for stamps.
-    pub(crate) room: u64,
-    pub(crate) participant: u64,
+    pub(crate) programme: Programme,
     /// Every n-th received RTP packet is decrypted.
     pub(crate) decrypt_every: u32,
     pub(crate) nack: bool,
     pub(crate) loss: Loss,
-    pub(crate) picture: Picture,
+    /// Also decrypts what shows which layer a track follows.
+    pub(crate) follow_layers: bool,
 }
 
 impl Setup {
@@ -96,12 +95,16 @@ impl Setup {
             identity,
             incoming,
             profiles: options.profiles,
-            room: stamp::room_tag(&options.room),
-            participant,
+            programme: Programme {
+                room: stamp::room_tag(&options.room),
+                participant,
+                picture: options.picture,
+                speech: options.speech,
+            },
             decrypt_every: options.decrypt_every,
             nack: options.nack,
             loss: options.loss,
-            picture: options.picture,
+            follow_layers: options.follow_layers,
         }
     }
 }
@@ -307,15 +310,8 @@ impl Driver {
         self.shared.note_time(|timings| &mut timings.dtls);
         self.srtp = Some(Srtp::new(&established.srtp)?);
         let local = &self.setup.local;
-        self.publisher = Some(Publisher::new(
-            local.microphone,
-            &local.camera,
-            &self.setup.remote,
-            self.setup.room,
-            self.setup.participant,
-            self.setup.picture,
-            now,
-        ));
+        self.publisher =
+            Some(Publisher::new(local.microphone, &local.camera, &self.setup.remote, self.setup.programme, now));
         self.shared.live().relay = self.agent.selected();
         self.shared.live().srtp_profile = Some(match established.srtp.profile {
             ProtectionProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
@@ -368,27 +364,32 @@ impl Driver {
         else {
             return;
         };
-        let (media, audio_level) = self.shared.sending();
-        let mut packets = 0;
-        let mut bytes = 0;
+        let Sending { media, audio_level, video_kbps } = self.shared.sending();
+        if let Some(kbps) = video_kbps {
+            publisher.set_rate(kbps);
+        }
+        let mut newly = SentStats::default();
         let (sent, dice) = (&mut self.sent, &mut self.dice);
-        publisher.produce(now, media, audio_level, |ssrc, sequence, plain| {
+        publisher.produce(now, media, audio_level, |origin, plain| {
             let Ok(sealed) = srtp.seal.encrypt_rtp(&plain) else { return };
             // What the own socket had no room for was never sent.
             if dice.loses_sent() || send(socket, &sealed, to) {
-                packets += 1;
-                bytes += sealed.len() as u64;
+                newly.packets += 1;
+                newly.bytes += sealed.len() as u64;
+                match origin.layer {
+                    None => newly.audio += 1,
+                    Some(layer) => newly.layers[layer] += 1,
+                }
             }
-            let cache = sent.entry(ssrc).or_default();
+            let cache = sent.entry(origin.ssrc).or_default();
             if cache.len() >= CACHE_PACKETS {
                 cache.pop_front();
             }
-            cache.push_back((sequence, sealed));
+            cache.push_back((origin.sequence, sealed));
         });
         let connection = self.setup.incoming.connection;
         let mut live = self.shared.live();
-        live.sent.packets += packets;
-        live.sent.bytes += bytes;
+        live.sent.add(&newly);
         let own_ssrc = publisher.streams().next().map_or(1, |stream| stream.ssrc);
         let mut compounds: Vec<Bytes> = Vec::new();
         if now >= self.next_report {
@@ -462,9 +463,11 @@ impl Driver {
         }
         if !rtcp {
             self.received = self.received.wrapping_add(1);
+            let follow_layers = self.setup.follow_layers;
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
-            live.receiver.handle(now, self.setup.incoming, datagram, |header| {
-                decrypt.then(|| srtp.open.decrypt_rtp_with_header(datagram, header).map_err(drop))
+            live.receiver.handle(now, self.setup.incoming, datagram, |header, may_show_layer| {
+                (decrypt || (follow_layers && may_show_layer))
+                    .then(|| srtp.open.decrypt_rtp_with_header(datagram, header).map_err(drop))
             });
             return;
         }

@@ -4,6 +4,7 @@ use super::dtls::{DatagramConn, Identity};
 use super::encoder::Picture;
 use super::ice::Credentials;
 use super::loss::Loss;
+use super::publish::Programme;
 use super::receive::{Incoming, Line};
 use super::sdp::{EXTENSION_MID, LocalDescription, RemoteDescription, RemoteMedia};
 use super::shared::Shared;
@@ -217,12 +218,11 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
         identity,
         incoming: Incoming { connection: 0, mid_extension: Some(EXTENSION_MID) },
         profiles: SrtpProfiles::All,
-        room: stamp::room_tag("room"),
-        participant: PARTICIPANT,
+        programme: Programme { room: stamp::room_tag("room"), participant: PARTICIPANT, picture, speech: None },
         decrypt_every: 1,
         nack: true,
         loss: Loss::default(),
-        picture,
+        follow_layers: false,
     };
     let mut transport = Transport::start(setup, shared.clone()).await.unwrap();
     let news = tokio::time::timeout(Duration::from_secs(10), transport.news.recv()).await.unwrap();
