@@ -95,9 +95,11 @@ impl LoadArguments {
         if self.layers > 1 && self.video_kbps == 0 {
             bail!("only pictures have layers; give --video-kbps");
         }
-        // A WebSocket and a UDP socket each, and what the program itself holds.
+        // A WebSocket and a UDP socket each, or UDP sockets to send and for each of those who are watched; and what the
+        // program itself holds.
         let participants = u64::from(self.rooms) * u64::from(self.publishers + self.viewers);
-        let wanted = 2 * participants + 64;
+        let sockets = if self.via == Entry::Whip { 1 + u64::from(self.publishers) } else { 2 };
+        let wanted = sockets * participants + 64;
         let allowed = open_files_limit().unwrap_or(u64::MAX);
         if wanted > allowed {
             bail!("{wanted} open files are needed, but only {allowed} are allowed; run `ulimit -n {wanted}` before");

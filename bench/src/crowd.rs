@@ -97,7 +97,11 @@ impl Crowd {
         let publisher = seat.publisher.is_some();
         let mut options = self.template.clone();
         options.room = format!("{}-{}", options.room, seat.room);
-        options.name = format!("{} {number}", if publisher { "Publisher" } else { "Viewer" });
+        options.name = match seat.publisher {
+            Some(index) => publisher_name(index),
+            None => format!("Viewer {number}"),
+        };
+        options.watches = (0..self.publishers).filter(|of| Some(*of) != seat.publisher).map(publisher_name).collect();
         options.slots = self.publishers - u16::from(publisher);
         options.microphone &= publisher;
         options.camera_layers *= u8::from(publisher);
@@ -306,4 +310,9 @@ impl Crowd {
         }
         leaving.join_all().await;
     }
+}
+
+/// By which WHEP finds it.
+fn publisher_name(index: u16) -> String {
+    format!("Publisher {}", index + 1)
 }

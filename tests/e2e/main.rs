@@ -16,3 +16,4 @@ mod processes;
 mod restarts;
 mod service;
 mod speech;
+mod whip;

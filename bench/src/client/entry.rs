@@ -7,6 +7,7 @@ use super::error::ClientError;
 use super::janus::Janus;
 use super::receive::{Incoming, Line};
 use super::sdp::{LocalDescription, RemoteDescription};
+use super::whip::Whip;
 use async_trait::async_trait;
 use clap::ValueEnum;
 
@@ -16,6 +17,8 @@ pub enum Entry {
     /// Plausch's own signalling, as browsers use it.
     #[default]
     Native,
+    /// WHIP to publish and WHEP to watch, as standard tools do.
+    Whip,
     /// The video room of a Janus, through its WebSocket.
     Janus,
 }
@@ -25,6 +28,7 @@ impl Entry {
     pub(crate) async fn door(self, options: &JoinOptions) -> Result<Option<Box<dyn Door>>, ClientError> {
         match self {
             Self::Native => Ok(None),
+            Self::Whip => Ok(Some(Box::new(Whip::new(options)))),
             Self::Janus => Ok(Some(Box::new(Janus::connect(options).await?))),
         }
     }

@@ -23,6 +23,8 @@ pub enum ClientError {
     NotJanus { url: String, cause: String },
     #[error("Janus refused {what}: {cause}")]
     JanusRefused { what: &'static str, cause: String },
+    #[error("the server refused {what} ({cause}); look into its log, or at its limits")]
+    HttpRefused { what: &'static str, cause: String },
     #[error("this is only possible with our own signalling")]
     Unsupported,
     #[error("the server closed the connection while {during}; look into its log, or try again")]

@@ -22,6 +22,7 @@ mod error;
 mod feedback;
 mod follow;
 mod histogram;
+mod http;
 mod ice;
 mod janus;
 mod loss;
@@ -42,6 +43,7 @@ mod transport_tests;
 mod trust;
 mod visit;
 mod vp8;
+mod whip;
 
 pub use dtls::SrtpProfiles;
 pub use encoder::Picture;
@@ -86,6 +88,8 @@ pub struct JoinOptions {
     pub room: String,
     pub name: String,
     pub entry: Entry,
+    /// Names of those whom a viewer by WHEP watches, one for each slot.
+    pub watches: Vec<String>,
     /// Offers to send audio.
     pub microphone: bool,
     /// Offers to send video in this many simulcast layers, 0 to 3; a single one is no simulcast.
@@ -121,6 +125,7 @@ impl JoinOptions {
             room: room.into(),
             name: name.into(),
             entry: Entry::Native,
+            watches: Vec::new(),
             microphone: true,
             camera_layers: 1,
             slots: 4,
