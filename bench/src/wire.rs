@@ -49,17 +49,35 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Receivers have nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What those are like who drain the sockets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receivers {
+    /// Where they run, if not anywhere.
+    pub(crate) cpu: Option<usize>,
+    /// How long they are busy with each datagram. One that has nothing to do falls asleep between two, and to wake it
+    /// costs the sender more than the datagram: half of what a send over loopback costs would be that.
+    pub(crate) work: Duration,
+}
+
+impl Receivers {
+    /// About what a client of `sfu` uses for a packet.
+    pub(crate) const WORK_NS: u64 = 3_000;
+
+    pub(crate) fn on(cpu: Option<usize>) -> Self {
+        Self { cpu, work: Duration::from_nanos(Self::WORK_NS) }
+    }
+}
+
 /// The devices of one wire. They belong to the namespace of the thread that laid it, which must be a thread made for
 /// this: it does not find its way back.
 pub(crate) struct Ground {
     wire: Wire,
     peer: Option<Peer>,
-    sink_cpu: Option<usize>,
+    receivers: Receivers,
 }
 
 impl Ground {
-    /// `sink_cpu`: where receivers run.
-    pub(crate) fn lay(wire: Wire, sink_cpu: Option<usize>) -> anyhow::Result<Self> {
+    pub(crate) fn lay(wire: Wire, receivers: Receivers) -> anyhow::Result<Self> {
         if wire != Wire::Loopback {
             kernel::enter_new_namespace().map_err(|error| {
                 anyhow!("cannot make a network namespace ({error}); run as root, or use --wire loopback")
@@ -90,15 +108,15 @@ impl Ground {
                 Some(peer)
             }
         };
-        Ok(Self { wire, peer, sink_cpu })
+        Ok(Self { wire, peer, receivers })
     }
 
     /// So many destinations, and who receives there.
     pub(crate) fn ends(&self, count: usize) -> anyhow::Result<Ends> {
-        let cpu = self.sink_cpu;
+        let receivers = self.receivers;
         let sink = match (&self.peer, self.wire) {
-            (Some(peer), Wire::Lab) => Some(peer.call(move || Sink::open(THEIR_ADDRESS.into(), count, cpu))??),
-            (_, Wire::Loopback) => Some(Sink::open(Ipv4Addr::LOCALHOST.into(), count, cpu)?),
+            (Some(peer), Wire::Lab) => Some(peer.call(move || Sink::open(THEIR_ADDRESS.into(), count, receivers))??),
+            (_, Wire::Loopback) => Some(Sink::open(Ipv4Addr::LOCALHOST.into(), count, receivers)?),
             _ => None,
         };
         let destinations = match &sink {
@@ -168,7 +186,7 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    fn open(ip: IpAddr, count: usize, cpu: Option<usize>) -> anyhow::Result<Self> {
+    fn open(ip: IpAddr, count: usize, receivers: Receivers) -> anyhow::Result<Self> {
         let sockets: Vec<UdpSocket> = (0..count).map(|_| bind(ip)).collect::<Result<_, _>>()?;
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -176,13 +194,13 @@ impl Sink {
         let counter = received.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("sink".into()).spawn(move || {
-            if let Some(cpu) = cpu {
+            if let Some(cpu) = receivers.cpu {
                 // Where it may not, the figures are noisier.
                 let _ = kernel::pin(cpu);
             }
             runtime.block_on(async move {
                 for socket in sockets {
-                    tokio::spawn(drain(socket, counter.clone()));
+                    tokio::spawn(drain(socket, receivers.work, counter.clone()));
                 }
                 let _ = stopped.await;
             });
@@ -207,12 +225,16 @@ impl Sink {
     }
 }
 
-async fn drain(socket: UdpSocket, counter: Arc<AtomicU64>) {
+async fn drain(socket: UdpSocket, work: Duration, counter: Arc<AtomicU64>) {
     let Ok(socket) = socket.set_nonblocking(true).and_then(|()| tokio::net::UdpSocket::from_std(socket)) else {
         return;
     };
     let mut buffer = [0; 2048];
     while socket.recv_from(&mut buffer).await.is_ok() {
+        let until = Instant::now() + work;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }

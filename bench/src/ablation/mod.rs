@@ -6,7 +6,7 @@ mod send;
 mod table;
 
 use crate::contest::{Pace, choose_cpus, on_cpu};
-use crate::wire::Wire;
+use crate::wire::{Receivers, Wire};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
@@ -96,7 +96,7 @@ fn measure(arguments: &AblationArguments) -> anyhow::Result<Report> {
     if sides(Side::Send) {
         for wire in &arguments.wires {
             let wire = *wire;
-            let tables = on_cpu(cpu, || send::tables(arguments, wire, other, pace))?;
+            let tables = on_cpu(cpu, || send::tables(arguments, wire, Receivers::on(other), pace))?;
             report.tables.extend(tables);
         }
     }

@@ -4,7 +4,7 @@ use super::AblationArguments;
 use super::table::{Row, Table};
 use crate::contest::{Contender, Pace, Sample, alternate, kernel_threads_ns};
 use crate::kernel::{Message, SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
-use crate::wire::{Ends, Ground, Wire};
+use crate::wire::{Ends, Ground, Receivers, Wire};
 use anyhow::Context;
 
 /// Datagrams to each destination in one round, whatever the length of the runs.
@@ -30,10 +30,10 @@ const VARIANTS: [(&str, SendMethod, bool); 10] = [
 pub(super) fn tables(
     arguments: &AblationArguments,
     wire: Wire,
-    sink_cpu: Option<usize>,
+    receivers: Receivers,
     pace: Pace,
 ) -> anyhow::Result<Vec<Table>> {
-    let ground = Ground::lay(wire, sink_cpu)?;
+    let ground = Ground::lay(wire, receivers)?;
     let mut tables = Vec::new();
     for bytes in &arguments.bytes {
         let bytes = usize::from(*bytes);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_method_delivers_every_datagram_over_loopback() {
-        let ground = Ground::lay(Wire::Loopback, None).unwrap();
+        let ground = Ground::lay(Wire::Loopback, Receivers::on(None)).unwrap();
         let ends = ground.ends(3).unwrap();
         let pace = Pace { turns: 1, turn: Duration::from_micros(1), cpu: 0 };
         for (name, method, connected) in VARIANTS {

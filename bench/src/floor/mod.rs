@@ -5,7 +5,7 @@ mod load;
 
 use crate::contest::{Contender, Outcome, Pace, Sample, alternate, choose_cpus, kernel_threads_ns, on_cpu};
 use crate::kernel::{SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
-use crate::wire::{Ends, Ground, Wire};
+use crate::wire::{Ends, Ground, Receivers, Wire};
 use anyhow::{Context, anyhow};
 use clap::Args;
 pub(crate) use load::FloorLoad;
@@ -54,6 +54,9 @@ pub(crate) struct FloorArguments {
     /// Send as fast as it goes instead of in real time; caches are warmer than in a call then.
     #[arg(long)]
     flat_out: bool,
+    /// How long a receiver is busy with a packet: what `sfu` says of its own clients.
+    #[arg(long, default_value_t = Receivers::WORK_NS, value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    receiver_ns: u64,
     /// Turns of each variant that count.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     turns: u32,
@@ -119,9 +122,10 @@ pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
     };
     let real_time = !arguments.flat_out;
     let turn = Duration::from_millis(arguments.turn_ms);
-    let measured = tokio::task::spawn_blocking(move || {
-        measure(load, arguments.wire, real_time, arguments.turns, turn, arguments.cpu)
-    });
+    let (cpu, other) = choose_cpus(arguments.cpu)?;
+    let receivers = Receivers { cpu: other, work: Duration::from_nanos(arguments.receiver_ns) };
+    let pace = Pace { turns: arguments.turns, turn, cpu };
+    let measured = tokio::task::spawn_blocking(move || measure(load, arguments.wire, receivers, real_time, pace));
     // Namespaces go with the process, so there is nothing to clean up.
     let report = tokio::select! {
         report = measured => report??,
@@ -138,24 +142,21 @@ pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures the floor of a load. Takes `turns` + 1 turns for each of five variants, and blocks meanwhile. `cpu`: where
-/// the relay would be pinned, by default the last; the receivers are on another one.
+/// Measures the floor of a load. Takes `pace.turns` + 1 turns for each of five variants, and blocks meanwhile. The pace's
+/// CPU should be the relay's, the receivers' another one.
 ///
 /// # Errors
 /// When nobody would receive anything, or when the wire cannot be laid.
 pub(crate) fn measure(
     load: FloorLoad,
     wire: Wire,
+    receivers: Receivers,
     real_time: bool,
-    turns: u32,
-    turn: Duration,
-    cpu: Option<usize>,
+    pace: Pace,
 ) -> anyhow::Result<FloorReport> {
     load.check()?;
-    let (cpu, other) = choose_cpus(cpu)?;
-    let pace = Pace { turns, turn, cpu };
-    let outcomes = on_cpu(cpu, || {
-        let ends = Ground::lay(wire, other)?.ends(load.receivers())?;
+    let outcomes = on_cpu(pace.cpu, || {
+        let ends = Ground::lay(wire, receivers)?.ends(load.receivers())?;
         let contenders = KINDS.iter().map(|(_, kind)| contender(&ends, load, *kind, real_time, pace));
         Ok(alternate(contenders.collect(), pace.turns))
     })?;
@@ -248,7 +249,8 @@ mod tests {
     #[test]
     fn every_variant_sends_every_packet() {
         let load = FloorLoad { rooms: 2, publishers: 2, viewers: 1, video_kbps: 1500, fps: 30, audio: true };
-        let report = measure(load, Wire::Loopback, false, 1, Duration::from_millis(20), None).unwrap();
+        let pace = Pace { turns: 1, turn: Duration::from_millis(20), cpu: choose_cpus(None).unwrap().0 };
+        let report = measure(load, Wire::Loopback, Receivers::on(None), false, pace).unwrap();
         for row in &report.rows {
             // io_uring may be forbidden where this runs.
             if row.outcome.refused.is_none() || row.name.ends_with("sendmsg") {
