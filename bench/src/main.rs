@@ -11,6 +11,7 @@ mod floor;
 mod join;
 mod joins;
 mod kernel;
+mod own_limit;
 mod sfu;
 mod wire;
 
@@ -37,6 +38,9 @@ enum Command {
     Joins(joins::JoinsArguments),
     /// Lets viewers come and go, and watches the relay's memory.
     Churn(churn::ChurnArguments),
+    /// Says which rate the bench's own clients take; needs no server.
+    #[command(name = "self")]
+    OwnLimit(own_limit::OwnLimitArguments),
     /// Compares the ways to send and receive datagrams on this machine; needs no server.
     Ablation(ablation::AblationArguments),
     /// What sealing and sending alone would cost, without any logic; needs no server.
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
         Command::Sfu(arguments) => sfu::run(arguments).await,
         Command::Joins(arguments) => joins::run(arguments).await,
         Command::Churn(arguments) => churn::run(arguments).await,
+        Command::OwnLimit(arguments) => own_limit::run(arguments).await,
         Command::Ablation(arguments) => ablation::run(arguments).await,
         Command::Floor(arguments) => floor::run(arguments).await,
     };

@@ -36,6 +36,7 @@ mod signalling;
 mod socket;
 mod speech;
 mod stamp;
+mod stand_in;
 mod stats;
 mod transport;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use error::ClientError;
 pub use histogram::Histogram;
 pub use loss::Loss;
 pub use speech::Speech;
+pub use stand_in::{PACKET_BYTES, StandIn, Stream};
 pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
 

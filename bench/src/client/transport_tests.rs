@@ -8,6 +8,7 @@ use super::publish::Programme;
 use super::receive::{Incoming, Line};
 use super::sdp::{EXTENSION_MID, LocalDescription, RemoteDescription, RemoteMedia};
 use super::shared::Shared;
+use super::stand_in::answer_check;
 use super::transport::{News, Order, Setup, Transport};
 use super::{JoinOptions, SrtpProfiles, Stats, feedback, random, stamp};
 use crate::load::Tally;
@@ -20,10 +21,6 @@ use rtp::header::Header;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use stun::fingerprint::FINGERPRINT;
-use stun::integrity::MessageIntegrity;
-use stun::message::{BINDING_SUCCESS, Message, Setter};
-use stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use webrtc_srtp::config::Config as SrtpConfig;
@@ -100,7 +97,7 @@ impl Mirror {
                     match datagram[0] {
                         0..=3 => {
                             to = Some(from);
-                            let reply = self.check(datagram, from);
+                            let reply = answer_check(datagram, from, &self.remote.pwd).unwrap();
                             self.socket.send_to(&reply, from).await.unwrap();
                         }
                         20..=63 => queues.incoming.send(datagram.to_vec()).await.unwrap(),
@@ -140,24 +137,6 @@ impl Mirror {
                 }
             }
         }
-    }
-
-    fn check(&self, datagram: &[u8], from: SocketAddr) -> Vec<u8> {
-        let mut request = Message::new();
-        request.unmarshal_binary(datagram).unwrap();
-        FINGERPRINT.check(&request).unwrap();
-        let integrity = MessageIntegrity::new_short_term_integrity(self.remote.pwd.clone());
-        integrity.check(&mut request).unwrap();
-        let setters: Vec<Box<dyn Setter>> = vec![
-            Box::new(request.transaction_id),
-            Box::new(BINDING_SUCCESS),
-            Box::new(XorMappedAddress { ip: from.ip(), port: from.port() }),
-            Box::new(integrity),
-            Box::new(FINGERPRINT),
-        ];
-        let mut reply = Message::new();
-        reply.build(&setters).unwrap();
-        reply.raw
     }
 
     fn mirrored(&self, plain: &[u8]) -> Bytes {
