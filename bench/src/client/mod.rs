@@ -21,6 +21,7 @@ mod entry;
 mod error;
 mod feedback;
 mod follow;
+mod header;
 mod histogram;
 mod http;
 mod ice;

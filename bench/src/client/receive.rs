@@ -1,16 +1,15 @@
 //! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
 
 use super::follow::Follower;
+use super::header::Header;
 use super::histogram::Histogram;
 use super::sdp::{PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
 use super::stamp::{self, Stamp};
 use super::stats::{Counts, SlotStats, TrackStats};
 use super::vp8;
 use bytes::Bytes;
-use rtp::header::Header;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use webrtc_util::marshal::{MarshalSize, Unmarshal};
 
 /// A larger step of the sequence number than this is a jump, not loss.
 const LARGEST_GAP: u64 = 1_000;
@@ -171,38 +170,34 @@ impl Receiver {
     }
 
     /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted. It is told whether the
-    /// packet may show that a track follows another layer than before.
+    /// packet may show that a track follows another layer than before. `true`: something is to be asked of the sender.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: Incoming,
         packet: &[u8],
-        open: impl FnOnce(&Header, bool) -> Option<Result<Bytes, ()>>,
-    ) {
-        let mut rest = packet;
-        let Ok(header) = Header::unmarshal(&mut rest) else {
+        open: impl FnOnce(bool) -> Option<Result<Bytes, ()>>,
+    ) -> bool {
+        let header = Header::read(packet, from.mid_extension);
+        let place = header.and_then(|header| Some((header, self.find(from.connection, header.ssrc, header.mid)?)));
+        let Some((header, index)) = place else {
             self.unknown_packets += 1;
-            return;
-        };
-        let mid = from.mid_extension.and_then(|id| header.get_extension(id));
-        let Some(index) = self.find(from.connection, header.ssrc, mid.as_deref()) else {
-            self.unknown_packets += 1;
-            return;
+            return false;
         };
         // Unauthenticated packets must not change anything, so decrypt first.
         let track = &mut self.tracks[index];
         let video = index % 2 == 1;
         let may_show_layer = video && track.stream.as_ref().is_none_or(|stream| stream.may_show_layer(&header));
-        let opened = open(&header, may_show_layer);
+        let opened = open(may_show_layer);
         if let Some(Err(())) = opened {
             track.stats.undecryptable += 1;
-            return;
+            return false;
         }
         self.first_packet.get_or_insert(now);
         let stats = &mut track.stats;
         stats.packets += 1;
         stats.bytes += packet.len() as u64;
-        stats.wrong_mid += u64::from(from.mid_extension.is_some() && mid.as_deref() != Some(track.mid.as_bytes()));
+        stats.wrong_mid += u64::from(from.mid_extension.is_some() && header.mid != Some(track.mid.as_bytes()));
         if let Some(last) = track.last_packet.replace(now) {
             stats.longest_pause = stats.longest_pause.max(now.duration_since(last));
         }
@@ -214,9 +209,10 @@ impl Receiver {
         if before.is_none_or(|before| before < number) {
             stream.newest = Some((number, header.timestamp));
         }
-        let Some(Ok(plain)) = opened else { return };
+        let urgent = stream.is_urgent();
+        let Some(Ok(plain)) = opened else { return urgent };
         stats.decrypted += 1;
-        let payload = payload(&plain, &header);
+        let payload = header.payload(&plain);
         let starts_key_frame = header.payload_type == PAYLOAD_VP8 && stream.read_vp8(payload, number, stats);
         if starts_key_frame {
             self.first_key_frame.get_or_insert(now);
@@ -237,6 +233,7 @@ impl Receiver {
             self.latencies.record(age);
             self.foreign_packets += u64::from(stamp.room != self.room);
         }
+        urgent
     }
 
     fn find(&mut self, connection: u16, ssrc: u32, mid: Option<&[u8]>) -> Option<usize> {
@@ -353,16 +350,6 @@ fn track_index(slot: usize, half: Half) -> usize {
     2 * slot + usize::from(half == Half::Video)
 }
 
-/// The payload of a plain packet, without header and padding.
-fn payload<'a>(plain: &'a [u8], header: &Header) -> &'a [u8] {
-    let payload = plain.get(header.marshal_size()..).unwrap_or_default();
-    let padding = match header.padding {
-        true => payload.last().copied().map_or(0, usize::from),
-        false => 0,
-    };
-    &payload[..payload.len().saturating_sub(padding)]
-}
-
 impl Stream {
     fn new(sequence: u16, video: bool) -> Self {
         // One turn ahead, so that a packet from before the first one has a number, too.
@@ -382,6 +369,11 @@ impl Stream {
             sender_report: None,
             reported: (0, 0),
         }
+    }
+
+    /// Whether packets, or a key frame, are to be asked for.
+    fn is_urgent(&self) -> bool {
+        self.needs_key_frame || !self.missing.is_empty()
     }
 
     /// Whether a packet is the first of its picture, or nothing is known yet: a relay goes over to another layer
@@ -522,15 +514,20 @@ mod tests {
     }
 
     fn packet(ssrc: u32, sequence: u16, mid: &'static str, payload: &[u8]) -> Bytes {
-        let mut header =
-            Header { version: 2, sequence_number: sequence, ssrc, payload_type: PAYLOAD_VP8, ..Header::default() };
+        let mut header = rtp::header::Header {
+            version: 2,
+            sequence_number: sequence,
+            ssrc,
+            payload_type: PAYLOAD_VP8,
+            ..rtp::header::Header::default()
+        };
         header.set_extension(EXTENSION_MID, Bytes::from_static(mid.as_bytes())).unwrap();
         Packet { header, payload: Bytes::copy_from_slice(payload) }.marshal().unwrap()
     }
 
     fn receive(receiver: &mut Receiver, sequence: u16) {
         let packet = packet(SSRC, sequence, "3", &[]);
-        receiver.handle(Instant::now(), FROM, &packet, |_, _| Some(Ok(packet.clone())));
+        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
     }
 
     fn video(receiver: &Receiver) -> TrackStats {
@@ -556,7 +553,7 @@ mod tests {
         let mut receiver = receiver();
         for (ssrc, mid) in [(500, "5"), (501, "5"), (502, "9")] {
             let packet = packet(ssrc, 1, mid, &[]);
-            receiver.handle(Instant::now(), FROM, &packet, |_, _| None);
+            receiver.handle(Instant::now(), FROM, &packet, |_| None);
         }
         assert_eq!(receiver.slots(Instant::now())[1].video.packets, 1);
         assert_eq!(receiver.unknown_packets, 2);
@@ -570,7 +567,7 @@ mod tests {
         let second = Incoming { connection: 1, mid_extension: None };
         for sequence in [1, 3] {
             let packet = packet(SSRC, sequence, "3", &[]);
-            receiver.handle(Instant::now(), second, &packet, |_, _| None);
+            receiver.handle(Instant::now(), second, &packet, |_| None);
         }
         let slots = receiver.slots(Instant::now());
         assert_eq!((slots[0].video.packets, slots[2].video.packets, slots[2].video.wrong_mid), (0, 2, 0));
@@ -583,8 +580,8 @@ mod tests {
     fn forged_packets_change_nothing_but_their_counter() {
         let mut receiver = receiver();
         let packet = packet(SSRC, 1, "3", &[]);
-        receiver.handle(Instant::now(), FROM, &packet, |_, _| Some(Err(())));
-        receiver.handle(Instant::now(), FROM, &packet[..7], |_, _| None);
+        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Err(())));
+        receiver.handle(Instant::now(), FROM, &packet[..7], |_| None);
         assert_eq!((video(&receiver).packets, video(&receiver).undecryptable), (0, 1));
         assert_eq!(receiver.unknown_packets, 1);
     }
@@ -600,7 +597,7 @@ mod tests {
             let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, layer: 0, index: 0 };
             payload.extend(stamp.to_bytes());
             let packet = packet(SSRC, sequence, "3", &payload);
-            receiver.handle(Instant::now(), FROM, &packet, |_, _| Some(Ok(packet.clone())));
+            receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
         }
         let stats = video(&receiver);
         assert_eq!((stats.key_frames, stats.picture, stats.picture_id_jumps), (3, Some((320, 180)), 1));

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use webrtc_srtp::config::Config as SrtpConfig;
 use webrtc_srtp::context::Context;
@@ -181,10 +182,14 @@ struct Driver {
     agent: Agent,
     shared: Arc<Shared>,
     setup: Setup,
-    dtls: DtlsQueues,
+    /// Datagrams of the handshake.
+    dtls_incoming: mpsc::Sender<Vec<u8>>,
+    dtls_outgoing: Option<mpsc::Receiver<Vec<u8>>>,
     /// Until the handshake is begun.
     dtls_conn: Option<DatagramConn>,
     established: Option<Arc<DTLSConn>>,
+    /// Waits for the peer's close_notify; ends with the transport.
+    listening: JoinSet<()>,
     srtp: Option<Srtp>,
     publisher: Option<Publisher>,
     sent: HashMap<u32, VecDeque<(u16, Bytes)>>,
@@ -202,16 +207,18 @@ impl Driver {
         let v6 = setup.remote.candidates.first().is_some_and(SocketAddr::is_ipv6);
         let candidates = setup.remote.candidates.iter().copied().filter(|a| a.is_ipv6() == v6).collect();
         let agent = Agent::new(setup.local.ice.clone(), setup.remote.ice.clone(), candidates, now);
-        let (dtls_conn, dtls) = DatagramConn::new();
+        let (dtls_conn, DtlsQueues { incoming, outgoing }) = DatagramConn::new();
         let dice = Dice::new(setup.loss, random::u64());
         Self {
             socket,
             agent,
             shared,
             setup,
-            dtls,
+            dtls_incoming: incoming,
+            dtls_outgoing: Some(outgoing),
             dtls_conn: Some(dtls_conn),
             established: None,
+            listening: JoinSet::new(),
             srtp: None,
             publisher: None,
             sent: HashMap::new(),
@@ -231,6 +238,7 @@ impl Driver {
     ) -> Result<(), ClientError> {
         let (handshake_tx, mut handshake_rx): (_, Handshake) = mpsc::channel(1);
         let (closed_tx, mut closed_rx) = mpsc::channel::<()>(1);
+        let Some(mut dtls_outgoing) = self.dtls_outgoing.take() else { return Ok(()) };
         loop {
             self.send_due();
             if self.agent.selected().is_some()
@@ -250,12 +258,9 @@ impl Driver {
             }
             let deadline = self.deadline();
             tokio::select! {
-                ready = self.socket.readable() => {
-                    if ready.is_ok() {
-                        self.receive_batch();
-                    }
-                }
-                Some(datagram) = self.dtls.outgoing.recv() => self.send_selected(&datagram),
+                // What comes seldom is looked at first: media may come without end.
+                biased;
+                Some(datagram) = dtls_outgoing.recv() => self.send_selected(&datagram),
                 Some(result) = handshake_rx.recv() => {
                     self.connected(result?, closed_tx.clone())?;
                     let _ = news.send(News::Connected);
@@ -269,11 +274,12 @@ impl Driver {
                     Some(Order::Inject(datagrams)) => datagrams.iter().for_each(|datagram| self.send_selected(datagram)),
                     Some(Order::Replay(count)) => self.replay(count),
                     Some(Order::Stop { notify }) => {
-                        self.stop(notify).await;
+                        self.stop(notify, &mut dtls_outgoing).await;
                         return Ok(());
                     }
                     None => return Ok(()),
                 },
+                () = self.receive_until(deadline) => {}
                 () = sleep_until(deadline.into()) => {}
             }
             self.check_alive()?;
@@ -320,7 +326,7 @@ impl Driver {
         });
         let conn = Arc::new(established.conn);
         self.established = Some(conn.clone());
-        tokio::spawn(async move {
+        self.listening.spawn(async move {
             let mut buf = [0; 2048];
             // No application data is expected; an error is the peer's close_notify or the end of the transport.
             while conn.read(&mut buf, None).await.is_ok() {}
@@ -342,13 +348,13 @@ impl Driver {
         }
     }
 
-    async fn stop(&mut self, notify: bool) {
+    async fn stop(&mut self, notify: bool, dtls_outgoing: &mut mpsc::Receiver<Vec<u8>>) {
         let Some(conn) = self.established.take().filter(|_| notify) else { return };
         let closing = tokio::spawn(async move {
             let _ = conn.close().await;
         });
         let _ = tokio::time::timeout(Duration::from_millis(500), closing).await;
-        while let Ok(datagram) = self.dtls.outgoing.try_recv() {
+        while let Ok(datagram) = dtls_outgoing.try_recv() {
             self.send_selected(&datagram);
         }
     }
@@ -418,62 +424,78 @@ impl Driver {
         }
     }
 
-    fn receive_batch(&mut self) {
+    /// Receives until something else is to be done, at the latest at `deadline`. It stays in here over many batches of
+    /// media: hundreds of clients spend their time on what is around each of them.
+    async fn receive_until(&mut self, deadline: Instant) {
+        while self.socket.readable().await.is_ok() {
+            let now = Instant::now();
+            if !self.receive_batch(now) || now >= deadline {
+                return;
+            }
+        }
+    }
+
+    /// `false`: something else is to be done now.
+    fn receive_batch(&mut self, now: Instant) -> bool {
+        let mut calm = true;
         let mut buf = [0; 2048];
         for _ in 0..BATCH {
             match self.socket.try_recv_from(&mut buf) {
-                Ok((len, from)) => self.handle(&buf[..len], from),
+                Ok((len, from)) => calm &= self.handle(now, &buf[..len], from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ICMP errors of earlier sends come back here; ICE notices a dead path by itself.
                 Err(_) => {}
             }
         }
+        calm
     }
 
-    /// RFC 7983.
-    fn handle(&mut self, datagram: &[u8], from: SocketAddr) {
-        let now = Instant::now();
+    /// RFC 7983. `false`: something is to be done because of this datagram.
+    fn handle(&mut self, now: Instant, datagram: &[u8], from: SocketAddr) -> bool {
         match datagram.first() {
-            Some(0..=3) => match self.agent.handle(now, from, datagram) {
-                IceEvent::Reply(reply) => {
-                    send(&self.socket, &reply, from);
+            Some(0..=3) => {
+                match self.agent.handle(now, from, datagram) {
+                    IceEvent::Reply(reply) => {
+                        send(&self.socket, &reply, from);
+                    }
+                    IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
                 }
-                IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
-            },
+                return false;
+            }
             Some(20..=63) => {
                 // A full queue loses the datagram, as the network might.
-                let _ = self.dtls.incoming.try_send(datagram.to_vec());
+                let _ = self.dtls_incoming.try_send(datagram.to_vec());
             }
-            Some(128..=191) => self.handle_srtp(now, datagram),
+            Some(128..=191) => return self.handle_srtp(now, datagram),
             _ => self.shared.live().junk_datagrams += 1,
         }
+        true
     }
 
-    fn handle_srtp(&mut self, now: Instant, datagram: &[u8]) {
+    fn handle_srtp(&mut self, now: Instant, datagram: &[u8]) -> bool {
         let mut live = self.shared.live();
         let Some(srtp) = &mut self.srtp else {
             // The relay may finish the handshake a moment before we do.
             live.early_datagrams += 1;
-            return;
+            return true;
         };
         // RFC 5761, section 4.
         let rtcp = datagram.get(1).is_some_and(|byte| (192..=223).contains(byte));
         if !rtcp && self.dice.loses_received() {
-            return;
+            return true;
         }
         if !rtcp {
             self.received = self.received.wrapping_add(1);
             let follow_layers = self.setup.follow_layers;
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
-            live.receiver.handle(now, self.setup.incoming, datagram, |header, may_show_layer| {
-                (decrypt || (follow_layers && may_show_layer))
-                    .then(|| srtp.open.decrypt_rtp_with_header(datagram, header).map_err(drop))
+            let urgent = live.receiver.handle(now, self.setup.incoming, datagram, |may_show_layer| {
+                (decrypt || (follow_layers && may_show_layer)).then(|| srtp.open.decrypt_rtp(datagram).map_err(drop))
             });
-            return;
+            return !(urgent && now >= self.next_repair);
         }
         let Ok(plain) = srtp.open.decrypt_rtcp(datagram) else {
             live.rtcp.undecryptable += 1;
-            return;
+            return true;
         };
         for told in feedback::read(&plain) {
             match told {
@@ -504,6 +526,7 @@ impl Driver {
                 Told::Bye => live.rtcp.byes += 1,
             }
         }
+        false
     }
 
     fn send_selected(&self, datagram: &[u8]) {

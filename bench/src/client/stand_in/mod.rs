@@ -27,6 +27,7 @@ use stun::message::{BINDING_SUCCESS, Message, Setter};
 use stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use webrtc_srtp::config::Config as SrtpConfig;
 use webrtc_srtp::protection_profile::ProtectionProfile;
@@ -68,7 +69,14 @@ impl StandIn {
             media: vec![RemoteMedia { mid: mids.video.clone(), ssrcs: vec![SSRC], ..RemoteMedia::default() }],
         };
         let (keys_tx, mut keys) = mpsc::channel(1);
-        let peer = Peer { socket, pwd: remote.ice.pwd.clone(), identity, handshakes: HashMap::new(), keys: keys_tx };
+        let peer = Peer {
+            socket,
+            pwd: remote.ice.pwd.clone(),
+            identity,
+            handshakes: HashMap::new(),
+            keys: keys_tx,
+            tasks: JoinSet::new(),
+        };
         let answering = tokio::spawn(peer.run());
         let mut stand_in = Self { clients: Vec::new(), socket: sending, streams: Vec::new(), answering };
         for _ in 0..clients {
@@ -154,6 +162,8 @@ struct Peer {
     /// Where the datagrams of each client's handshake go in.
     handshakes: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
     keys: mpsc::Sender<Keys>,
+    /// Of the handshakes; they end with us.
+    tasks: JoinSet<()>,
 }
 
 impl Peer {
@@ -173,8 +183,8 @@ impl Peer {
                     let handshake = self.handshakes.entry(from).or_insert_with(|| {
                         let (conn, queues) = DatagramConn::new();
                         let incoming = queues.incoming.clone();
-                        tokio::spawn(shake(conn, self.identity.clone(), from, self.keys.clone()));
-                        tokio::spawn(pump(queues, self.socket.clone(), from));
+                        self.tasks.spawn(shake(conn, self.identity.clone(), from, self.keys.clone()));
+                        self.tasks.spawn(pump(queues, self.socket.clone(), from));
                         incoming
                     });
                     let _ = handshake.try_send(datagram.to_vec());
@@ -234,6 +244,22 @@ pub(crate) fn answer_check(datagram: &[u8], from: SocketAddr, pwd: &str) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_left_of_clients_that_have_gone() {
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        let stand_in = StandIn::connect(2, 1).await.unwrap();
+        assert!(tasks() > before);
+        stand_in.stop().await;
+        for _ in 0..200 {
+            if tasks() == before {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} tasks are left", tasks() - before);
+    }
 
     #[tokio::test]
     async fn clients_take_what_is_sent_in_their_place() {
