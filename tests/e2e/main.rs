@@ -7,6 +7,7 @@
 
 mod call;
 mod hostile;
+mod layers;
 mod leaving;
 mod lossy;
 mod moving;
@@ -14,4 +15,6 @@ mod people;
 mod processes;
 mod restarts;
 mod service;
+mod speech;
 mod turn;
+mod whip;
