@@ -204,7 +204,6 @@ impl TurnOfAll {
             allow_peers: turn.allow_peers.clone(),
             relay: sockets::relay_addresses(&shards[0].media_addresses()?, &config.announce),
             relay_ports: turn.relay_ports.clone(),
-            tcp_allocations: turn.tcp_allocations,
             nat_discovery: if turn.nat_discovery { Some(shards[0].discovery()?) } else { None },
             limits: TurnLimits {
                 allocations: limits.turn_allocations_per_shard,

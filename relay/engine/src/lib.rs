@@ -8,6 +8,8 @@
 //! To read it, follow a packet: `engine` (the entry points) → `transport` (STUN and DTLS, with `ice`) or `ingress`
 //! (with `participant`, `track`, `reception`, `missing`, `cache`) → `egress` (with `slot` and `stream`, where numbers
 //! are rewritten); RTCP comes in through `feedback` and goes out through `reports`. Control's commands are `commands`.
+//! Clients that come through a relay, which is this very engine, are in `turn`: their packets are unwrapped before all
+//! that, and wrapped after it.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -21,7 +21,6 @@ pub struct Turn {
     pub users: Vec<StaticUser>,
     pub shared_secrets: Vec<Vec<u8>>,
     pub allow_peers: Vec<Prefix>,
-    pub tcp_allocations: bool,
     pub nat_discovery: bool,
 }
 
@@ -49,7 +48,6 @@ pub(super) struct Section {
     users: Vec<User>,
     shared_secrets: Vec<String>,
     allow_peers: Vec<String>,
-    tcp_allocations: bool,
     nat_discovery: bool,
 }
 
@@ -122,7 +120,6 @@ impl Section {
             users: users(self.users)?,
             shared_secrets: shared_secrets(self.shared_secrets)?,
             allow_peers: self.allow_peers.iter().map(|text| prefix(text)).collect::<Result<_, _>>()?,
-            tcp_allocations: self.tcp_allocations,
             nat_discovery: self.nat_discovery,
         }))
     }

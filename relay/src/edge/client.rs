@@ -1,11 +1,11 @@
 //! One TURN client over a stream: its messages to a shard, and a shard's to it.
 
 use super::counters::{Gauge, count};
-use super::framing::{Framer, NotTurn, padding};
 use super::{Floor, Origin};
 use bytes::{Buf, BytesMut};
 use plausch_engine::Path;
 use plausch_engine::stun::{AttributeType, Class, Message};
+use plausch_engine::turn::framing::{Framer, NotTurn, padding};
 use plausch_relay_api::limits::{EDGE_QUEUE_BYTES, EDGE_QUEUE_LARGE_BYTES, EDGE_READ_BYTES, EDGE_SMALL_BYTES};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

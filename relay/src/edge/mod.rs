@@ -3,12 +3,11 @@
 //! keep media waiting.
 //!
 //! A connection's way: `admission` (is there room) → TLS (`tls`) → the first byte tells TURN from HTTP → `web`, or
-//! `client` with `framing`, whose messages go to a shard through `records` and come back the same way.
+//! `client` with the engine's `turn::framing`, whose messages go to a shard through `records` and come back the same way.
 
 mod admission;
 mod client;
 mod counters;
-mod framing;
 pub mod records;
 #[cfg(test)]
 mod tests;

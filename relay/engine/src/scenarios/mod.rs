@@ -4,4 +4,8 @@ mod feedback;
 mod forwarding;
 mod harness;
 mod lifecycle;
+mod relaying;
 mod transport;
+mod turn;
+mod turn_model;
+mod turn_requests;

@@ -30,8 +30,6 @@ pub struct TurnConfig {
     pub relay: Vec<RelayAddress>,
     /// This shard's part of the ports, on each of `relay`.
     pub relay_ports: RangeInclusive<u16>,
-    /// RFC 6062.
-    pub tcp_allocations: bool,
     /// RFC 5780: two addresses × two ports, of which each address and each port differs: `[A1 P1, A1 P2, A2 P1, A2 P2]`.
     pub nat_discovery: Option<[DiscoverySocket; 4]>,
     pub limits: TurnLimits,

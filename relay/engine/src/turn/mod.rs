@@ -10,6 +10,7 @@ mod allocation;
 mod binding;
 mod config;
 mod credentials;
+pub mod framing;
 mod nonce;
 mod policy;
 mod ports;

@@ -81,7 +81,13 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) fn new(config: &TurnConfig) -> Self {
-        let addresses: Vec<_> = config.relay.iter().copied().take(LOCAL_ADDRESSES).collect();
+        let mut addresses: Vec<RelayAddress> = Vec::new();
+        for relay in config.relay.iter().take(LOCAL_ADDRESSES) {
+            // Two that clients are told alike would be one and the same to all who send there.
+            if !addresses.iter().any(|known| known.announced == relay.announced) {
+                addresses.push(*relay);
+            }
+        }
         let (first, last) = (*config.relay_ports.start(), *config.relay_ports.end());
         let count = usize::from(last).saturating_sub(usize::from(first)) + usize::from(first <= last);
         Self {

@@ -87,7 +87,6 @@ fn config() -> TurnConfig {
         allow_peers: vec![],
         relay: vec![],
         relay_ports: 49152..=65535,
-        tcp_allocations: false,
         nat_discovery: None,
         limits: TurnLimits::default(),
     }

@@ -23,7 +23,6 @@ fn config(allow: &[(&str, u8)]) -> TurnConfig {
         allow_peers: allow.iter().map(|&(ip, bits)| Prefix { address: ip.parse().unwrap(), bits }).collect(),
         relay: vec![],
         relay_ports: 49152..=65535,
-        tcp_allocations: false,
         nat_discovery: None,
         limits: TurnLimits::default(),
     }

@@ -1,6 +1,6 @@
-//! Messages in a stream: STUN says its own length, and ChannelData is padded to four bytes (RFC 8656, section 12.5).
+//! TURN over TCP, for the edge. Messages in a stream: STUN says its own length, and ChannelData is padded to four bytes (RFC 8656, section 12.5).
 
-use plausch_engine::stun::{HEADER_LEN, MAGIC_COOKIE};
+use crate::stun::{HEADER_LEN, MAGIC_COOKIE};
 use plausch_relay_api::limits::DATAGRAM_BYTES;
 
 /// Type and length, with which STUN and ChannelData begin alike.
@@ -9,7 +9,7 @@ const PADDING: [u8; 3] = [0; 3];
 
 /// Cuts what a client sends into messages. Holds what is left of a message that is not complete.
 #[derive(Debug, Default)]
-pub(super) struct Framer {
+pub struct Framer {
     held: Vec<u8>,
     /// There was a STUN message: before the first one nobody has a channel, and "GET" would pass for ChannelData.
     begun: bool,
@@ -21,7 +21,7 @@ pub(super) struct Framer {
 
 /// The stream is not TURN, or not any more: there is no way to find the next message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct NotTurn;
+pub struct NotTurn;
 
 /// One message's lengths.
 struct Extent {
@@ -54,7 +54,7 @@ fn may_be(begin: &[u8]) -> bool {
 
 impl Framer {
     /// Takes the next bytes of the stream and gives each message that they complete to `found`, without padding.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(&[u8])) -> Result<(), NotTurn> {
+    pub fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(&[u8])) -> Result<(), NotTurn> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -106,7 +106,7 @@ impl Framer {
     }
 
     /// Messages that were too large, since this was asked last.
-    pub(super) fn take_oversized(&mut self) -> u64 {
+    pub fn take_oversized(&mut self) -> u64 {
         std::mem::take(&mut self.oversized)
     }
 
@@ -119,7 +119,7 @@ impl Framer {
 }
 
 /// What follows a message in the stream, so that the next one begins at a multiple of four bytes.
-pub(super) fn padding(message: &[u8]) -> &'static [u8] {
+pub fn padding(message: &[u8]) -> &'static [u8] {
     &PADDING[..message.len().next_multiple_of(4) - message.len()]
 }
 
