@@ -101,8 +101,8 @@ pub const TURN_SHARED_SECRETS: usize = 8;
 pub const TURN_ALLOCATIONS_PER_SHARD: usize = 131_072;
 /// Allocations of one user name at once. A browser makes one for each of its network interfaces, URL and address family.
 pub const TURN_ALLOCATIONS_PER_USER: usize = 32;
-/// Relay ports of one shard that are open sockets: each is a descriptor, and 4096 of them with those of the other
-/// shards stay below what Linux gives a process without asking (raised soft limit of 524 288 or so, 4096 hard at the least).
+/// Relay ports of one shard that are open sockets, each a descriptor: with 64 shards 131 072, a quarter of the hard limit
+/// that systemd gives a process.
 pub const TURN_OPEN_PORTS_PER_SHARD: usize = 2048;
 /// Addresses that one allocation may have permissions for: ICE with a peer of 16 candidates, four times; × 40 B.
 pub const TURN_PERMISSIONS_PER_ALLOCATION: usize = 64;
@@ -123,10 +123,11 @@ pub const TURN_RESERVATION_MS: u64 = 30_000;
 pub const TURN_RESERVATIONS_PER_SHARD: usize = 256;
 /// How long a nonce is good: RFC 8656, section 5, recommends an hour at most.
 pub const TURN_NONCE_LIFETIME_S: u64 = 3_600;
-/// Answers to strangers of one prefix (/24, /56): challenges, refusals and addresses told. A hundred people behind one
-/// address who all join at once get theirs; a victim of forged addresses gets 20 × 120 B = 19 kbit/s at the most.
-pub const TURN_STRANGER_ANSWERS_PER_SECOND: u32 = 20;
-pub const TURN_STRANGER_ANSWERS_BURST: u32 = 400;
+/// Answers to strangers of one prefix (/24, /56) by UDP: challenges, refusals and addresses told. Two hundred people behind
+/// one address who all join at once get theirs, two or three each; a victim of forged addresses gets 50 × 120 B =
+/// 48 kbit/s at the most.
+pub const TURN_STRANGER_ANSWERS_PER_SECOND: u32 = 50;
+pub const TURN_STRANGER_ANSWERS_BURST: u32 = 1_000;
 /// Prefixes told apart for that, by hash: 16 384 × 8 B = 128 KiB a shard.
 pub const TURN_STRANGER_PREFIXES: usize = 16_384;
 

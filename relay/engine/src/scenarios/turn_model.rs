@@ -66,7 +66,8 @@ impl Held {
 
     fn new_permissions(&self, peers: &[SocketAddr], now: u64) -> (usize, usize) {
         let living = self.permissions.values().filter(|&&expires| expires > now).count();
-        (living, peers.iter().filter(|peer| !self.permits(**peer, now)).count())
+        let new: BTreeSet<_> = peers.iter().filter(|peer| !self.permits(**peer, now)).map(SocketAddr::ip).collect();
+        (living, new.len())
     }
 }
 
@@ -174,7 +175,7 @@ impl Model {
                 if expected == 0 {
                     let relayed = reply.relayed()[0];
                     prop_assert_eq!(relayed.is_ipv6(), v6);
-                    prop_assert!(!even || relayed.port() % 2 == 0);
+                    prop_assert!(!even || relayed.port().is_multiple_of(2));
                     prop_assert_eq!(u64::from(reply.lifetime()), Self::granted(lifetime));
                     let others: BTreeSet<_> = self.held.iter().flatten().filter_map(|held| held.relayed).collect();
                     prop_assert!(!others.contains(&relayed), "given twice");

@@ -497,7 +497,8 @@ fn whoever_asks_is_told_their_address() {
         world.raw(path, binding(1, &[(AttributeType::CHANGE_REQUEST, &[0; 4])], false));
         assert_eq!(Reply(world.sent_to(path).remove(0)).code(), 420);
     }
-    assert_eq!(world.engine.counters().stun_bindings, 4);
+    let counters = world.engine.counters();
+    assert_eq!((counters.stun_bindings, counters.stun_bindings_refused), (6, 2));
 }
 
 #[test]

@@ -19,7 +19,8 @@ impl Engine {
     /// Tells a client its address. There are no credentials for this, so it is limited by where the answer goes.
     pub(super) fn answer_binding(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
         let Self { turn: Some(turn), counters, .. } = self else { return };
-        if !turn.strangers.admit(path.remote.ip(), now) {
+        // Who has a TCP connection is where it says.
+        if !path.local.is_edge() && !turn.strangers.admit(path, now) {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
@@ -34,6 +35,7 @@ impl Engine {
             (None, Some(sockets)) => Plan::new(message, path, &sockets),
             (None, None) => Ok(None),
         };
+        counters.stun_bindings += 1;
         let sent = match plan {
             Err(code) => {
                 counters.stun_bindings_refused += 1;
@@ -45,7 +47,6 @@ impl Engine {
                 })
             }
             Ok(plan) => {
-                counters.stun_bindings += 1;
                 let mapped = path.remote;
                 if let Some(plan) = &plan {
                     answer.path = plan.path;

@@ -97,6 +97,8 @@ pub(super) enum AuthError {
     BadRequest,
     /// 438.
     StaleNonce,
+    /// No answer: see [`Credentials::authenticate`].
+    TooMany,
 }
 
 struct StaticUser {
@@ -163,13 +165,15 @@ impl Credentials {
     }
 
     /// Finds out who sent a request. `owner` is whose allocation there is on its path: secrets change and names
-    /// expire, while what was granted goes on.
+    /// expire, while what was granted goes on. To find out whether a name is somebody's takes a few hashes for each
+    /// secret: not without `may_search`.
     pub(super) fn authenticate(
         &self,
         message: &Message<'_>,
         client: Path,
         owner: Option<&Owner>,
         unix_seconds: u64,
+        may_search: bool,
     ) -> Result<User, AuthError> {
         let kind = message.integrity_kind().ok_or(AuthError::Unauthenticated)?;
         let attribute = |kind| message.attribute(kind);
@@ -203,6 +207,9 @@ impl Credentials {
         let known = owner.filter(|owner| owner.id == id && owner.key.algorithm == algorithm);
         if let Some(found) = known.and_then(|owner| user(owner.scope, owner.key)) {
             return Ok(found);
+        }
+        if !may_search {
+            return Err(AuthError::TooMany);
         }
         if let Some(found) = self.by_name.get(name).and_then(|&place| self.users.get(place)) {
             let key = found.keys.iter().find(|key| key.algorithm == algorithm);

@@ -1,5 +1,6 @@
 //! How much of something in a second: one number for each who is limited (the generic cell rate algorithm).
 
+use crate::batch::Path;
 use crate::peers::HashKeys;
 use crate::random::Random;
 use crate::time::Time;
@@ -36,6 +37,11 @@ impl Tariff {
 pub(super) struct Rate(u64);
 
 impl Rate {
+    /// Whether [`Self::admit`] would.
+    fn would_admit(&self, tariff: Tariff, units: u64, now: Time) -> bool {
+        Self(self.0).admit(tariff, units, now)
+    }
+
     /// Takes so many units, or nothing.
     pub(super) fn admit(&mut self, tariff: Tariff, units: u64, now: Time) -> bool {
         let now = now.0.saturating_mul(1_000);
@@ -52,36 +58,52 @@ impl Rate {
 /// somebody else. Of a fixed size, whatever comes.
 pub(super) struct Strangers {
     rates: Box<[Rate]>,
+    tariff: Tariff,
     keys: HashKeys,
 }
 
 impl Strangers {
     pub(super) fn new(random: &mut Random) -> Self {
         let rates = vec![Rate::default(); limits::TURN_STRANGER_PREFIXES].into_boxed_slice();
-        Self { rates, keys: HashKeys::new(random) }
+        let tariff = Tariff::with_burst(
+            u64::from(limits::TURN_STRANGER_ANSWERS_PER_SECOND),
+            u64::from(limits::TURN_STRANGER_ANSWERS_BURST),
+        );
+        Self { rates, tariff, keys: HashKeys::new(random) }
     }
 
     /// Whether one more answer may go there.
-    pub(super) fn admit(&mut self, address: IpAddr, now: Time) -> bool {
-        let prefix = match address.to_canonical() {
+    pub(super) fn admit(&mut self, path: Path, now: Time) -> bool {
+        let tariff = self.tariff;
+        self.rate_of(path).is_some_and(|rate| rate.admit(tariff, 1, now))
+    }
+
+    /// Whether [`Self::admit`] would.
+    pub(super) fn would_admit(&mut self, path: Path, now: Time) -> bool {
+        let tariff = self.tariff;
+        self.rate_of(path).is_some_and(|rate| rate.would_admit(tariff, 1, now))
+    }
+
+    fn rate_of(&mut self, path: Path) -> Option<&mut Rate> {
+        let prefix = match path.remote.ip().to_canonical() {
             IpAddr::V4(ip) => u64::from(u32::from(ip) >> 8),
             // Beyond all of IPv4's, so that the two do not meet.
             IpAddr::V6(ip) => (u128::from(ip) >> 72) as u64 | 1 << 63,
         };
         let mut hasher = self.keys.build_hasher();
         hasher.write_u64(prefix);
+        // Addresses of datagrams may be forged: they are not to be in the way of those who have connected.
+        hasher.write_u8(u8::from(path.local.is_edge()));
         let place = hasher.finish() as usize % self.rates.len();
-        let tariff = Tariff::with_burst(
-            u64::from(limits::TURN_STRANGER_ANSWERS_PER_SECOND),
-            u64::from(limits::TURN_STRANGER_ANSWERS_BURST),
-        );
-        self.rates.get_mut(place).is_some_and(|rate| rate.admit(tariff, 1, now))
+        self.rates.get_mut(place)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::LocalSocket;
+    use std::net::{IpAddr, SocketAddr};
 
     #[test]
     fn a_burst_and_then_the_rate() {
@@ -116,14 +138,20 @@ mod tests {
         let mut strangers = Strangers::new(&mut Random::new(3));
         let now = Time::from_millis(5);
         let burst = limits::TURN_STRANGER_ANSWERS_BURST as usize;
-        let count = |strangers: &mut Strangers, ip: &dyn Fn(u32) -> IpAddr| {
-            (0..2_000).filter(|&n| strangers.admit(ip(n), now)).count()
+        let from = |ip: IpAddr, edge: bool| {
+            let local = if edge { LocalSocket(LocalSocket::FIRST_EDGE) } else { LocalSocket(0) };
+            Path { local, remote: SocketAddr::new(ip, 1) }
+        };
+        let count = |strangers: &mut Strangers, ip: &dyn Fn(u16) -> IpAddr| {
+            (0..3_000).filter(|&n| strangers.admit(from(ip(n), false), now)).count()
         };
         assert_eq!(count(&mut strangers, &|n| IpAddr::from([192, 0, 2, n as u8])), burst);
-        assert_eq!(count(&mut strangers, &|n| IpAddr::from([0x2001, 0xdb8, 0, 7, n as u16, 0, 0, 1])), burst);
-        assert_eq!(count(&mut strangers, &|n| IpAddr::from([0x2001, 0xdb8, 0, 0x100, n as u16, 0, 0, 1])), burst);
-        let mapped = std::net::Ipv4Addr::new(192, 0, 2, 77).to_ipv6_mapped();
-        assert!(!strangers.admit(mapped.into(), now), "a mapped address is the same address");
-        assert!(strangers.admit([198, 51, 100, 1].into(), now));
+        assert_eq!(count(&mut strangers, &|n| IpAddr::from([0x2001, 0xdb8, 0, 7, n, 0, 0, 1])), burst);
+        assert_eq!(count(&mut strangers, &|n| IpAddr::from([0x2001, 0xdb8, 0, 0x100, n, 0, 0, 1])), burst);
+        let mapped = IpAddr::from(std::net::Ipv4Addr::new(192, 0, 2, 77).to_ipv6_mapped());
+        assert!(!strangers.admit(from(mapped, false), now), "a mapped address is the same address");
+        assert!(!strangers.would_admit(from(mapped, false), now));
+        assert!(strangers.would_admit(from(mapped, true), now), "who has connected has a place of their own");
+        assert!(strangers.admit(from([198, 51, 100, 1].into(), false), now));
     }
 }

@@ -152,10 +152,11 @@ impl Engine {
 
     fn answer_request(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
         let key = self.peers.find_allocation(path);
-        let Some(turn) = &self.turn else { return };
+        let Some(turn) = &mut self.turn else { return };
         let owner = key.and_then(|key| turn.allocations.get(key)).map(|allocation| allocation.owner);
         let unix_seconds = turn.unix_seconds(now);
-        let user = match turn.credentials.authenticate(message, path, owner.as_ref(), unix_seconds) {
+        let may_search = turn.strangers.would_admit(path, now);
+        let user = match turn.credentials.authenticate(message, path, owner.as_ref(), unix_seconds, may_search) {
             Ok(user) => user,
             Err(error) => return self.answer_stranger(path, message, error, now, tx),
         };
@@ -183,14 +184,20 @@ impl Engine {
     /// bytes, and a challenge with a realm of 7 characters has 88: with the headers of IPv4 and UDP twice as much.
     fn answer_stranger(&mut self, path: Path, message: &Message<'_>, error: AuthError, now: Time, tx: &mut TxBatch) {
         let Self { turn: Some(turn), counters, .. } = self else { return };
+        // Who has a TCP connection is where it says, and may ask; to guess is another thing.
+        let limited = !path.local.is_edge() || error != AuthError::Unauthenticated;
         let (code, counter) = match error {
+            AuthError::TooMany => {
+                counters.drop_turn_stranger_limit += 1;
+                return;
+            }
             AuthError::Unauthenticated => (401, &mut counters.turn_challenges),
             AuthError::WrongCredentials => (401, &mut counters.turn_refused_unauthenticated),
             AuthError::BadRequest => (400, &mut counters.turn_refused_bad_request),
             AuthError::StaleNonce => (438, &mut counters.turn_refused_stale_nonce),
         };
         *counter += 1;
-        if !turn.strangers.admit(path.remote.ip(), now) {
+        if limited && !turn.strangers.admit(path, now) {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
@@ -365,8 +372,10 @@ impl Engine {
             let peer = canonical(peer.ok_or(Refusal::BadRequest)?);
             allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
             turn.policy.permit(allocation.owner.scope, peer.ip()).ok_or(Refusal::Forbidden)?;
+            // Candidates of one host differ in their ports only.
+            let named = peers().take(count).flatten().any(|earlier| canonical(earlier).ip() == peer.ip());
             count += 1;
-            new += usize::from(allocation.permit(peer.ip(), now).is_none());
+            new += usize::from(!named && allocation.permit(peer.ip(), now).is_none());
         }
         if count == 0 {
             return Err(Refusal::BadRequest);

@@ -217,7 +217,7 @@ fn a_million_spoofed_requests_leave_nothing_behind() {
         for data in [a, b, c, d] {
             // Any address at all, from our own /24 to everybody's.
             let word = random.next();
-            let ip = if word % 8 == 0 { [192, 0, 2, word as u8 >> 3] } else { (word as u32).to_be_bytes() };
+            let ip = if word.is_multiple_of(8) { [192, 0, 2, word as u8 >> 3] } else { (word as u32).to_be_bytes() };
             let path = Path { local: LocalSocket(0), remote: (ip, (word >> 40) as u16).into() };
             let mut copies = vec![data.clone(); 8];
             let mut rx: Vec<_> = copies.iter_mut().map(|data| RxPacket { path, data }).collect();

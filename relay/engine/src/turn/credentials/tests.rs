@@ -147,7 +147,7 @@ impl Login {
 
     fn try_at(&self, credentials: &Credentials, at: u64) -> Result<User, AuthError> {
         let nonce = credentials.nonces.make(client().remote, Features::PASSWORD_ALGORITHMS, at);
-        credentials.authenticate(&Message::parse(&self.request(&nonce)).unwrap(), client(), None, at)
+        credentials.authenticate(&Message::parse(&self.request(&nonce)).unwrap(), client(), None, at, true)
     }
 }
 
@@ -232,7 +232,7 @@ fn a_list_of_algorithms_that_was_changed_on_its_way_is_noticed() {
     let nonce = credentials.nonces.make(client().remote, Features::PASSWORD_ALGORITHMS, NOW);
     let without = [b"obMatJos2AAAA".as_slice(), &nonce[13..]].concat();
     let bytes = Login::legacy("talk", b"a password").request(&without);
-    let result = credentials.authenticate(&Message::parse(&bytes).unwrap(), client(), None, NOW);
+    let result = credentials.authenticate(&Message::parse(&bytes).unwrap(), client(), None, NOW, true);
     assert_eq!(result.err(), Some(AuthError::StaleNonce), "a nonce whose features were taken away");
 }
 
@@ -250,7 +250,7 @@ fn half_of_what_is_needed_is_a_bad_request_and_nothing_is_a_first_one() {
             writer.attribute(attribute.kind, attribute.value);
         }
         let len = writer.finish().unwrap();
-        let result = credentials.authenticate(&Message::parse(&buffer[..len]).unwrap(), client(), None, NOW);
+        let result = credentials.authenticate(&Message::parse(&buffer[..len]).unwrap(), client(), None, NOW, true);
         assert_eq!(result.err(), Some(AuthError::BadRequest), "{missing:?}");
     }
     let bare = Login { kinds: vec![], ..Login::legacy("talk", b"a password") };
@@ -268,8 +268,11 @@ fn an_allocation_outlives_its_users_name_and_secret() {
     let nonce = credentials.nonces.make(client().remote, Features::PASSWORD_ALGORITHMS, later);
     let bytes = login.request(&nonce);
     let message = Message::parse(&bytes).unwrap();
-    assert_eq!(credentials.authenticate(&message, client(), None, later).err(), Some(AuthError::WrongCredentials));
-    let again = credentials.authenticate(&message, client(), Some(&owner), later).ok().unwrap();
+    assert_eq!(
+        credentials.authenticate(&message, client(), None, later, true).err(),
+        Some(AuthError::WrongCredentials)
+    );
+    let again = credentials.authenticate(&message, client(), Some(&owner), later, true).ok().unwrap();
     assert_eq!((again.id, again.scope), (user.id, Scope::Media));
 }
 
@@ -289,4 +292,19 @@ fn a_challenge_is_short() {
         let features = if anonymous { b"obMatJos2AAAD" } else { b"obMatJos2AAAB" };
         assert!(nonce.starts_with(features), "names that can be hidden are those in the configuration");
     }
+}
+
+#[test]
+fn guessing_is_not_for_ever() {
+    let credentials = credentials();
+    let nonce = credentials.nonces.make(client().remote, Features::PASSWORD_ALGORITHMS, NOW);
+    let login = Login::legacy("talk", b"a password");
+    let bytes = login.request(&nonce);
+    let message = Message::parse(&bytes).unwrap();
+    let result = credentials.authenticate(&message, client(), None, NOW, false);
+    assert_eq!(result.err(), Some(AuthError::TooMany));
+    // Who has an allocation is found without a search.
+    let user = login.try_at(&credentials, NOW).ok().unwrap();
+    let owner = Owner { id: user.id, scope: user.scope, key: user.key };
+    assert!(credentials.authenticate(&message, client(), Some(&owner), NOW, false).is_ok());
 }
