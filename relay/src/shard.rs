@@ -203,12 +203,13 @@ impl<'a, D: Driver> Shard<'a, D> {
             }
             storage = recycle(rx);
             self.send()?;
-            pending = self.commands(now)?;
-            if self.engine.poll_timeout() <= now {
+            // A large room's packets need more than one batch, and no input may come between.
+            while self.engine.poll_timeout() <= now {
                 self.engine.handle_timeout(now, &mut self.tx);
                 self.unpublished = true;
                 self.send()?;
             }
+            pending = self.commands(now)?;
             self.effects();
             if !self.flush() && pending == Pending::Nothing {
                 pending = Pending::Rings;

@@ -80,6 +80,11 @@ impl TxBatch {
         Some(&mut self.arena[self.used..self.used + len])
     }
 
+    /// Whether so many datagrams with so many bytes together will find room.
+    pub fn has_room(&self, datagrams: usize, bytes: usize) -> bool {
+        self.max_runs - self.runs.len() >= datagrams && self.arena.len() - self.used >= bytes
+    }
+
     /// Makes the first `len` bytes of the last reservation a datagram.
     pub fn commit(&mut self, len: usize) {
         let Some((path, reserved)) = self.reserved.take() else { return };

@@ -65,6 +65,8 @@ counters! {
     Counter rtp_caught_up;
     /// RTP packets sent again because a subscriber asked.
     Counter rtp_retransmitted;
+    /// RTP packets that got a byte of padding, so that they are as long as others of their frame.
+    Counter rtp_padded;
     /// Empty RTP packets that fill a place in a sequence.
     Counter rtp_fillers;
     /// Padding-only packets of publishers, which are not sent on.
@@ -136,6 +138,8 @@ counters! {
     Counter drop_rtp_payload_type;
     /// RTP larger than may be sent on.
     Counter drop_rtp_oversized;
+    /// RTP that came while packets of the same room were still due to go out.
+    Counter drop_gathered_full;
     /// RTCP that does not hold together.
     Counter drop_rtcp_malformed;
     /// RTCP beyond the number of senders that a participant may have.

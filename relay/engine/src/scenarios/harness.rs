@@ -245,6 +245,10 @@ impl World {
         let mut rx: Vec<_> = datagrams.iter_mut().map(|(path, data)| RxPacket { path: *path, data }).collect();
         self.engine.handle_batch(self.now, &mut rx, &mut self.tx);
         self.deliver();
+        while self.engine.poll_timeout() <= self.now {
+            self.engine.handle_timeout(self.now, &mut self.tx);
+            self.deliver();
+        }
     }
 
     /// Lets time pass, with all timers on the way and a consent check every second.
