@@ -3,7 +3,7 @@
 use crate::crowd::Crowd;
 use anyhow::{anyhow, bail};
 use clap::Args;
-use plausch_bench::client::Trust;
+use plausch_bench::client::{Entry, Trust};
 use plausch_bench::load::{Process, check_target, is_of_this_machine};
 use serde::Serialize;
 use std::fs;
@@ -18,6 +18,9 @@ pub(crate) struct LoadArguments {
     /// PEM file of the certificates to believe behind https instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// How participants come into their rooms; `janus` takes the address of its WebSockets as http://host:port.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) via: Entry,
     /// Rooms that are used at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rooms: u32,
@@ -33,9 +36,19 @@ pub(crate) struct LoadArguments {
     /// Frames per second of each picture.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
     pub(crate) fps: u32,
-    /// Whether publishers send sound (50 packets per second), one of each room speaking at a time.
+    /// Simulcast layers of each picture: all of its width and height, a half and a quarter, with a quarter of the
+    /// bitrate each. Everybody gets one of them; which, is the server's choice.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub(crate) layers: u8,
+    /// Whether publishers send sound (50 packets per second). In each room one has the word at a time.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) audio: bool,
+    /// Leave packets of sound out where nobody speaks, as Opus does if told so.
+    #[arg(long)]
+    pub(crate) dtx: bool,
+    /// Who speaks when follows from this number.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
     /// Process of the relay; without it, the one that receives at the media port.
     #[arg(long, value_name = "PID")]
     relay_pid: Option<u32>,
@@ -59,6 +72,10 @@ impl LoadArguments {
             (kbps, true) => format!("{kbps} kbit/s video at {} fps + audio", self.fps),
             (kbps, false) => format!("{kbps} kbit/s video at {} fps", self.fps),
         };
+        let what = match self.layers {
+            1 => what,
+            layers => format!("{what}, {layers} layers"),
+        };
         let (rooms, publishers, viewers) = (self.rooms, self.publishers, self.viewers);
         match rooms {
             1 => format!("{command}: {publishers} → {viewers}, {what}"),
@@ -75,9 +92,14 @@ impl LoadArguments {
         if self.viewers == 0 && self.publishers < 2 {
             bail!("nobody would receive anything; give --viewers, or at least two --publishers");
         }
-        // A WebSocket and a UDP socket each, and what the program itself holds.
+        if self.layers > 1 && self.video_kbps == 0 {
+            bail!("only pictures have layers; give --video-kbps");
+        }
+        // A WebSocket and a UDP socket each, or UDP sockets to send and for each of those who are watched; and what the
+        // program itself holds.
         let participants = u64::from(self.rooms) * u64::from(self.publishers + self.viewers);
-        let wanted = 2 * participants + 64;
+        let sockets = if self.via == Entry::Whip { 1 + u64::from(self.publishers) } else { 2 };
+        let wanted = sockets * participants + 64;
         let allowed = open_files_limit().unwrap_or(u64::MAX);
         if wanted > allowed {
             bail!("{wanted} open files are needed, but only {allowed} are allowed; run `ulimit -n {wanted}` before");

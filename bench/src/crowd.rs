@@ -2,9 +2,10 @@
 
 use crate::arguments::LoadArguments;
 use anyhow::bail;
-use plausch_bench::client::{Client, ClientError, Histogram, JoinOptions, Picture, Stats};
-use plausch_bench::load::Tally;
+use plausch_bench::client::{Client, ClientError, Counts, Histogram, JoinOptions, Picture, Speech, Stats};
+use plausch_bench::load::{Flow, Tally, Traffic};
 use plausch_signalling::MediaState;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
@@ -12,29 +13,41 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Control must have told everybody whom to see within this time.
 const SLOTS_WITHIN: Duration = Duration::from_secs(10);
-/// How long one publisher of a room speaks before the next does.
-const TURN_SECONDS: u64 = 3;
 /// How fast those come who take the place of others.
 const REPLACEMENTS_PER_SECOND: u32 = 200;
-/// RFC 6464: level of who speaks, and of silence.
-const LEVEL_SPEAKING: u8 = 25;
-const LEVEL_SILENT: u8 = 127;
 
 /// One participant and its place.
 struct Member {
     client: Client,
-    room: u32,
-    publisher: bool,
+    seat: Seat,
+    /// Its id in the room, with which its media is stamped.
+    participant: u64,
     slots: u16,
 }
 
-/// Who is still to join: room and whether it publishes.
-type Seat = (u32, bool);
+/// A place in a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Seat {
+    room: u32,
+    /// Which of the room's publishers this is; `None` for viewers.
+    publisher: Option<u16>,
+}
+
+impl Member {
+    async fn join(options: JoinOptions, seat: Seat) -> Result<Self, ClientError> {
+        let slots = options.slots;
+        let client = Client::join(options).await?;
+        let participant = u64::from_str_radix(&client.participant(), 16).unwrap_or(0);
+        Ok(Self { client, seat, participant, slots })
+    }
+}
 
 /// All participants of all rooms.
 pub(crate) struct Crowd {
     template: JoinOptions,
     publishers: u16,
+    seed: u64,
+    dtx: bool,
     media: MediaState,
     waiting: Vec<Seat>,
     members: Vec<Member>,
@@ -44,8 +57,11 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn new(arguments: &LoadArguments, decrypt_every: u32) -> Self {
-        let publishers = (0..arguments.rooms).flat_map(|room| (0..arguments.publishers).map(move |_| (room, true)));
-        let viewers = (0..arguments.rooms).flat_map(|room| (0..arguments.viewers).map(move |_| (room, false)));
+        let rooms = || 0..arguments.rooms;
+        let seat = |room| move |index| Seat { room, publisher: Some(index) };
+        let publishers = rooms().flat_map(|room| (0..arguments.publishers).map(seat(room)));
+        let viewer = |room| move |_| Seat { room, publisher: None };
+        let viewers = rooms().flat_map(|room| (0..arguments.viewers).map(viewer(room)));
         // The last ones join first: publishers, so that slots are theirs.
         let mut waiting: Vec<Seat> = publishers.chain(viewers).collect();
         waiting.reverse();
@@ -53,16 +69,19 @@ impl Crowd {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Self {
             template: JoinOptions {
+                entry: arguments.via,
                 trust: arguments.trust(),
                 media: MediaState::default(),
                 picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },
                 decrypt_every,
                 microphone: arguments.audio,
-                camera_layers: u8::from(arguments.video_kbps > 0),
-                audio_level: LEVEL_SILENT,
+                camera_layers: if arguments.video_kbps > 0 { arguments.layers } else { 0 },
+                follow_layers: arguments.layers > 1,
                 ..JoinOptions::new(&arguments.url, format!("bench-{}-{started}", std::process::id()), "")
             },
             publishers: arguments.publishers,
+            seed: arguments.seed,
+            dtx: arguments.dtx,
             media: MediaState { microphone: arguments.audio, camera: arguments.video_kbps > 0, screen: false },
             waiting,
             members: Vec::new(),
@@ -74,23 +93,32 @@ impl Crowd {
         self.members.len()
     }
 
-    fn options(&self, (room, publisher): Seat, number: usize) -> JoinOptions {
+    fn options(&self, seat: Seat, number: usize) -> JoinOptions {
+        let publisher = seat.publisher.is_some();
         let mut options = self.template.clone();
-        options.room = format!("{}-{room}", options.room);
-        options.name = format!("{} {number}", if publisher { "Publisher" } else { "Viewer" });
+        options.room = format!("{}-{}", options.room, seat.room);
+        options.name = match seat.publisher {
+            Some(index) => publisher_name(index),
+            None => format!("Viewer {number}"),
+        };
+        options.watches = (0..self.publishers).filter(|of| Some(*of) != seat.publisher).map(publisher_name).collect();
         options.slots = self.publishers - u16::from(publisher);
         options.microphone &= publisher;
         options.camera_layers *= u8::from(publisher);
+        options.speech = seat.publisher.map(|index| Speech {
+            seed: self.seed.wrapping_add(seat.room.into()),
+            index,
+            people: self.publishers,
+            dtx: self.dtx,
+        });
         options
     }
 
     /// The first one shows whether the server is there, and where its relay is.
     pub(crate) async fn join_first(&mut self) -> Result<(), ClientError> {
         let Some(seat) = self.waiting.pop() else { return Ok(()) };
-        let options = self.options(seat, 0);
-        let slots = options.slots;
-        let client = Client::join(options).await?;
-        self.members.push(Member { client, room: seat.0, publisher: seat.1, slots });
+        let member = Member::join(self.options(seat, 0), seat).await?;
+        self.members.push(member);
         Ok(())
     }
 
@@ -120,11 +148,7 @@ impl Crowd {
                     let Some(seat) = self.waiting.pop() else { continue };
                     self.joined += 1;
                     let options = self.options(seat, self.joined);
-                    joining.spawn(async move {
-                        let slots = options.slots;
-                        let client = Client::join(options).await?;
-                        Ok(Member { client, room: seat.0, publisher: seat.1, slots })
-                    });
+                    joining.spawn(Member::join(options, seat));
                 }
                 Some(joined) = joining.join_next() => match joined {
                     Ok(Ok(member)) => self.members.push(member),
@@ -147,14 +171,14 @@ impl Crowd {
         let (leaving, staying): (Vec<_>, Vec<_>) = {
             let mut left = count;
             std::mem::take(&mut self.members).into_iter().partition(|member| {
-                let leaves = !member.publisher && left > 0;
+                let leaves = member.seat.publisher.is_none() && left > 0;
                 left -= usize::from(leaves);
                 leaves
             })
         };
         self.members = staying;
         let seen = leaving.iter().map(|member| member.client.stats()).collect();
-        self.waiting.extend(leaving.iter().map(|member| (member.room, member.publisher)));
+        self.waiting.extend(leaving.iter().map(|member| member.seat));
         let mut going = JoinSet::new();
         for (index, member) in leaving.into_iter().enumerate() {
             going.spawn(async move {
@@ -171,7 +195,7 @@ impl Crowd {
 
     /// Of all publishers or all viewers.
     pub(crate) fn stats(&self, publishers: bool) -> impl Iterator<Item = Stats> {
-        let members = self.members.iter().filter(move |member| member.publisher == publishers);
+        let members = self.members.iter().filter(move |member| member.seat.publisher.is_some() == publishers);
         members.map(|member| member.client.stats())
     }
 
@@ -206,18 +230,16 @@ impl Crowd {
     /// Publishers begin or stop to send.
     pub(crate) fn talk(&self, on: bool) {
         let media = if on { self.media } else { MediaState::default() };
-        self.members.iter().filter(|member| member.publisher).for_each(|member| member.client.set_media(media));
+        self.publishers().for_each(|member| member.client.set_media(media));
     }
 
-    /// One publisher of each room speaks, in turn.
-    pub(crate) fn take_turns(&self, second: u64) {
-        let turn = second / TURN_SECONDS % u64::from(self.publishers.max(1));
-        let mut seen = std::collections::HashMap::<u32, u64>::new();
-        for member in self.members.iter().filter(|member| member.publisher) {
-            let index = seen.entry(member.room).or_default();
-            member.client.set_audio_level(if *index == turn { LEVEL_SPEAKING } else { LEVEL_SILENT });
-            *index += 1;
-        }
+    /// Publishers go on with this bitrate of the picture.
+    pub(crate) fn set_video_kbps(&self, kbps: u32) {
+        self.publishers().for_each(|member| member.client.set_video_kbps(kbps));
+    }
+
+    fn publishers(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.seat.publisher.is_some())
     }
 
     pub(crate) fn relay_address(&self) -> Option<SocketAddr> {
@@ -232,20 +254,29 @@ impl Crowd {
         self.members.iter().map(|member| member.client.lost_sockets()).sum()
     }
 
-    /// Packets that all have received, and that should be: each sender's for each other member of its room.
-    pub(crate) fn packets(&self) -> (u64, u64) {
-        let received = self.members.iter().map(|member| member.client.packets().0).sum();
-        (received, self.members.iter().zip(self.expected()).map(|(_, expected)| expected).sum())
+    /// What all have received, and what they should have: each sender's sound and one layer of its picture for each
+    /// other member of its room.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let counts: Vec<Counts> = self.members.iter().map(|member| member.client.counts()).collect();
+        let expected = self.expected(&counts).into_iter().fold(Flow::default(), Flow::plus);
+        let received = counts.iter().map(|counts| Flow { audio: counts.audio, video: counts.video });
+        Traffic { received: received.fold(Flow::default(), Flow::plus), expected }
     }
 
-    /// For each member, what the others of its room have sent.
-    fn expected(&self) -> Vec<u64> {
-        let mut sent = std::collections::HashMap::<u32, u64>::new();
-        for member in &self.members {
-            *sent.entry(member.room).or_default() += member.client.packets().1;
+    /// For each member, what should have come from the others of its room.
+    fn expected(&self, counts: &[Counts]) -> Vec<Flow> {
+        let mut senders = HashMap::<u32, Vec<(u64, &Counts)>>::new();
+        for (member, counts) in self.members.iter().zip(counts) {
+            if member.seat.publisher.is_some() {
+                senders.entry(member.seat.room).or_default().push((member.participant, counts));
+            }
         }
-        let own = |member: &Member| member.client.packets().1;
-        self.members.iter().map(|member| sent[&member.room].saturating_sub(own(member))).collect()
+        let of_room = |room: u32| senders.get(&room).map(Vec::as_slice).unwrap_or_default();
+        let expected = |(member, own): (&Member, &Counts)| {
+            let others = of_room(member.seat.room).iter().filter(|(sender, _)| *sender != member.participant);
+            others.map(|(sender, theirs)| Flow::expected_of(*sender, theirs, own)).fold(Flow::default(), Flow::plus)
+        };
+        self.members.iter().zip(counts).map(expected).collect()
     }
 
     pub(crate) fn take_latencies(&self) -> Histogram {
@@ -257,8 +288,9 @@ impl Crowd {
     /// Everything that was seen since the start; nobody may be sending now.
     pub(crate) fn tally(&self, latency: Histogram) -> Tally {
         let mut tally = Tally { latency, ..Tally::default() };
-        for (member, expected) in self.members.iter().zip(self.expected()) {
-            tally.add(&member.client.stats(), expected);
+        let counts: Vec<Counts> = self.members.iter().map(|member| member.client.counts()).collect();
+        for (member, expected) in self.members.iter().zip(self.expected(&counts)) {
+            tally.add(&member.client.stats(), expected.all());
         }
         tally
     }
@@ -278,4 +310,9 @@ impl Crowd {
         }
         leaving.join_all().await;
     }
+}
+
+/// By which WHEP finds it.
+fn publisher_name(index: u16) -> String {
+    format!("Publisher {}", index + 1)
 }

@@ -1,11 +1,19 @@
 //! `plausch-bench`: takes part in calls as real participants would, and tells what it saw.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod ablation;
 mod arguments;
 mod churn;
+mod contest;
 mod crowd;
+mod floor;
 mod join;
 mod joins;
+mod kernel;
+mod own_limit;
 mod sfu;
+mod wire;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -30,6 +38,13 @@ enum Command {
     Joins(joins::JoinsArguments),
     /// Lets viewers come and go, and watches the relay's memory.
     Churn(churn::ChurnArguments),
+    /// Says which rate the bench's own clients take; needs no server.
+    #[command(name = "self")]
+    OwnLimit(own_limit::OwnLimitArguments),
+    /// Compares the ways to send and receive datagrams on this machine; needs no server.
+    Ablation(ablation::AblationArguments),
+    /// What sealing and sending alone would cost, without any logic; needs no server.
+    Floor(floor::FloorArguments),
 }
 
 #[tokio::main]
@@ -41,6 +56,9 @@ async fn main() -> ExitCode {
         Command::Sfu(arguments) => sfu::run(arguments).await,
         Command::Joins(arguments) => joins::run(arguments).await,
         Command::Churn(arguments) => churn::run(arguments).await,
+        Command::OwnLimit(arguments) => own_limit::run(arguments).await,
+        Command::Ablation(arguments) => ablation::run(arguments).await,
+        Command::Floor(arguments) => floor::run(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

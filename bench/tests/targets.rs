@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -28,7 +29,25 @@ fn bad_targets_are_told_in_one_sentence() {
 }
 
 #[test]
+fn other_ways_in_tell_bad_targets_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buf = [0; 4096];
+        let _ = stream.read(&mut buf);
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let url = format!("http://127.0.0.1:{port}");
+    let said = refusal(&["sfu", "--via", "whip", "--url", &url]);
+    assert!(said.contains("not as a Plausch server") && said.contains("404"), "{said}");
+    server.join().unwrap();
+    assert!(refusal(&["sfu", "--via", "whip", "--url", &url]).contains("check that the server runs there"));
+}
+
+#[test]
 fn loads_of_nothing_are_refused() {
     assert!(refusal(&["sfu", "--viewers", "0"]).contains("nobody would receive"));
     assert!(refusal(&["sfu", "--video-kbps", "0", "--audio", "false"]).contains("nothing to forward"));
+    assert!(refusal(&["sfu", "--video-kbps", "0", "--layers", "3"]).contains("only pictures have layers"));
 }

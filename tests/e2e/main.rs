@@ -7,6 +7,7 @@
 
 mod call;
 mod hostile;
+mod layers;
 mod leaving;
 mod lossy;
 mod moving;
@@ -14,3 +15,5 @@ mod people;
 mod processes;
 mod restarts;
 mod service;
+mod speech;
+mod whip;

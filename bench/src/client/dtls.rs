@@ -95,7 +95,10 @@ impl Conn for DatagramConn {
     }
 
     async fn recv(&self, buf: &mut [u8]) -> webrtc_util::Result<usize> {
-        let datagram = self.incoming.lock().await.recv().await.ok_or(webrtc_util::Error::ErrBufferClosed)?;
+        let Some(datagram) = self.incoming.lock().await.recv().await else {
+            // The transport is gone. The crate would try again without end.
+            return std::future::pending().await;
+        };
         let target = buf.get_mut(..datagram.len()).ok_or(webrtc_util::Error::ErrBufferShort)?;
         target.copy_from_slice(&datagram);
         Ok(datagram.len())

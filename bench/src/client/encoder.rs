@@ -1,5 +1,5 @@
-//! The shape of a real encoder's output without a picture: large key frames, frames of uneven size between them, and
-//! packets of a frame spread by a pacer. For load, where nobody decodes.
+//! The shape of a browser's output without a picture: large key frames, frames of uneven size between them, each cut into
+//! packets of about one size that leave in a burst. For load, where nobody decodes.
 
 use super::random;
 use std::collections::VecDeque;
@@ -13,9 +13,12 @@ const LARGEST_SAVING: f64 = 0.35;
 const SPREAD: f64 = 0.4;
 /// A frame leaves at this many times the mean bitrate, as browsers pace.
 const PACING_FACTOR: f64 = 2.5;
+/// What is due within this time leaves at once: libwebrtc's pacer wakes so rarely (`kDefaultBurstInterval`), and Chromium
+/// asks for it. A usual frame is one burst, a key frame begins with one.
+const BURST: Duration = Duration::from_millis(40);
 /// Nothing films faster.
 pub(crate) const FPS_MAX: u32 = 120;
-/// The clip's largest picture has 640×360; this one claims the usual camera's.
+/// The clip's largest picture has 640×360; this one claims the usual camera's. Simulcast layers halve it.
 const PICTURE: (u16, u16) = (1280, 720);
 /// Frame tag, start code and size of a VP8 key frame (RFC 6386, section 9.1).
 const KEY_FRAME_HEADER_BYTES: usize = 10;
@@ -37,6 +40,7 @@ pub(crate) struct Encoder {
     debt: f64,
     bytes_per_second: f64,
     random: u64,
+    picture: (u16, u16),
     queue: VecDeque<Part>,
     next_packet: Instant,
 }
@@ -52,29 +56,42 @@ pub(crate) struct Part {
 }
 
 impl Encoder {
-    pub(crate) fn new(kbps: u32, fps: u32, now: Instant) -> Self {
-        let bytes_per_second = f64::from(kbps.max(1)) * 125.0;
+    /// The layer that is `below` steps smaller than the whole picture, which has `kbps`: half as wide and high for
+    /// each step, and with a quarter of the bitrate, about as browsers divide it.
+    pub(crate) fn new(kbps: u32, fps: u32, below: usize, now: Instant) -> Self {
+        let bytes_per_second = f64::from(kbps) * 125.0 / 4f64.powi(below as i32);
         Self {
             mean_bytes: bytes_per_second / f64::from(fps.clamp(1, FPS_MAX)),
             debt: 0.0,
             bytes_per_second,
             random: random::u64() | 1,
+            picture: (PICTURE.0 >> below, PICTURE.1 >> below),
             queue: VecDeque::new(),
             next_packet: now,
         }
     }
 
-    /// Takes the next frame: its VP8 data in packets of at most `largest` bytes.
+    /// Goes on with another bitrate of the whole picture.
+    pub(crate) fn change_rate(&mut self, from_kbps: u32, to_kbps: u32) {
+        let factor = f64::from(to_kbps) / f64::from(from_kbps.max(1));
+        self.mean_bytes *= factor;
+        self.bytes_per_second *= factor;
+        // What was to be saved was of the old rate.
+        self.debt = 0.0;
+    }
+
+    /// Takes the next frame: its VP8 data in packets of at most `largest` bytes, cut as libwebrtc does: as few as
+    /// possible, of sizes that differ by one byte at most, the larger ones last.
     pub(crate) fn frame(&mut self, key_frame: bool, largest: usize, mut part: impl FnMut(bool, bool, Vec<u8>) -> Part) {
         let mut left = self.size(key_frame);
         let mut first = true;
-        while left > 0 {
-            let len = left.min(largest);
+        for packets in (1..=left.div_ceil(largest)).rev() {
+            let len = left / packets;
             left -= len;
             // 0xff is no stamp, and its lowest bit says that this is no key frame.
             let mut data = vec![0xff; len];
             if first && key_frame {
-                data[..KEY_FRAME_HEADER_BYTES].copy_from_slice(&key_frame_header());
+                data[..KEY_FRAME_HEADER_BYTES].copy_from_slice(&key_frame_header(self.picture));
             }
             self.queue.push_back(part(first, left == 0, data));
             first = false;
@@ -83,20 +100,17 @@ impl Encoder {
 
     /// When the pacer lets the next packet go; `None` while there is nothing to send.
     pub(crate) fn due(&self) -> Option<Instant> {
-        (!self.queue.is_empty()).then_some(self.next_packet)
+        (!self.queue.is_empty()).then(|| self.next_packet.checked_sub(BURST).unwrap_or(self.next_packet))
     }
 
     /// The next packet, if the pacer lets it go. Time that the pacer was idle for is not made up.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Part> {
-        if self.next_packet > now {
+        if self.next_packet > now + BURST {
             return None;
         }
         let part = self.queue.pop_front()?;
-        // The timer's grain must not lower the rate: a packet that was a little late does not delay the next.
-        const GRAIN: Duration = Duration::from_millis(5);
-        let from = self.next_packet.max(now.checked_sub(GRAIN).unwrap_or(now));
         let pause = part.data.len() as f64 / (self.bytes_per_second * PACING_FACTOR);
-        self.next_packet = from + Duration::from_secs_f64(pause);
+        self.next_packet = self.next_packet.max(now) + Duration::from_secs_f64(pause);
         Some(part)
     }
 
@@ -123,9 +137,9 @@ impl Encoder {
     }
 }
 
-fn key_frame_header() -> [u8; KEY_FRAME_HEADER_BYTES] {
-    let [width_low, width_high] = PICTURE.0.to_le_bytes();
-    let [height_low, height_high] = PICTURE.1.to_le_bytes();
+fn key_frame_header((width, height): (u16, u16)) -> [u8; KEY_FRAME_HEADER_BYTES] {
+    let [width_low, width_high] = width.to_le_bytes();
+    let [height_low, height_high] = height.to_le_bytes();
     [0x10, 0, 0, 0x9d, 0x01, 0x2a, width_low, width_high, height_low, height_high]
 }
 
@@ -141,7 +155,7 @@ mod tests {
     #[test]
     fn frames_keep_the_bitrate_over_time_and_key_frames_are_large() {
         let mut now = Instant::now();
-        let mut encoder = Encoder::new(1_500, 30, now);
+        let mut encoder = Encoder::new(1_500, 30, 0, now);
         let mut sizes = Vec::new();
         for frame in 0..600 {
             encoder.frame(frame % 300 == 0, 1_100, part);
@@ -156,23 +170,63 @@ mod tests {
         assert!(sizes[300] > 3 * sizes[299].max(sizes[301]));
     }
 
+    fn bytes_of(encoder: &mut Encoder, frames: usize) -> usize {
+        (0..frames)
+            .map(|_| {
+                encoder.frame(false, 1_100, part);
+                encoder.queue.drain(..).map(|part| part.data.len()).sum::<usize>()
+            })
+            .sum()
+    }
+
     #[test]
-    fn packets_of_a_frame_are_spread_and_whole() {
+    fn layers_are_halves_with_a_quarter_of_the_rate() {
+        let now = Instant::now();
+        let [small, large] = [2, 0].map(|below| {
+            let mut encoder = Encoder::new(1_600, 30, below, now);
+            encoder.frame(true, 1_100, part);
+            let size = vp8::key_frame_size(&encoder.queue.drain(..).next().unwrap().data).unwrap();
+            (size, bytes_of(&mut encoder, 600))
+        });
+        assert_eq!((small.0, large.0), ((320, 180), (1280, 720)));
+        let ratio = large.1 as f64 / small.1 as f64;
+        assert!((15.0..17.0).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn the_rate_can_be_changed() {
+        let mut encoder = Encoder::new(1_000, 30, 0, Instant::now());
+        let before = bytes_of(&mut encoder, 300);
+        encoder.change_rate(1_000, 3_000);
+        let ratio = bytes_of(&mut encoder, 300) as f64 / before as f64;
+        assert!((2.7..3.3).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn a_frame_leaves_in_a_burst_and_a_key_frame_is_spread() {
         let start = Instant::now();
-        let mut encoder = Encoder::new(1_500, 30, start);
-        encoder.frame(true, 1_100, part);
-        let mut sent = Vec::new();
-        for ms in 0..1_000 {
-            let now = start + Duration::from_millis(ms);
-            while let Some(part) = encoder.next(now) {
-                sent.push((ms, part));
+        let mut encoder = Encoder::new(1_500, 30, 0, start);
+        let mut take = |key_frame, from| {
+            encoder.frame(key_frame, 1_100, part);
+            let mut sent = Vec::new();
+            for ms in from..from + 1_000 {
+                while let Some(part) = encoder.next(start + Duration::from_millis(ms)) {
+                    sent.push((ms - from, part));
+                }
             }
-        }
+            sent
+        };
+        let sent = take(true, 0);
         assert_eq!(vp8::key_frame_size(&sent[0].1.data), Some(PICTURE));
         assert!(sent[0].1.first && sent.last().unwrap().1.last);
         assert_eq!(sent.iter().filter(|(_, part)| part.first || part.last).count(), 2);
-        // 37.5 kB at 2.5 × 1.5 Mbit/s take 80 ms.
+        // 37.5 kB at 2.5 × 1.5 Mbit/s take 80 ms, of which 40 go at once.
         let took = sent.last().unwrap().0;
-        assert!((70..90).contains(&took), "{took}");
+        assert!((35..45).contains(&took), "{took}");
+        assert!((15..20).contains(&sent.iter().filter(|(ms, _)| *ms == 0).count()));
+        let sent = take(false, 2_000);
+        assert!(sent.len() > 2 && sent.iter().all(|(ms, _)| *ms == 0));
+        let sizes: Vec<usize> = sent.iter().map(|(_, part)| part.data.len()).collect();
+        assert!(sizes.is_sorted() && sizes[sizes.len() - 1] - sizes[0] <= 1, "{sizes:?}");
     }
 }

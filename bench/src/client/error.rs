@@ -19,6 +19,14 @@ pub enum ClientError {
     NotPlausch { url: String, cause: String },
     #[error("the server refused: {}", refusal(*.0))]
     Refused(ErrorCode),
+    #[error("{url} answers, but not as a Janus with its WebSocket transport ({cause}); check the address")]
+    NotJanus { url: String, cause: String },
+    #[error("Janus refused {what}: {cause}")]
+    JanusRefused { what: &'static str, cause: String },
+    #[error("the server refused {what} ({cause}); look into its log, or at its limits")]
+    HttpRefused { what: &'static str, cause: String },
+    #[error("this is only possible with our own signalling")]
+    Unsupported,
     #[error("the server closed the connection while {during}; look into its log, or try again")]
     Closed { during: &'static str },
     #[error("the server did not answer within {within:?} while {during}; look into its log, or try again")]

@@ -10,16 +10,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in the order in which a call is made: `session` (the life in a room), `signalling` and `sdp` (what is said
-//! to control), `transport` (one PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
+//! Read in the order in which a call is made: `entry` (the ways into a room), `session` (the life in a room of ours),
+//! `signalling` and `sdp` (what is said to control), `visit` (the life in a room of others), `transport` (one
+//! PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
 
 mod clip;
 mod dtls;
 mod encoder;
+mod entry;
 mod error;
 mod feedback;
+mod follow;
+mod header;
 mod histogram;
+mod http;
 mod ice;
+mod janus;
 mod loss;
 mod publish;
 mod random;
@@ -28,20 +34,28 @@ mod sdp;
 mod session;
 mod shared;
 mod signalling;
+mod socket;
+mod speech;
 mod stamp;
+mod stand_in;
 mod stats;
 mod transport;
 #[cfg(test)]
 mod transport_tests;
 mod trust;
+mod visit;
 mod vp8;
+mod whip;
 
 pub use dtls::SrtpProfiles;
 pub use encoder::Picture;
+pub use entry::Entry;
 pub use error::ClientError;
 pub use histogram::Histogram;
 pub use loss::Loss;
-pub use stats::{Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
+pub use speech::Speech;
+pub use stand_in::{PACKET_BYTES, StandIn, Stream};
+pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
 
 use plausch_signalling::MediaState;
@@ -51,6 +65,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use transport::Order;
+use visit::Visit;
 
 /// A fixed moment before all packets, for clocks that only need differences.
 pub(crate) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -75,6 +90,9 @@ pub struct JoinOptions {
     pub url: String,
     pub room: String,
     pub name: String,
+    pub entry: Entry,
+    /// Names of those whom a viewer by WHEP watches, one for each slot.
+    pub watches: Vec<String>,
     /// Offers to send audio.
     pub microphone: bool,
     /// Offers to send video in this many simulcast layers, 0 to 3; a single one is no simulcast.
@@ -96,6 +114,10 @@ pub struct JoinOptions {
     /// Loses media on purpose.
     pub loss: Loss,
     pub picture: Picture,
+    /// Speaks, and is silent, as people do; without it, the sound always has `audio_level`.
+    pub speech: Option<Speech>,
+    /// Decrypts the first packet of each picture too, to see which simulcast layer it is of.
+    pub follow_layers: bool,
 }
 
 impl JoinOptions {
@@ -105,6 +127,8 @@ impl JoinOptions {
             url: url.into(),
             room: room.into(),
             name: name.into(),
+            entry: Entry::Native,
+            watches: Vec::new(),
             microphone: true,
             camera_layers: 1,
             slots: 4,
@@ -117,6 +141,8 @@ impl JoinOptions {
             nack: true,
             loss: Loss::default(),
             picture: Picture::Clip,
+            speech: None,
+            follow_layers: false,
         }
     }
 }
@@ -133,9 +159,17 @@ impl Client {
         LazyLock::force(&EPOCH);
         let shared = Arc::new(Shared::new(&options));
         let (joined_tx, joined_rx) = oneshot::channel();
-        let session = Session::enter(options, shared.clone(), joined_tx).await?;
         let (requests, requests_rx) = mpsc::unbounded_channel();
-        tokio::spawn(session.run(requests_rx));
+        match options.entry.door(&options).await? {
+            None => {
+                let session = Session::enter(options, shared.clone(), joined_tx).await?;
+                tokio::spawn(session.run(requests_rx));
+            }
+            Some(door) => {
+                let visit = Visit::enter(door, options, shared.clone(), joined_tx).await?;
+                tokio::spawn(visit.run(requests_rx));
+            }
+        }
         // ICE and DTLS have their own time limits.
         joined_rx.await.map_err(|_| ClientError::Left)??;
         Ok(Self { shared, requests })
@@ -181,6 +215,11 @@ impl Client {
         self.shared.live().audio_level = level;
     }
 
+    /// Goes on with this bitrate of the picture; only where an encoder is played ([`Picture::Load`]).
+    pub fn set_video_kbps(&self, kbps: u32) {
+        self.shared.live().video_kbps = Some(kbps);
+    }
+
     /// Adds receiving slots by a new offer, and waits for its answer.
     pub async fn add_slots(&self, more: u16) -> Result<(), ClientError> {
         self.ask(|done| Request::AddSlots(more, done)).await?
@@ -206,10 +245,10 @@ impl Client {
         let _ = self.requests.send(Request::Transport(Order::Replay(packets)));
     }
 
-    /// Packets received and sent so far: cheaper than all of `stats`.
-    pub fn packets(&self) -> (u64, u64) {
+    /// What was sent and received so far: cheaper than all of `stats`.
+    pub fn counts(&self) -> Counts {
         let live = self.shared.live();
-        (live.receiver.packets(), live.sent.packets)
+        Counts { sent: live.sent, ..live.receiver.counts() }
     }
 
     /// WebSockets that were lost so far.

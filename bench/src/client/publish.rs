@@ -6,8 +6,9 @@ use super::sdp::{
     EXTENSION_AUDIO_LEVEL, EXTENSION_MID, EXTENSION_RID, EXTENSION_TRANSPORT_CC, MID_CAMERA, MID_MICROPHONE,
     PAYLOAD_OPUS, PAYLOAD_VP8, RIDS, RemoteDescription,
 };
+use super::speech::{Speech, Talker};
 use super::stamp::{self, Stamp};
-use super::{random, vp8};
+use super::{EPOCH, random, vp8};
 use bytes::Bytes;
 use plausch_signalling::MediaState;
 use rtp::header::Header;
@@ -51,11 +52,30 @@ struct Layer {
     tl0_pic_idx: u8,
 }
 
+/// Which stream a packet is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: u16,
+    /// Of the picture, the smallest first; `None` for sound.
+    pub(crate) layer: Option<usize>,
+}
+
 /// Which header extensions the relay accepted.
 #[derive(Clone, Copy, Default)]
 struct Accepted {
     audio_level: bool,
     transport_cc: bool,
+}
+
+/// What is sent, and in whose name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Programme {
+    /// Tags for stamps.
+    pub(crate) room: u64,
+    pub(crate) participant: u64,
+    pub(crate) picture: Picture,
+    pub(crate) speech: Option<Speech>,
 }
 
 /// The client's sending side.
@@ -70,7 +90,10 @@ pub(crate) struct Publisher {
     frame_interval: Duration,
     room: u64,
     participant: u64,
-    count: u32,
+    /// Who speaks when; without it, the level is what the caller says.
+    talker: Option<Talker>,
+    /// Bitrate of the whole picture at the moment.
+    kbps: u32,
     /// Key frames that were sent because somebody asked.
     pub(crate) requested_key_frames: u64,
 }
@@ -81,12 +104,11 @@ impl Publisher {
         microphone: Option<u32>,
         camera: &[u32],
         remote: &RemoteDescription,
-        room: u64,
-        participant: u64,
-        picture: Picture,
+        programme: Programme,
         now: Instant,
     ) -> Self {
-        let accepts = |mid: &str, id: u8| remote.media(mid).is_some_and(|media| media.extensions.contains(&id));
+        let Programme { room, participant, picture, speech } = programme;
+        let accepts = |mid: &str, id: u8| remote.media(mid).is_some_and(|media| media.accepts(id));
         let audio = microphone
             .filter(|_| remote.media(MID_MICROPHONE).is_some())
             .map(|ssrc| SentStream::new(ssrc, PAYLOAD_OPUS, MID_MICROPHONE, None));
@@ -127,7 +149,11 @@ impl Publisher {
             },
             room,
             participant,
-            count: 0,
+            talker: speech.map(Talker::new),
+            kbps: match picture {
+                Picture::Clip => 0,
+                Picture::Load { kbps, .. } => kbps,
+            },
             requested_key_frames: 0,
         }
     }
@@ -153,19 +179,29 @@ impl Publisher {
         }
     }
 
-    /// Hands all packets that are due to `send`, with their SSRC and sequence number, in plain form.
+    /// Goes on with this bitrate of the whole picture, where an encoder is played.
+    pub(crate) fn set_rate(&mut self, kbps: u32) {
+        let before = std::mem::replace(&mut self.kbps, kbps);
+        if before != kbps {
+            let encoders = self.layers.iter_mut().filter_map(|layer| layer.encoder.as_mut());
+            encoders.for_each(|encoder| encoder.change_rate(before, kbps));
+        }
+    }
+
+    /// Hands all packets that are due to `send`, in plain form.
     pub(crate) fn produce(
         &mut self,
         now: Instant,
         media: MediaState,
         audio_level: u8,
-        mut send: impl FnMut(u32, u16, Bytes),
+        mut send: impl FnMut(Origin, Bytes),
     ) {
         skip_missed(&mut self.next_audio, now, AUDIO_INTERVAL);
         skip_missed(&mut self.next_frame, now, self.frame_interval);
         while self.next_audio <= now {
+            let due = self.next_audio;
             self.next_audio += AUDIO_INTERVAL;
-            self.audio_packet(now, media.microphone, audio_level, &mut send);
+            self.audio_packet(now, due, media.microphone, audio_level, &mut send);
         }
         while self.next_frame <= now {
             self.next_frame += self.frame_interval;
@@ -178,28 +214,42 @@ impl Publisher {
         }
     }
 
-    fn audio_packet(&mut self, now: Instant, on: bool, level: u8, send: &mut impl FnMut(u32, u16, Bytes)) {
-        let stamp = self.stamp();
+    fn audio_packet(&mut self, now: Instant, due: Instant, on: bool, level: u8, send: &mut impl FnMut(Origin, Bytes)) {
+        let (room, participant) = (self.room, self.participant);
         let Some(stream) = &mut self.audio else { return };
         // The clock runs on while muted.
         stream.timestamp = stream.timestamp.wrapping_add(AUDIO_TICKS);
         if !on {
             return;
         }
+        // Everybody's conversation began at the same moment.
+        let number = (due.saturating_duration_since(*EPOCH).as_millis() as u64) / clip::AUDIO_INTERVAL_MS;
+        let sound = self.talker.as_mut().map(|talker| talker.sound(number));
+        if sound.is_some_and(|sound| sound.left_out) {
+            return;
+        }
+        let stamp = stream.stamp(room, participant, 0);
         let tone = clip::tone();
         let mut payload = Vec::new();
         stamp::stamp_opus(tone[self.audio_position % tone.len()], stamp, &mut payload);
         self.audio_position += 1;
         const VOICE: u8 = 0x80;
-        let level = self.accepted.audio_level.then(|| VOICE | level.min(127));
+        // RFC 6464, section 3.
+        let level = match sound {
+            Some(sound) => sound.level | if sound.voice { VOICE } else { 0 },
+            None => VOICE | level.min(127),
+        };
+        let level = self.accepted.audio_level.then_some(level);
+        // RFC 3551, section 4.1.
+        let marker = sound.is_some_and(|sound| sound.begins);
         let transport = next_transport_sequence(self.accepted.transport_cc, &mut self.transport_sequence);
-        if let Some((sequence, packet)) = stream.packet(payload, false, level, transport, now) {
-            send(stream.ssrc, sequence, packet);
+        if let Some((sequence, packet)) = stream.packet(payload, marker, level, transport, now) {
+            send(Origin { ssrc: stream.ssrc, sequence, layer: None }, packet);
         }
     }
 
-    fn video_frame(&mut self, index: usize, now: Instant, on: bool, send: &mut impl FnMut(u32, u16, Bytes)) {
-        let stamp = self.stamp();
+    fn video_frame(&mut self, index: usize, now: Instant, on: bool, send: &mut impl FnMut(Origin, Bytes)) {
+        let (room, participant) = (self.room, self.participant);
         let ticks = (self.frame_interval.as_micros() * 90 / 1_000) as u32;
         let layer = &mut self.layers[index];
         layer.clock = layer.clock.wrapping_add(ticks);
@@ -224,35 +274,31 @@ impl Publisher {
             vp8::write_descriptor(&mut payload, part == 0, layer.picture_id, layer.tl0_pic_idx);
             payload.extend(chunk);
             if last {
-                payload.extend(stamp.to_bytes());
+                payload.extend(layer.stream.stamp(room, participant, index as u8).to_bytes());
             }
             let transport = next_transport_sequence(self.accepted.transport_cc, &mut self.transport_sequence);
             if let Some((sequence, packet)) = layer.stream.packet(payload, last, None, transport, now) {
-                send(layer.stream.ssrc, sequence, packet);
+                send(Origin { ssrc: layer.stream.ssrc, sequence, layer: Some(index) }, packet);
             }
         }
     }
 
     /// What the pacer lets go now, each packet with its own stamp.
-    fn paced_packets(&mut self, index: usize, now: Instant, send: &mut impl FnMut(u32, u16, Bytes)) {
+    fn paced_packets(&mut self, index: usize, now: Instant, send: &mut impl FnMut(Origin, Bytes)) {
+        let (room, participant) = (self.room, self.participant);
         while let Some(part) = self.layers[index].encoder.as_mut().and_then(|encoder| encoder.next(now)) {
-            let stamp = self.stamp();
+            let stream = &mut self.layers[index].stream;
+            let stamp = stream.stamp(room, participant, index as u8);
             let mut payload = Vec::with_capacity(vp8::DESCRIPTOR_BYTES + part.data.len() + stamp::BYTES);
             vp8::write_descriptor(&mut payload, part.first, part.picture_id, part.tl0_pic_idx);
             payload.extend(part.data);
             payload.extend(stamp.to_bytes());
             let transport = next_transport_sequence(self.accepted.transport_cc, &mut self.transport_sequence);
-            let stream = &mut self.layers[index].stream;
             stream.timestamp = part.timestamp;
             if let Some((sequence, packet)) = stream.packet(payload, part.last, None, transport, now) {
-                send(stream.ssrc, sequence, packet);
+                send(Origin { ssrc: stream.ssrc, sequence, layer: Some(index) }, packet);
             }
         }
-    }
-
-    fn stamp(&mut self) -> Stamp {
-        self.count = self.count.wrapping_add(1);
-        Stamp { room: self.room, participant: self.participant, sent_us: stamp::now_us(), count: self.count }
     }
 }
 
@@ -276,11 +322,10 @@ impl Layer {
     }
 }
 
-/// Each layer has a quarter of the bitrate of the one above it, as browsers divide it.
 fn encoder(picture: Picture, layer: usize, layers: usize, now: Instant) -> Option<Encoder> {
     match picture {
         Picture::Clip => None,
-        Picture::Load { kbps, fps } => Some(Encoder::new(kbps >> (2 * (layers - 1 - layer)), fps, now)),
+        Picture::Load { kbps, fps } => Some(Encoder::new(kbps, fps, layers - 1 - layer, now)),
     }
 }
 
@@ -298,6 +343,11 @@ impl SentStream {
             mid,
             rid,
         }
+    }
+
+    /// For the next packet.
+    fn stamp(&self, room: u64, participant: u64, layer: u8) -> Stamp {
+        Stamp { room, participant, sent_us: stamp::now_us(), layer, index: self.packets }
     }
 
     /// The next packet and its sequence number.

@@ -1,15 +1,15 @@
 //! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
 
+use super::follow::Follower;
+use super::header::Header;
 use super::histogram::Histogram;
-use super::sdp::{EXTENSION_MID, PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
+use super::sdp::{PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
 use super::stamp::{self, Stamp};
-use super::stats::{SlotStats, TrackStats};
+use super::stats::{Counts, SlotStats, TrackStats};
 use super::vp8;
 use bytes::Bytes;
-use rtp::header::Header;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use webrtc_util::marshal::{MarshalSize, Unmarshal};
 
 /// A larger step of the sequence number than this is a jump, not loss.
 const LARGEST_GAP: u64 = 1_000;
@@ -28,8 +28,44 @@ pub(crate) enum Half {
     Video,
 }
 
+/// An m-line that receives, and the slot that it fills.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) slot: u16,
+    pub(crate) half: Half,
+    pub(crate) mid: String,
+    /// With which the peer sends, if its description says so.
+    pub(crate) ssrc: Option<u32>,
+}
+
+impl Line {
+    /// Both lines of each of our first `slots` slots, with the SSRCs of the answer.
+    pub(crate) fn of_slots(slots: u16, remote: &RemoteDescription) -> Vec<Self> {
+        let ssrc = |mid: &str| remote.media(mid).and_then(|media| media.ssrcs.first().copied());
+        let both = |slot| {
+            let mids = slot_mids(slot);
+            [(mids.audio, Half::Audio), (mids.video, Half::Video)].map(|(mid, half)| {
+                let ssrc = ssrc(&mid);
+                Self { slot, half, mid, ssrc }
+            })
+        };
+        (0..slots).flat_map(both).collect()
+    }
+}
+
+/// The PeerConnection on which packets come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Incoming {
+    /// Number among those of the client.
+    pub(crate) connection: u16,
+    /// Id of the header extension with which the peer sends MIDs, if it does.
+    pub(crate) mid_extension: Option<u8>,
+}
+
 /// One m-line that receives.
+#[derive(Default)]
 struct Track {
+    connection: u16,
     mid: String,
     /// Of the answer, or of the first packet with our MID.
     ssrc: Option<u32>,
@@ -48,6 +84,9 @@ struct Stream {
     missing: BTreeMap<u64, Missing>,
     /// The latest VP8 packet that was read: its number and picture id.
     picture: Option<(u64, u16)>,
+    follower: Follower,
+    /// Number and RTP time stamp of the newest packet.
+    newest: Option<(u64, u32)>,
     /// A frame could not be decoded until a key frame comes.
     needs_key_frame: bool,
     key_frame_requested: Option<Instant>,
@@ -77,7 +116,8 @@ pub(crate) struct Report {
 pub(crate) struct Receiver {
     /// Two for each slot: audio, then video.
     tracks: Vec<Track>,
-    by_ssrc: HashMap<u32, usize>,
+    /// By PeerConnection and SSRC.
+    by_ssrc: HashMap<(u16, u32), usize>,
     /// Own room, to notice media of others.
     room: u64,
     pub(crate) unknown_packets: u64,
@@ -93,133 +133,141 @@ impl Receiver {
         Self { room, ..Self::default() }
     }
 
-    /// Takes the SSRCs of an answer. `fresh`: a new PeerConnection, whose streams begin anew.
-    pub(crate) fn describe(&mut self, slots: u16, remote: &RemoteDescription, fresh: bool) {
+    /// Takes the receiving lines of a PeerConnection. `fresh`: a new one, whose streams begin anew.
+    pub(crate) fn describe(&mut self, connection: u16, lines: &[Line], fresh: bool) {
         if fresh {
-            self.by_ssrc.clear();
-            for track in &mut self.tracks {
+            self.by_ssrc.retain(|(of, _), _| *of != connection);
+            for track in self.tracks.iter_mut().filter(|track| track.connection == connection) {
                 track.ssrc = None;
                 track.stream = None;
             }
         }
-        for slot in 0..slots {
-            let mids = slot_mids(slot);
-            for (mid, half) in [(mids.audio, Half::Audio), (mids.video, Half::Video)] {
-                let index = track_index(usize::from(slot), half);
-                let ssrc = remote.media(&mid).and_then(|media| media.ssrcs.first().copied());
-                if index >= self.tracks.len() {
-                    self.tracks.push(Track {
-                        mid,
-                        ssrc: None,
-                        stats: TrackStats::default(),
-                        last_packet: None,
-                        stream: None,
-                    });
-                }
-                if let Some(ssrc) = ssrc {
-                    self.bind(ssrc, index);
-                }
+        for line in lines {
+            let index = track_index(usize::from(line.slot), line.half);
+            // Slots come in pairs.
+            if self.tracks.len() <= index {
+                self.tracks.resize_with((index | 1) + 1, Track::default);
+            }
+            let track = &mut self.tracks[index];
+            track.connection = connection;
+            track.mid.clone_from(&line.mid);
+            if let Some(ssrc) = line.ssrc {
+                self.bind(ssrc, index);
             }
         }
     }
 
     fn bind(&mut self, ssrc: u32, index: usize) {
-        if let Some(old) = self.tracks[index].ssrc.replace(ssrc)
+        let track = &mut self.tracks[index];
+        let connection = track.connection;
+        if let Some(old) = track.ssrc.replace(ssrc)
             && old != ssrc
         {
-            self.by_ssrc.remove(&old);
-            self.tracks[index].stream = None;
+            track.stream = None;
+            self.by_ssrc.remove(&(connection, old));
         }
-        self.by_ssrc.insert(ssrc, index);
+        self.by_ssrc.insert((connection, ssrc), index);
     }
 
-    /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted.
+    /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted. It is told whether the
+    /// packet may show that a track follows another layer than before. `true`: something is to be asked of the sender.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
+        from: Incoming,
         packet: &[u8],
-        open: impl FnOnce(&Header) -> Option<Result<Bytes, ()>>,
-    ) {
-        let mut rest = packet;
-        let Ok(header) = Header::unmarshal(&mut rest) else {
+        open: impl FnOnce(bool) -> Option<Result<Bytes, ()>>,
+    ) -> bool {
+        let header = Header::read(packet, from.mid_extension);
+        let place = header.and_then(|header| Some((header, self.find(from.connection, header.ssrc, header.mid)?)));
+        let Some((header, index)) = place else {
             self.unknown_packets += 1;
-            return;
-        };
-        let mid = header.get_extension(EXTENSION_MID);
-        let Some(index) = self.find(header.ssrc, mid.as_deref()) else {
-            self.unknown_packets += 1;
-            return;
+            return false;
         };
         // Unauthenticated packets must not change anything, so decrypt first.
-        let opened = open(&header);
         let track = &mut self.tracks[index];
+        let video = index % 2 == 1;
+        let may_show_layer = video && track.stream.as_ref().is_none_or(|stream| stream.may_show_layer(&header));
+        let opened = open(may_show_layer);
         if let Some(Err(())) = opened {
             track.stats.undecryptable += 1;
-            return;
+            return false;
         }
         self.first_packet.get_or_insert(now);
         let stats = &mut track.stats;
         stats.packets += 1;
         stats.bytes += packet.len() as u64;
-        stats.wrong_mid += u64::from(mid.as_deref() != Some(track.mid.as_bytes()));
+        stats.wrong_mid += u64::from(from.mid_extension.is_some() && header.mid != Some(track.mid.as_bytes()));
         if let Some(last) = track.last_packet.replace(now) {
             stats.longest_pause = stats.longest_pause.max(now.duration_since(last));
         }
-        let video = index % 2 == 1;
         stats.frames += u64::from(video && header.marker);
         let clock_rate = if video { 90_000.0 } else { 48_000.0 };
         let stream = track.stream.get_or_insert_with(|| Stream::new(header.sequence_number, video));
+        let before = stream.newest.map(|(number, _)| number);
         let number = stream.count(now, &header, clock_rate, stats);
-        let Some(Ok(plain)) = opened else { return };
+        if before.is_none_or(|before| before < number) {
+            stream.newest = Some((number, header.timestamp));
+        }
+        let urgent = stream.is_urgent();
+        let Some(Ok(plain)) = opened else { return urgent };
         stats.decrypted += 1;
-        let payload = payload(&plain, &header);
-        if header.payload_type == PAYLOAD_VP8
-            && stream.read_vp8(payload, number, stats)
-            && self.first_key_frame.is_none()
-        {
-            self.first_key_frame = Some(now);
+        let payload = header.payload(&plain);
+        let starts_key_frame = header.payload_type == PAYLOAD_VP8 && stream.read_vp8(payload, number, stats);
+        if starts_key_frame {
+            self.first_key_frame.get_or_insert(now);
         }
         if matches!(header.payload_type, PAYLOAD_VP8 | PAYLOAD_OPUS)
             && let Some(stamp) = Stamp::from_end_of(payload)
         {
             *stats.senders.entry(format!("{:016x}", stamp.participant)).or_default() += 1;
+            if video {
+                let next = before.is_some_and(|before| before + 1 == number);
+                stream.follower.note(number, &stamp, next, starts_key_frame);
+                stats.layer_switches = stream.follower.switches;
+                stats.blind_switches = stream.follower.blind_switches;
+                stats.following = stream.follower.following();
+            }
             let age = stamp::now_us().saturating_sub(stamp.sent_us);
             stats.latency.record(age);
             self.latencies.record(age);
             self.foreign_packets += u64::from(stamp.room != self.room);
         }
+        urgent
     }
 
-    fn find(&mut self, ssrc: u32, mid: Option<&[u8]>) -> Option<usize> {
-        if let Some(index) = self.by_ssrc.get(&ssrc) {
+    fn find(&mut self, connection: u16, ssrc: u32, mid: Option<&[u8]>) -> Option<usize> {
+        if let Some(index) = self.by_ssrc.get(&(connection, ssrc)) {
             return Some(*index);
         }
-        let index = self.tracks.iter().position(|track| Some(track.mid.as_bytes()) == mid && track.ssrc.is_none())?;
+        let wanted =
+            |track: &Track| track.connection == connection && track.ssrc.is_none() && Some(track.mid.as_bytes()) == mid;
+        let index = self.tracks.iter().position(wanted)?;
         self.bind(ssrc, index);
         Some(index)
     }
 
     /// A sender report of the relay came in.
-    pub(crate) fn sender_report(&mut self, now: Instant, ssrc: u32, ntp: u64) {
-        if let Some(stream) = self.by_ssrc.get(&ssrc).and_then(|index| self.tracks[*index].stream.as_mut()) {
+    pub(crate) fn sender_report(&mut self, now: Instant, connection: u16, ssrc: u32, ntp: u64) {
+        let index = self.by_ssrc.get(&(connection, ssrc));
+        if let Some(stream) = index.and_then(|index| self.tracks[*index].stream.as_mut()) {
             stream.sender_report = Some(((ntp >> 16) as u32, now));
         }
     }
 
-    /// Reception reports of all streams that are alive.
-    pub(crate) fn reports(&mut self, now: Instant) -> Vec<Report> {
+    /// Reception reports of all streams of a PeerConnection that are alive.
+    pub(crate) fn reports(&mut self, now: Instant, connection: u16) -> Vec<Report> {
         let alive = |last: &Option<Instant>| last.is_some_and(|last| now.duration_since(last) < Duration::from_secs(5));
         self.tracks
             .iter_mut()
-            .filter(|track| alive(&track.last_packet))
+            .filter(|track| track.connection == connection && alive(&track.last_packet))
             .filter_map(|track| Some(track.stream.as_mut()?.report(track.ssrc?, now)))
             .collect()
     }
 
     /// Packets to ask for again: (SSRC, sequence numbers).
-    pub(crate) fn nacks(&mut self, now: Instant) -> Vec<(u32, Vec<u16>)> {
-        let video = self.tracks.iter_mut().skip(1).step_by(2);
-        video
+    pub(crate) fn nacks(&mut self, now: Instant, connection: u16) -> Vec<(u32, Vec<u16>)> {
+        self.video(connection)
             .filter_map(|track| {
                 let wanted = track.stream.as_mut()?.nack(now);
                 (!wanted.is_empty()).then_some((track.ssrc?, wanted))
@@ -228,9 +276,8 @@ impl Receiver {
     }
 
     /// SSRCs of video that cannot be decoded without a new key frame.
-    pub(crate) fn key_frame_requests(&mut self, now: Instant) -> Vec<u32> {
-        let video = self.tracks.iter_mut().skip(1).step_by(2);
-        video
+    pub(crate) fn key_frame_requests(&mut self, now: Instant, connection: u16) -> Vec<u32> {
+        self.video(connection)
             .filter_map(|track| {
                 let stream = track.stream.as_mut()?;
                 let asked_lately = stream
@@ -245,9 +292,22 @@ impl Receiver {
             .collect()
     }
 
-    /// Packets of all slots.
-    pub(crate) fn packets(&self) -> u64 {
-        self.tracks.iter().map(|track| track.stats.packets).sum()
+    fn video(&mut self, connection: u16) -> impl Iterator<Item = &mut Track> {
+        self.tracks.iter_mut().skip(1).step_by(2).filter(move |track| track.connection == connection)
+    }
+
+    /// Packets of all slots, each counted once, and whom they show.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (index, track) in self.tracks.iter().enumerate() {
+            let once = track.stats.packets - track.stats.duplicates;
+            match index % 2 {
+                0 => counts.audio += once,
+                _ => counts.video += once,
+            }
+            counts.following.extend(track.stats.following);
+        }
+        counts
     }
 
     /// Asks for a key frame in this slot.
@@ -290,16 +350,6 @@ fn track_index(slot: usize, half: Half) -> usize {
     2 * slot + usize::from(half == Half::Video)
 }
 
-/// The payload of a plain packet, without header and padding.
-fn payload<'a>(plain: &'a [u8], header: &Header) -> &'a [u8] {
-    let payload = plain.get(header.marshal_size()..).unwrap_or_default();
-    let padding = match header.padding {
-        true => payload.last().copied().map_or(0, usize::from),
-        false => 0,
-    };
-    &payload[..payload.len().saturating_sub(padding)]
-}
-
 impl Stream {
     fn new(sequence: u16, video: bool) -> Self {
         // One turn ahead, so that a packet from before the first one has a number, too.
@@ -312,11 +362,24 @@ impl Stream {
             transit: None,
             missing: BTreeMap::new(),
             picture: None,
+            follower: Follower::default(),
+            newest: None,
             needs_key_frame: video,
             key_frame_requested: None,
             sender_report: None,
             reported: (0, 0),
         }
+    }
+
+    /// Whether packets, or a key frame, are to be asked for.
+    fn is_urgent(&self) -> bool {
+        self.needs_key_frame || !self.missing.is_empty()
+    }
+
+    /// Whether a packet is the first of its picture, or nothing is known yet: a relay goes over to another layer
+    /// with the first packet of a key frame.
+    fn may_show_layer(&self, header: &Header) -> bool {
+        self.follower.following().is_none() || self.newest.is_none_or(|(_, timestamp)| timestamp != header.timestamp)
     }
 
     /// Counts a packet by its header; returns its number without wraps.
@@ -427,11 +490,12 @@ impl Stream {
 mod tests {
     use super::*;
     use crate::client::ice::Credentials;
-    use crate::client::sdp::RemoteMedia;
+    use crate::client::sdp::{EXTENSION_MID, RemoteMedia};
     use rtp::packet::Packet;
     use webrtc_util::marshal::Marshal;
 
     const SSRC: u32 = 77;
+    const FROM: Incoming = Incoming { connection: 0, mid_extension: Some(EXTENSION_MID) };
 
     fn receiver() -> Receiver {
         let remote = RemoteDescription {
@@ -445,20 +509,25 @@ mod tests {
             ],
         };
         let mut receiver = Receiver::new(stamp::room_tag("room"));
-        receiver.describe(2, &remote, true);
+        receiver.describe(0, &Line::of_slots(2, &remote), true);
         receiver
     }
 
     fn packet(ssrc: u32, sequence: u16, mid: &'static str, payload: &[u8]) -> Bytes {
-        let mut header =
-            Header { version: 2, sequence_number: sequence, ssrc, payload_type: PAYLOAD_VP8, ..Header::default() };
+        let mut header = rtp::header::Header {
+            version: 2,
+            sequence_number: sequence,
+            ssrc,
+            payload_type: PAYLOAD_VP8,
+            ..rtp::header::Header::default()
+        };
         header.set_extension(EXTENSION_MID, Bytes::from_static(mid.as_bytes())).unwrap();
         Packet { header, payload: Bytes::copy_from_slice(payload) }.marshal().unwrap()
     }
 
     fn receive(receiver: &mut Receiver, sequence: u16) {
         let packet = packet(SSRC, sequence, "3", &[]);
-        receiver.handle(Instant::now(), &packet, |_| Some(Ok(packet.clone())));
+        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
     }
 
     fn video(receiver: &Receiver) -> TrackStats {
@@ -473,8 +542,8 @@ mod tests {
         }
         let stats = video(&receiver);
         assert_eq!((stats.packets, stats.reordered, stats.duplicates, stats.missing), (6, 2, 1, 1));
-        assert_eq!(receiver.nacks(Instant::now()), [(SSRC, vec![0])]);
-        assert!(receiver.nacks(Instant::now()).is_empty());
+        assert_eq!(receiver.nacks(Instant::now(), 0), [(SSRC, vec![0])]);
+        assert!(receiver.nacks(Instant::now(), 0).is_empty());
         receive(&mut receiver, 20_000);
         assert_eq!(video(&receiver).sequence_jumps, 1);
     }
@@ -484,18 +553,35 @@ mod tests {
         let mut receiver = receiver();
         for (ssrc, mid) in [(500, "5"), (501, "5"), (502, "9")] {
             let packet = packet(ssrc, 1, mid, &[]);
-            receiver.handle(Instant::now(), &packet, |_| None);
+            receiver.handle(Instant::now(), FROM, &packet, |_| None);
         }
         assert_eq!(receiver.slots(Instant::now())[1].video.packets, 1);
         assert_eq!(receiver.unknown_packets, 2);
     }
 
     #[test]
+    fn connections_do_not_share_ssrcs_mids_or_feedback() {
+        let mut receiver = receiver();
+        let line = Line { slot: 2, half: Half::Video, mid: "3".into(), ssrc: Some(SSRC) };
+        receiver.describe(1, &[line], true);
+        let second = Incoming { connection: 1, mid_extension: None };
+        for sequence in [1, 3] {
+            let packet = packet(SSRC, sequence, "3", &[]);
+            receiver.handle(Instant::now(), second, &packet, |_| None);
+        }
+        let slots = receiver.slots(Instant::now());
+        assert_eq!((slots[0].video.packets, slots[2].video.packets, slots[2].video.wrong_mid), (0, 2, 0));
+        assert!(receiver.nacks(Instant::now(), 0).is_empty());
+        assert_eq!(receiver.nacks(Instant::now(), 1), [(SSRC, vec![2])]);
+        assert_eq!((receiver.reports(Instant::now(), 0).len(), receiver.reports(Instant::now(), 1).len()), (0, 1));
+    }
+
+    #[test]
     fn forged_packets_change_nothing_but_their_counter() {
         let mut receiver = receiver();
         let packet = packet(SSRC, 1, "3", &[]);
-        receiver.handle(Instant::now(), &packet, |_| Some(Err(())));
-        receiver.handle(Instant::now(), &packet[..7], |_| None);
+        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Err(())));
+        receiver.handle(Instant::now(), FROM, &packet[..7], |_| None);
         assert_eq!((video(&receiver).packets, video(&receiver).undecryptable), (0, 1));
         assert_eq!(receiver.unknown_packets, 1);
     }
@@ -508,15 +594,15 @@ mod tests {
             let mut payload = Vec::new();
             vp8::write_descriptor(&mut payload, true, id, 0);
             payload.extend(key_frame);
-            let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, count: 0 };
+            let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, layer: 0, index: 0 };
             payload.extend(stamp.to_bytes());
             let packet = packet(SSRC, sequence, "3", &payload);
-            receiver.handle(Instant::now(), &packet, |_| Some(Ok(packet.clone())));
+            receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
         }
         let stats = video(&receiver);
         assert_eq!((stats.key_frames, stats.picture, stats.picture_id_jumps), (3, Some((320, 180)), 1));
         assert_eq!(stats.senders["00000000000000ab"], 3);
         assert_eq!(receiver.foreign_packets, 1);
-        assert!(receiver.key_frame_requests(Instant::now()).is_empty());
+        assert!(receiver.key_frame_requests(Instant::now(), 0).is_empty());
     }
 }

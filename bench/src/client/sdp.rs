@@ -1,6 +1,9 @@
 //! As much SDP as the client needs: it writes its own offers and reads answers.
 
+use super::JoinOptions;
+use super::dtls::Identity;
 use super::ice::Credentials;
+use super::random;
 use plausch_signalling::{Offer, Sends, SlotMids};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +30,8 @@ const OTHER_VIDEO: [(u8, &str, &str); 3] = [
     (45, "AV1/90000", "level-idx=5;profile=0;tier=0"),
 ];
 
+const VIDEO_FEEDBACK: [&str; 4] = ["transport-cc", "ccm fir", "nack", "nack pli"];
+
 /// RIDs of simulcast layers, smallest picture first.
 pub(crate) const RIDS: [&str; 3] = ["l", "m", "h"];
 
@@ -51,6 +56,28 @@ pub(crate) struct LocalDescription {
 }
 
 impl LocalDescription {
+    /// A new PeerConnection as the options want it.
+    pub(crate) fn of(options: &JoinOptions, identity: &Identity, slots: u16) -> Self {
+        Self {
+            microphone: options.microphone.then(random::ssrc),
+            camera: (0..options.camera_layers).map(|_| random::ssrc()).collect(),
+            ..Self::watching(identity, slots)
+        }
+    }
+
+    /// A new PeerConnection that only receives.
+    pub(crate) fn watching(identity: &Identity, slots: u16) -> Self {
+        Self {
+            session: random::u64(),
+            ice: Credentials::random(),
+            fingerprint: identity.fingerprint,
+            cname: random::ice_string::<16>(),
+            microphone: None,
+            camera: Vec::new(),
+            slots,
+        }
+    }
+
     /// The offer number `id` of PeerConnection number `connection`.
     pub(crate) fn offer(&self, id: u32, connection: u32) -> Offer {
         Offer {
@@ -66,17 +93,13 @@ impl LocalDescription {
         }
     }
 
-    fn sdp(&self, version: u32) -> String {
+    /// The offer's text.
+    pub(crate) fn sdp(&self, version: u32) -> String {
         let mut mids: Vec<String> = Vec::new();
         mids.extend(self.microphone.map(|_| MID_MICROPHONE.to_owned()));
         mids.extend((!self.camera.is_empty()).then(|| MID_CAMERA.to_owned()));
         mids.extend((0..self.slots).map(slot_mids).flat_map(|mids| [mids.audio, mids.video]));
-        let mut out = SdpText::default();
-        out.line("v=0");
-        out.line(format_args!("o=- {} {version} IN IP4 127.0.0.1", self.session >> 1));
-        out.line("s=-");
-        out.line("t=0 0");
-        out.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
+        let mut out = self.head(version, &mids);
         out.line("a=msid-semantic: WMS *");
         if let Some(ssrc) = self.microphone {
             self.media(&mut out, "audio", MID_MICROPHONE);
@@ -107,13 +130,52 @@ impl LocalDescription {
         out.0
     }
 
-    fn media(&self, out: &mut SdpText, kind: &str, mid: &str) {
-        let audio = kind == "audio";
-        let payloads = match audio {
-            true => PAYLOAD_OPUS.to_string(),
-            false => OTHER_VIDEO.iter().fold(PAYLOAD_VP8.to_string(), |list, (pt, ..)| format!("{list} {pt}")),
-        };
-        out.line(format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {payloads}"));
+    /// The answer to an offer that only sends: takes its Opus and its video, and becomes the DTLS client.
+    pub(crate) fn answer(&self, offer: &RemoteDescription) -> String {
+        let mids: Vec<String> =
+            offer.media.iter().filter(|media| !media.rejected).map(|media| media.mid.clone()).collect();
+        let mut out = self.head(1, &mids);
+        for media in &offer.media {
+            let (kind, codecs) = (&media.kind, media.known_codecs());
+            let payloads: Vec<String> = codecs.iter().map(|(payload, _)| payload.to_string()).collect();
+            if media.rejected || payloads.is_empty() {
+                out.line(format_args!("m={kind} 0 UDP/TLS/RTP/SAVPF 0"));
+                out.line(format_args!("a=mid:{}", media.mid));
+                out.line("a=inactive");
+                continue;
+            }
+            out.line(format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {}", payloads.join(" ")));
+            self.transport(&mut out, "active", &media.mid);
+            for (id, uri) in &media.extensions {
+                if EXTENSION_URIS.iter().any(|(_, known)| known == uri) {
+                    out.line(format_args!("a=extmap:{id} {uri}"));
+                }
+            }
+            out.line("a=recvonly");
+            out.line("a=rtcp-mux");
+            for (payload, map) in codecs {
+                out.line(format_args!("a=rtpmap:{payload} {map}"));
+                if kind == "video" {
+                    for feedback in VIDEO_FEEDBACK {
+                        out.line(format_args!("a=rtcp-fb:{payload} {feedback}"));
+                    }
+                }
+            }
+        }
+        out.0
+    }
+
+    fn head(&self, version: u32, mids: &[String]) -> SdpText {
+        let mut out = SdpText::default();
+        out.line("v=0");
+        out.line(format_args!("o=- {} {version} IN IP4 127.0.0.1", self.session >> 1));
+        out.line("s=-");
+        out.line("t=0 0");
+        out.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
+        out
+    }
+
+    fn transport(&self, out: &mut SdpText, setup: &str, mid: &str) {
         out.line("c=IN IP4 0.0.0.0");
         out.line("a=rtcp:9 IN IP4 0.0.0.0");
         out.line(format_args!("a=ice-ufrag:{}", self.ice.ufrag));
@@ -121,8 +183,18 @@ impl LocalDescription {
         out.line("a=ice-options:trickle");
         let hex: Vec<String> = self.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
         out.line(format_args!("a=fingerprint:sha-256 {}", hex.join(":")));
-        out.line("a=setup:actpass");
+        out.line(format_args!("a=setup:{setup}"));
         out.line(format_args!("a=mid:{mid}"));
+    }
+
+    fn media(&self, out: &mut SdpText, kind: &str, mid: &str) {
+        let audio = kind == "audio";
+        let payloads = match audio {
+            true => PAYLOAD_OPUS.to_string(),
+            false => OTHER_VIDEO.iter().fold(PAYLOAD_VP8.to_string(), |list, (pt, ..)| format!("{list} {pt}")),
+        };
+        out.line(format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {payloads}"));
+        self.transport(out, "actpass", mid);
         for (id, uri) in EXTENSION_URIS {
             let used = match id {
                 EXTENSION_AUDIO_LEVEL => audio,
@@ -143,7 +215,7 @@ impl LocalDescription {
         }
         for (payload, map, parameters) in std::iter::once((PAYLOAD_VP8, "VP8/90000", "")).chain(OTHER_VIDEO) {
             out.line(format_args!("a=rtpmap:{payload} {map}"));
-            for feedback in ["transport-cc", "ccm fir", "nack", "nack pli"] {
+            for feedback in VIDEO_FEEDBACK {
                 out.line(format_args!("a=rtcp-fb:{payload} {feedback}"));
             }
             if !parameters.is_empty() {
@@ -169,7 +241,16 @@ impl SdpText {
     }
 }
 
-/// What the client needs of an answer.
+/// Whose description it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// It made us the DTLS client.
+    Answer,
+    /// It must let us be the DTLS client.
+    Offer,
+}
+
+/// What the client needs of the other side's description.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct RemoteDescription {
     pub(crate) ice: Credentials,
@@ -179,15 +260,19 @@ pub(crate) struct RemoteDescription {
     pub(crate) media: Vec<RemoteMedia>,
 }
 
-/// One m-line of an answer.
+/// One m-line of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct RemoteMedia {
+    /// `audio` or `video`.
+    pub(crate) kind: String,
     pub(crate) mid: String,
     /// Port 0: the m-line is not used.
     pub(crate) rejected: bool,
     pub(crate) payload_types: Vec<u8>,
-    /// Accepted header extensions.
-    pub(crate) extensions: Vec<u8>,
+    /// `VP8/90000` and so on, by payload type.
+    pub(crate) codecs: Vec<(u8, String)>,
+    /// Ids and URIs of header extensions.
+    pub(crate) extensions: Vec<(u8, String)>,
     /// SSRCs with which the relay sends.
     pub(crate) ssrcs: Vec<u32>,
     /// RIDs that the relay wants (`a=rid:… recv`).
@@ -195,8 +280,8 @@ pub(crate) struct RemoteMedia {
 }
 
 impl RemoteDescription {
-    /// Reads an answer; the error says what is missing.
-    pub(crate) fn parse(sdp: &str) -> Result<Self, String> {
+    /// Reads a description; the error says what is missing.
+    pub(crate) fn parse(sdp: &str, role: Role) -> Result<Self, String> {
         let mut ufrag = None;
         let mut pwd = None;
         let mut fingerprint = None;
@@ -215,7 +300,7 @@ impl RemoteDescription {
                 "ice-ufrag" if ufrag.is_none() => ufrag = Some(value.to_owned()),
                 "ice-pwd" if pwd.is_none() => pwd = Some(value.to_owned()),
                 "fingerprint" if fingerprint.is_none() => fingerprint = sha256(value),
-                "setup" => passive |= value == "passive",
+                "setup" => passive |= value == "passive" || (role == Role::Offer && value == "actpass"),
                 "candidate" => candidates.extend(candidate(value)),
                 _ => {}
             }
@@ -223,8 +308,15 @@ impl RemoteDescription {
             match name {
                 "mid" => media.mid = value.to_owned(),
                 "extmap" => {
-                    let id = value.split([' ', '/']).next().and_then(|id| id.parse::<u8>().ok());
-                    media.extensions.extend(id);
+                    // `id uri`, or `id/direction uri attributes`.
+                    let (id, rest) = value.split_once(' ').unwrap_or((value, ""));
+                    let id = id.split('/').next().and_then(|id| id.parse::<u8>().ok());
+                    let uri = rest.split(' ').next().unwrap_or_default();
+                    media.extensions.extend(id.map(|id| (id, uri.to_owned())));
+                }
+                "rtpmap" => {
+                    let codec = value.split_once(' ').and_then(|(id, map)| Some((id.parse().ok()?, map.to_owned())));
+                    media.codecs.extend(codec);
                 }
                 "ssrc" => {
                     let ssrc = value.split(' ').next().and_then(|ssrc| ssrc.parse::<u32>().ok());
@@ -235,7 +327,7 @@ impl RemoteDescription {
             }
         }
         if !passive {
-            return Err("it has no a=setup:passive".to_owned());
+            return Err("its a=setup does not let us be the DTLS client".to_owned());
         }
         candidates.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
         candidates.dedup_by_key(|(_, address)| *address);
@@ -256,14 +348,33 @@ impl RemoteDescription {
     }
 }
 
+impl RemoteMedia {
+    pub(crate) fn accepts(&self, extension: u8) -> bool {
+        self.extensions.iter().any(|(id, _)| *id == extension)
+    }
+
+    /// Id of the extension with which it sends MIDs.
+    pub(crate) fn mid_extension(&self) -> Option<u8> {
+        let uri = EXTENSION_URIS.iter().find(|(id, _)| *id == EXTENSION_MID).map(|(_, uri)| *uri);
+        self.extensions.iter().find(|(_, of)| Some(of.as_str()) == uri).map(|(id, _)| *id)
+    }
+
+    /// What we can receive of it: no retransmission payloads.
+    fn known_codecs(&self) -> Vec<&(u8, String)> {
+        let known = ["opus/48000/2", "VP8/90000"].into_iter().chain(OTHER_VIDEO.iter().map(|(_, map, _)| *map));
+        let known: Vec<&str> = known.collect();
+        self.codecs.iter().filter(|(_, map)| known.iter().any(|known| known.eq_ignore_ascii_case(map))).collect()
+    }
+}
+
 /// `audio 9 UDP/TLS/RTP/SAVPF 111 …`
 fn media_line(line: &str) -> Option<RemoteMedia> {
     let mut words = line.split(' ');
-    let _kind = words.next()?;
+    let kind = words.next()?.to_owned();
     let port: u16 = words.next()?.parse().ok()?;
     let _protocol = words.next()?;
     let payload_types = words.filter_map(|word| word.parse().ok()).collect();
-    Some(RemoteMedia { rejected: port == 0, payload_types, ..RemoteMedia::default() })
+    Some(RemoteMedia { kind, rejected: port == 0, payload_types, ..RemoteMedia::default() })
 }
 
 /// `foundation 1 udp priority address port typ host …` (RFC 8839, section 5.1)
@@ -337,12 +448,12 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let answer = RemoteDescription::parse(ANSWER).unwrap();
+        let answer = RemoteDescription::parse(ANSWER, Role::Answer).unwrap();
         assert_eq!(answer.ice.ufrag, "relayfrag");
         assert_eq!(answer.fingerprint[31], 0x1f);
         let addresses: Vec<String> = answer.candidates.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["127.0.0.1:7882", "[::1]:7882"]);
-        assert_eq!(answer.media("0").unwrap().extensions, [1]);
+        assert_eq!(answer.media("0").unwrap().mid_extension(), Some(1));
         assert_eq!(answer.media("1"), None);
         assert_eq!(answer.media("2").unwrap().ssrcs, [1234]);
         assert_eq!(answer.media("2").unwrap().payload_types, [111, 0]);
@@ -355,9 +466,9 @@ mod tests {
             ("a=ice-pwd:relaypwdrelaypwdrelaypwd\r\n", "ice-pwd"),
             ("a=fingerprint:sha-256", "fingerprint"),
         ] {
-            let error = RemoteDescription::parse(&ANSWER.replace(missing, "")).unwrap_err();
+            let error = RemoteDescription::parse(&ANSWER.replace(missing, ""), Role::Answer).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
-        assert!(RemoteDescription::parse("").is_err());
+        assert!(RemoteDescription::parse("", Role::Offer).is_err());
     }
 }

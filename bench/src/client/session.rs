@@ -3,12 +3,13 @@
 use super::dtls::Identity;
 use super::error::ClientError;
 use super::ice::Credentials;
-use super::sdp::{LocalDescription, RemoteDescription};
+use super::receive::{Incoming, Line};
+use super::sdp::{EXTENSION_MID, LocalDescription, RemoteDescription, Role};
 use super::shared::Shared;
 use super::signalling::{Received, Socket};
 use super::stats::State;
 use super::transport::{News, Order, Setup, Transport};
-use super::{IpFamily, JoinOptions, random, stamp};
+use super::{IpFamily, JoinOptions};
 use plausch_signalling::{Answer, ClientMessage, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ impl Session {
         let mut socket = Socket::connect(&options.url, &options.trust).await?;
         shared.note_time(|timings| &mut timings.socket);
         let identity = Identity::generate()?;
-        let local = describe(&options, &identity, options.slots);
+        let local = LocalDescription::of(&options, &identity, options.slots);
         let offer = local.offer(1, 1);
         let join = ClientMessage::Join {
             version: VERSION,
@@ -235,7 +236,7 @@ impl Session {
     async fn handle_answer(&mut self, answer: Answer) -> Result<(), ClientError> {
         // An answer to an offer that another one has overtaken is of no interest.
         let Some(pending) = self.pending.take_if(|pending| pending.offer.id == answer.id) else { return Ok(()) };
-        let mut remote = RemoteDescription::parse(&answer.sdp).map_err(ClientError::BadAnswer)?;
+        let mut remote = RemoteDescription::parse(&answer.sdp, Role::Answer).map_err(ClientError::BadAnswer)?;
         match self.options.ip {
             IpFamily::Any => {}
             IpFamily::V4 => remote.candidates.retain(|address| address.is_ipv4()),
@@ -246,23 +247,14 @@ impl Session {
         }
         let participant = {
             let mut live = self.shared.live();
-            live.receiver.describe(pending.local.slots, &remote, pending.new_connection);
+            live.receiver.describe(0, &Line::of_slots(pending.local.slots, &remote), pending.new_connection);
             u64::from_str_radix(&live.participant, 16).unwrap_or(0)
         };
         if pending.new_connection {
             self.shared.live().connections += 1;
-            let setup = Setup {
-                local: pending.local.clone(),
-                remote,
-                identity: self.identity.clone(),
-                profiles: self.options.profiles,
-                room: stamp::room_tag(&self.options.room),
-                participant,
-                decrypt_every: self.options.decrypt_every,
-                nack: self.options.nack,
-                loss: self.options.loss,
-                picture: self.options.picture,
-            };
+            let incoming = Incoming { connection: 0, mid_extension: Some(EXTENSION_MID) };
+            let (local, identity) = (pending.local.clone(), self.identity.clone());
+            let setup = Setup::new(&self.options, identity, participant, local, remote, incoming);
             self.transport = Some(Transport::start(setup, self.shared.clone()).await?);
         } else if pending.local.ice != self.local.ice
             && let Some(transport) = &self.transport
@@ -331,7 +323,7 @@ impl Session {
         }
         self.shared.live().state = State::Reconnecting;
         self.connection += 1;
-        let local = describe(&self.options, &self.identity, self.local.slots);
+        let local = LocalDescription::of(&self.options, &self.identity, self.local.slots);
         self.offer(local, true, None).await;
     }
 
@@ -433,19 +425,6 @@ impl Session {
         if let Some(transport) = self.transport.take() {
             transport.stop(ending != Ending::Vanish).await;
         }
-    }
-}
-
-/// A new PeerConnection as the options want it.
-fn describe(options: &JoinOptions, identity: &Identity, slots: u16) -> LocalDescription {
-    LocalDescription {
-        session: random::u64(),
-        ice: Credentials::random(),
-        fingerprint: identity.fingerprint,
-        cname: random::ice_string::<16>(),
-        microphone: options.microphone.then(random::ssrc),
-        camera: (0..options.camera_layers).map(|_| random::ssrc()).collect(),
-        slots,
     }
 }
 

@@ -14,6 +14,14 @@ pub(crate) struct Shared {
     live: Mutex<Live>,
 }
 
+/// What the caller wants to be sent at the moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) media: MediaState,
+    pub(crate) audio_level: u8,
+    pub(crate) video_kbps: Option<u32>,
+}
+
 /// Everything that changes.
 pub(crate) struct Live {
     pub(crate) receiver: Receiver,
@@ -26,6 +34,8 @@ pub(crate) struct Live {
     pub(crate) refused_checks: u64,
     pub(crate) media: MediaState,
     pub(crate) audio_level: u8,
+    /// Bitrate of the picture, where it is another one than at first.
+    pub(crate) video_kbps: Option<u32>,
     pub(crate) state: State,
     timings: Timings,
     pub(crate) participant: String,
@@ -52,6 +62,11 @@ impl Live {
         self.resume = Some(resume);
         self.participants = participants;
         self.slots = slots;
+    }
+
+    /// These slots have got contents.
+    pub(crate) fn show(&mut self, contents: Vec<SlotContent>) {
+        self.slots.extend(contents);
     }
 
     /// Keeps what control says of the room.
@@ -91,6 +106,7 @@ impl Shared {
             refused_checks: 0,
             media: options.media,
             audio_level: options.audio_level,
+            video_kbps: None,
             state: State::Joining,
             timings: Timings::default(),
             participant: String::new(),
@@ -116,9 +132,14 @@ impl Shared {
         which(&mut self.live().timings).get_or_insert(self.started.elapsed());
     }
 
-    pub(crate) fn sending(&self) -> (MediaState, u8) {
+    /// All PeerConnections that a join waits for are there.
+    pub(crate) fn joined(&self) {
+        self.live().timings.dtls = Some(self.started.elapsed());
+    }
+
+    pub(crate) fn sending(&self) -> Sending {
         let live = self.live();
-        (live.media, live.audio_level)
+        Sending { media: live.media, audio_level: live.audio_level, video_kbps: live.video_kbps }
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -15,8 +15,14 @@ pub(crate) struct Stamp {
     pub(crate) participant: u64,
     /// Microseconds since 1970 on the sender's clock: meaningful between clients of one machine.
     pub(crate) sent_us: u64,
-    pub(crate) count: u32,
+    /// Simulcast layer of a picture, the smallest first; 0 for sound.
+    pub(crate) layer: u8,
+    /// Packets of this layer, or of the sound, before this one: 30 bits.
+    pub(crate) index: u32,
 }
+
+/// Above the index.
+const LAYER_SHIFT: u32 = 30;
 
 impl Stamp {
     pub(crate) fn to_bytes(self) -> [u8; BYTES] {
@@ -25,7 +31,8 @@ impl Stamp {
         out[4..12].copy_from_slice(&self.room.to_be_bytes());
         out[12..20].copy_from_slice(&self.participant.to_be_bytes());
         out[20..28].copy_from_slice(&self.sent_us.to_be_bytes());
-        out[28..].copy_from_slice(&self.count.to_be_bytes());
+        let place = u32::from(self.layer) << LAYER_SHIFT | (self.index & ((1 << LAYER_SHIFT) - 1));
+        out[28..].copy_from_slice(&place.to_be_bytes());
         out
     }
 
@@ -36,11 +43,13 @@ impl Stamp {
             return None;
         }
         let number = |at: usize| bytes[at..at + 8].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let place = number(24) as u32;
         Some(Self {
             room: number(4),
             participant: number(12),
             sent_us: number(20),
-            count: u32::from_be_bytes([bytes[28], bytes[29], bytes[30], bytes[31]]),
+            layer: (place >> LAYER_SHIFT) as u8,
+            index: place & ((1 << LAYER_SHIFT) - 1),
         })
     }
 }
@@ -74,7 +83,8 @@ mod tests {
 
     #[test]
     fn stamps_are_read_from_the_end_of_payloads() {
-        let stamp = Stamp { room: 1, participant: u64::MAX - 1, sent_us: now_us(), count: 77 };
+        let stamp =
+            Stamp { room: 1, participant: u64::MAX - 1, sent_us: now_us(), layer: 2, index: (1 << LAYER_SHIFT) - 3 };
         let mut payload = Vec::new();
         stamp_opus(&[0xf8, 1, 2, 3], stamp, &mut payload);
         assert_eq!(payload[..6], [0xfb, 0x41, 32, 1, 2, 3]);

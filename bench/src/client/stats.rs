@@ -84,6 +84,12 @@ pub struct TrackStats {
     pub sequence_jumps: u64,
     /// Picture ids that did not follow the one before, without a missing packet.
     pub picture_id_jumps: u64,
+    /// How often the relay went over to another simulcast layer or another person, as far as was looked into.
+    pub layer_switches: u64,
+    /// Of these, such as began with something else than a key frame.
+    pub blind_switches: u64,
+    /// Whose pictures, and which layer of them, came last.
+    pub following: Option<Following>,
     /// Packets without this m-line's MID.
     pub wrong_mid: u64,
     /// Stamped packets by the participant that sent them.
@@ -117,14 +123,59 @@ impl Latency {
     }
 }
 
+/// What a track follows, and what it should have got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Following {
+    pub participant: u64,
+    /// The smallest picture is 0.
+    pub layer: u8,
+    /// Packets that should have come beyond those that were sent in this layer: the track followed others before.
+    pub more_than_sent: i64,
+}
+
+impl Following {
+    /// Packets that should have come when so many were sent in each layer.
+    pub fn expected(&self, sent: &[u64]) -> u64 {
+        let sent = sent.get(usize::from(self.layer)).copied().unwrap_or(0);
+        sent.saturating_add_signed(self.more_than_sent)
+    }
+}
+
 /// What is sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SentStats {
     pub packets: u64,
     pub bytes: u64,
+    /// Of the packets, those of sound.
+    pub audio: u64,
+    /// Of the packets, those of each layer of the picture, smallest first.
+    pub layers: [u64; 3],
     /// Sent again because of a NACK.
     pub retransmitted: u64,
     pub requested_key_frames: u64,
+}
+
+/// What was sent and received, in short.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub sent: SentStats,
+    /// Received, each once.
+    pub audio: u64,
+    pub video: u64,
+    /// What the video tracks follow.
+    pub following: Vec<Following>,
+}
+
+impl SentStats {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.audio += other.audio;
+        self.retransmitted += other.retransmitted;
+        for (layer, more) in self.layers.iter_mut().zip(other.layers) {
+            *layer += more;
+        }
+    }
 }
 
 /// RTCP that came in.

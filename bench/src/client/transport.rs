@@ -1,15 +1,16 @@
 //! One PeerConnection of the client: a UDP socket with ICE, DTLS, SRTP and SRTCP on it, in one task.
 
 use super::dtls::{self, DatagramConn, DtlsQueues, Established, Identity, SrtpProfiles};
-use super::encoder::Picture;
 use super::error::ClientError;
 use super::feedback::{self, Told};
 use super::ice::{Agent, Credentials, IceEvent};
 use super::loss::{Dice, Loss};
-use super::publish::Publisher;
-use super::random;
+use super::publish::{Programme, Publisher};
+use super::receive::Incoming;
 use super::sdp::{LocalDescription, RemoteDescription};
-use super::shared::Shared;
+use super::shared::{Sending, Shared};
+use super::stats::SentStats;
+use super::{JoinOptions, random, stamp};
 use ::dtls::conn::DTLSConn;
 use bytes::Bytes;
 use socket2::SockRef;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use webrtc_srtp::config::Config as SrtpConfig;
 use webrtc_srtp::context::Context;
@@ -67,15 +69,45 @@ pub(crate) struct Setup {
     pub(crate) local: LocalDescription,
     pub(crate) remote: RemoteDescription,
     pub(crate) identity: Identity,
+    pub(crate) incoming: Incoming,
     pub(crate) profiles: SrtpProfiles,
-    /// Tags for stamps.
-    pub(crate) room: u64,
-    pub(crate) participant: u64,
+    pub(crate) programme: Programme,
     /// Every n-th received RTP packet is decrypted.
     pub(crate) decrypt_every: u32,
     pub(crate) nack: bool,
     pub(crate) loss: Loss,
-    pub(crate) picture: Picture,
+    /// Also decrypts what shows which layer a track follows.
+    pub(crate) follow_layers: bool,
+}
+
+impl Setup {
+    /// As the options want it; `participant` is the tag for stamps.
+    pub(crate) fn new(
+        options: &JoinOptions,
+        identity: Identity,
+        participant: u64,
+        local: LocalDescription,
+        remote: RemoteDescription,
+        incoming: Incoming,
+    ) -> Self {
+        Self {
+            local,
+            remote,
+            identity,
+            incoming,
+            profiles: options.profiles,
+            programme: Programme {
+                room: stamp::room_tag(&options.room),
+                participant,
+                picture: options.picture,
+                speech: options.speech,
+            },
+            decrypt_every: options.decrypt_every,
+            nack: options.nack,
+            loss: options.loss,
+            follow_layers: options.follow_layers,
+        }
+    }
 }
 
 /// A running transport.
@@ -150,10 +182,14 @@ struct Driver {
     agent: Agent,
     shared: Arc<Shared>,
     setup: Setup,
-    dtls: DtlsQueues,
+    /// Datagrams of the handshake.
+    dtls_incoming: mpsc::Sender<Vec<u8>>,
+    dtls_outgoing: Option<mpsc::Receiver<Vec<u8>>>,
     /// Until the handshake is begun.
     dtls_conn: Option<DatagramConn>,
     established: Option<Arc<DTLSConn>>,
+    /// Waits for the peer's close_notify; ends with the transport.
+    listening: JoinSet<()>,
     srtp: Option<Srtp>,
     publisher: Option<Publisher>,
     sent: HashMap<u32, VecDeque<(u16, Bytes)>>,
@@ -171,16 +207,18 @@ impl Driver {
         let v6 = setup.remote.candidates.first().is_some_and(SocketAddr::is_ipv6);
         let candidates = setup.remote.candidates.iter().copied().filter(|a| a.is_ipv6() == v6).collect();
         let agent = Agent::new(setup.local.ice.clone(), setup.remote.ice.clone(), candidates, now);
-        let (dtls_conn, dtls) = DatagramConn::new();
+        let (dtls_conn, DtlsQueues { incoming, outgoing }) = DatagramConn::new();
         let dice = Dice::new(setup.loss, random::u64());
         Self {
             socket,
             agent,
             shared,
             setup,
-            dtls,
+            dtls_incoming: incoming,
+            dtls_outgoing: Some(outgoing),
             dtls_conn: Some(dtls_conn),
             established: None,
+            listening: JoinSet::new(),
             srtp: None,
             publisher: None,
             sent: HashMap::new(),
@@ -200,6 +238,7 @@ impl Driver {
     ) -> Result<(), ClientError> {
         let (handshake_tx, mut handshake_rx): (_, Handshake) = mpsc::channel(1);
         let (closed_tx, mut closed_rx) = mpsc::channel::<()>(1);
+        let Some(mut dtls_outgoing) = self.dtls_outgoing.take() else { return Ok(()) };
         loop {
             self.send_due();
             if self.agent.selected().is_some()
@@ -219,12 +258,9 @@ impl Driver {
             }
             let deadline = self.deadline();
             tokio::select! {
-                ready = self.socket.readable() => {
-                    if ready.is_ok() {
-                        self.receive_batch();
-                    }
-                }
-                Some(datagram) = self.dtls.outgoing.recv() => self.send_selected(&datagram),
+                // What comes seldom is looked at first: media may come without end.
+                biased;
+                Some(datagram) = dtls_outgoing.recv() => self.send_selected(&datagram),
                 Some(result) = handshake_rx.recv() => {
                     self.connected(result?, closed_tx.clone())?;
                     let _ = news.send(News::Connected);
@@ -238,11 +274,12 @@ impl Driver {
                     Some(Order::Inject(datagrams)) => datagrams.iter().for_each(|datagram| self.send_selected(datagram)),
                     Some(Order::Replay(count)) => self.replay(count),
                     Some(Order::Stop { notify }) => {
-                        self.stop(notify).await;
+                        self.stop(notify, &mut dtls_outgoing).await;
                         return Ok(());
                     }
                     None => return Ok(()),
                 },
+                () = self.receive_until(deadline) => {}
                 () = sleep_until(deadline.into()) => {}
             }
             self.check_alive()?;
@@ -279,15 +316,8 @@ impl Driver {
         self.shared.note_time(|timings| &mut timings.dtls);
         self.srtp = Some(Srtp::new(&established.srtp)?);
         let local = &self.setup.local;
-        self.publisher = Some(Publisher::new(
-            local.microphone,
-            &local.camera,
-            &self.setup.remote,
-            self.setup.room,
-            self.setup.participant,
-            self.setup.picture,
-            now,
-        ));
+        self.publisher =
+            Some(Publisher::new(local.microphone, &local.camera, &self.setup.remote, self.setup.programme, now));
         self.shared.live().relay = self.agent.selected();
         self.shared.live().srtp_profile = Some(match established.srtp.profile {
             ProtectionProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
@@ -296,7 +326,7 @@ impl Driver {
         });
         let conn = Arc::new(established.conn);
         self.established = Some(conn.clone());
-        tokio::spawn(async move {
+        self.listening.spawn(async move {
             let mut buf = [0; 2048];
             // No application data is expected; an error is the peer's close_notify or the end of the transport.
             while conn.read(&mut buf, None).await.is_ok() {}
@@ -318,13 +348,13 @@ impl Driver {
         }
     }
 
-    async fn stop(&mut self, notify: bool) {
+    async fn stop(&mut self, notify: bool, dtls_outgoing: &mut mpsc::Receiver<Vec<u8>>) {
         let Some(conn) = self.established.take().filter(|_| notify) else { return };
         let closing = tokio::spawn(async move {
             let _ = conn.close().await;
         });
         let _ = tokio::time::timeout(Duration::from_millis(500), closing).await;
-        while let Ok(datagram) = self.dtls.outgoing.try_recv() {
+        while let Ok(datagram) = dtls_outgoing.try_recv() {
             self.send_selected(&datagram);
         }
     }
@@ -340,42 +370,48 @@ impl Driver {
         else {
             return;
         };
-        let (media, audio_level) = self.shared.sending();
-        let mut packets = 0;
-        let mut bytes = 0;
+        let Sending { media, audio_level, video_kbps } = self.shared.sending();
+        if let Some(kbps) = video_kbps {
+            publisher.set_rate(kbps);
+        }
+        let mut newly = SentStats::default();
         let (sent, dice) = (&mut self.sent, &mut self.dice);
-        publisher.produce(now, media, audio_level, |ssrc, sequence, plain| {
+        publisher.produce(now, media, audio_level, |origin, plain| {
             let Ok(sealed) = srtp.seal.encrypt_rtp(&plain) else { return };
             // What the own socket had no room for was never sent.
             if dice.loses_sent() || send(socket, &sealed, to) {
-                packets += 1;
-                bytes += sealed.len() as u64;
+                newly.packets += 1;
+                newly.bytes += sealed.len() as u64;
+                match origin.layer {
+                    None => newly.audio += 1,
+                    Some(layer) => newly.layers[layer] += 1,
+                }
             }
-            let cache = sent.entry(ssrc).or_default();
+            let cache = sent.entry(origin.ssrc).or_default();
             if cache.len() >= CACHE_PACKETS {
                 cache.pop_front();
             }
-            cache.push_back((sequence, sealed));
+            cache.push_back((origin.sequence, sealed));
         });
+        let connection = self.setup.incoming.connection;
         let mut live = self.shared.live();
-        live.sent.packets += packets;
-        live.sent.bytes += bytes;
+        live.sent.add(&newly);
         let own_ssrc = publisher.streams().next().map_or(1, |stream| stream.ssrc);
         let mut compounds: Vec<Bytes> = Vec::new();
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
-            let received = live.receiver.reports(now);
+            let received = live.receiver.reports(now, connection);
             compounds.extend(feedback::reports(own_ssrc, &self.setup.local.cname, publisher.streams(), &received, now));
         }
         if now >= self.next_repair {
             self.next_repair = now + REPAIR_INTERVAL;
             if self.setup.nack {
-                for (ssrc, wanted) in live.receiver.nacks(now) {
+                for (ssrc, wanted) in live.receiver.nacks(now, connection) {
                     live.rtcp.sent_nacks += 1;
                     compounds.extend(feedback::nack(own_ssrc, ssrc, &wanted));
                 }
             }
-            for ssrc in live.receiver.key_frame_requests(now) {
+            for ssrc in live.receiver.key_frame_requests(now, connection) {
                 live.rtcp.sent_key_frame_requests += 1;
                 compounds.extend(feedback::key_frame_request(own_ssrc, ssrc));
             }
@@ -388,66 +424,84 @@ impl Driver {
         }
     }
 
-    fn receive_batch(&mut self) {
+    /// Receives until something else is to be done, at the latest at `deadline`. It stays in here over many batches of
+    /// media: hundreds of clients spend their time on what is around each of them.
+    async fn receive_until(&mut self, deadline: Instant) {
+        while self.socket.readable().await.is_ok() {
+            let now = Instant::now();
+            if !self.receive_batch(now) || now >= deadline {
+                return;
+            }
+        }
+    }
+
+    /// `false`: something else is to be done now.
+    fn receive_batch(&mut self, now: Instant) -> bool {
+        let mut calm = true;
         let mut buf = [0; 2048];
         for _ in 0..BATCH {
             match self.socket.try_recv_from(&mut buf) {
-                Ok((len, from)) => self.handle(&buf[..len], from),
+                Ok((len, from)) => calm &= self.handle(now, &buf[..len], from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ICMP errors of earlier sends come back here; ICE notices a dead path by itself.
                 Err(_) => {}
             }
         }
+        calm
     }
 
-    /// RFC 7983.
-    fn handle(&mut self, datagram: &[u8], from: SocketAddr) {
-        let now = Instant::now();
+    /// RFC 7983. `false`: something is to be done because of this datagram.
+    fn handle(&mut self, now: Instant, datagram: &[u8], from: SocketAddr) -> bool {
         match datagram.first() {
-            Some(0..=3) => match self.agent.handle(now, from, datagram) {
-                IceEvent::Reply(reply) => {
-                    send(&self.socket, &reply, from);
+            Some(0..=3) => {
+                match self.agent.handle(now, from, datagram) {
+                    IceEvent::Reply(reply) => {
+                        send(&self.socket, &reply, from);
+                    }
+                    IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
                 }
-                IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
-            },
+                return false;
+            }
             Some(20..=63) => {
                 // A full queue loses the datagram, as the network might.
-                let _ = self.dtls.incoming.try_send(datagram.to_vec());
+                let _ = self.dtls_incoming.try_send(datagram.to_vec());
             }
-            Some(128..=191) => self.handle_srtp(now, datagram),
+            Some(128..=191) => return self.handle_srtp(now, datagram),
             _ => self.shared.live().junk_datagrams += 1,
         }
+        true
     }
 
-    fn handle_srtp(&mut self, now: Instant, datagram: &[u8]) {
+    fn handle_srtp(&mut self, now: Instant, datagram: &[u8]) -> bool {
         let mut live = self.shared.live();
         let Some(srtp) = &mut self.srtp else {
             // The relay may finish the handshake a moment before we do.
             live.early_datagrams += 1;
-            return;
+            return true;
         };
         // RFC 5761, section 4.
         let rtcp = datagram.get(1).is_some_and(|byte| (192..=223).contains(byte));
         if !rtcp && self.dice.loses_received() {
-            return;
+            return true;
         }
         if !rtcp {
             self.received = self.received.wrapping_add(1);
+            let follow_layers = self.setup.follow_layers;
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
-            live.receiver.handle(now, datagram, |header| {
-                decrypt.then(|| srtp.open.decrypt_rtp_with_header(datagram, header).map_err(drop))
+            let urgent = live.receiver.handle(now, self.setup.incoming, datagram, |may_show_layer| {
+                (decrypt || (follow_layers && may_show_layer)).then(|| srtp.open.decrypt_rtp(datagram).map_err(drop))
             });
-            return;
+            return !(urgent && now >= self.next_repair);
         }
         let Ok(plain) = srtp.open.decrypt_rtcp(datagram) else {
             live.rtcp.undecryptable += 1;
-            return;
+            return true;
         };
         for told in feedback::read(&plain) {
             match told {
                 Told::SenderReport { ssrc, ntp } => {
                     live.rtcp.sender_reports += 1;
-                    live.receiver.sender_report(now, ssrc, ntp);
+                    live.receiver.sender_report(now, self.setup.incoming.connection, ssrc, ntp);
                 }
                 Told::ReceiverReport => live.rtcp.receiver_reports += 1,
                 Told::KeyFrameRequest { ssrc } => {
@@ -472,6 +526,7 @@ impl Driver {
                 Told::Bye => live.rtcp.byes += 1,
             }
         }
+        false
     }
 
     fn send_selected(&self, datagram: &[u8]) {

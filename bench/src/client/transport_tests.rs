@@ -4,8 +4,11 @@ use super::dtls::{DatagramConn, Identity};
 use super::encoder::Picture;
 use super::ice::Credentials;
 use super::loss::Loss;
+use super::publish::Programme;
+use super::receive::{Incoming, Line};
 use super::sdp::{EXTENSION_MID, LocalDescription, RemoteDescription, RemoteMedia};
 use super::shared::Shared;
+use super::stand_in::answer_check;
 use super::transport::{News, Order, Setup, Transport};
 use super::{JoinOptions, SrtpProfiles, Stats, feedback, random, stamp};
 use crate::load::Tally;
@@ -18,10 +21,6 @@ use rtp::header::Header;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use stun::fingerprint::FINGERPRINT;
-use stun::integrity::MessageIntegrity;
-use stun::message::{BINDING_SUCCESS, Message, Setter};
-use stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use webrtc_srtp::config::Config as SrtpConfig;
@@ -98,7 +97,7 @@ impl Mirror {
                     match datagram[0] {
                         0..=3 => {
                             to = Some(from);
-                            let reply = self.check(datagram, from);
+                            let reply = answer_check(datagram, from, &self.remote.pwd).unwrap();
                             self.socket.send_to(&reply, from).await.unwrap();
                         }
                         20..=63 => queues.incoming.send(datagram.to_vec()).await.unwrap(),
@@ -140,24 +139,6 @@ impl Mirror {
         }
     }
 
-    fn check(&self, datagram: &[u8], from: SocketAddr) -> Vec<u8> {
-        let mut request = Message::new();
-        request.unmarshal_binary(datagram).unwrap();
-        FINGERPRINT.check(&request).unwrap();
-        let integrity = MessageIntegrity::new_short_term_integrity(self.remote.pwd.clone());
-        integrity.check(&mut request).unwrap();
-        let setters: Vec<Box<dyn Setter>> = vec![
-            Box::new(request.transaction_id),
-            Box::new(BINDING_SUCCESS),
-            Box::new(XorMappedAddress { ip: from.ip(), port: from.port() }),
-            Box::new(integrity),
-            Box::new(FINGERPRINT),
-        ];
-        let mut reply = Message::new();
-        reply.build(&setters).unwrap();
-        reply.raw
-    }
-
     fn mirrored(&self, plain: &[u8]) -> Bytes {
         let mut rest = plain;
         let mut header = Header::unmarshal(&mut rest).unwrap();
@@ -197,7 +178,7 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
     let media = |mid: &str, ssrcs: Vec<u32>| RemoteMedia {
         mid: mid.into(),
         ssrcs,
-        extensions: vec![1, 2],
+        extensions: vec![(1, String::new()), (2, String::new())],
         ..RemoteMedia::default()
     };
     let remote = RemoteDescription {
@@ -209,18 +190,18 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
     let mirror =
         Mirror { socket, remote: remote.ice.clone(), audio: local.microphone.unwrap(), video: local.camera[0], fault };
     tokio::spawn(mirror.run(server));
-    shared.live().receiver.describe(1, &remote, true);
+    shared.live().receiver.describe(0, &Line::of_slots(1, &remote), true);
     let setup = Setup {
         local: local.clone(),
         remote: remote.clone(),
         identity,
+        incoming: Incoming { connection: 0, mid_extension: Some(EXTENSION_MID) },
         profiles: SrtpProfiles::All,
-        room: stamp::room_tag("room"),
-        participant: PARTICIPANT,
+        programme: Programme { room: stamp::room_tag("room"), participant: PARTICIPANT, picture, speech: None },
         decrypt_every: 1,
         nack: true,
         loss: Loss::default(),
-        picture,
+        follow_layers: false,
     };
     let mut transport = Transport::start(setup, shared.clone()).await.unwrap();
     let news = tokio::time::timeout(Duration::from_secs(10), transport.news.recv()).await.unwrap();

@@ -1,10 +1,14 @@
 //! What a load run needs beside its clients: the tally of what they saw, and what the machine spent on it.
 
+mod circumstances;
+mod flow;
 mod machine;
 mod process;
 mod tally;
 mod target;
 
+pub use circumstances::Circumstances;
+pub use flow::{Flow, Traffic, loss_ratio};
 pub use machine::{Machine, MachineUse};
 pub use process::{Process, ProcessSample, ThreadSample};
 pub use tally::Tally;

@@ -1,5 +1,6 @@
 //! What all viewers of a run saw together, and what of it a right server would not have done.
 
+use super::loss_ratio;
 use crate::client::{Histogram, Stats};
 
 /// Media that is older than this is named among the faults.
@@ -18,6 +19,8 @@ pub struct Tally {
     pub missing: u64,
     /// Jumps of sequence numbers and VP8 picture ids that the relay should have rewritten.
     pub jumps: u64,
+    /// Simulcast layers that did not begin with a key frame.
+    pub blind_switches: u64,
     pub undecryptable: u64,
     pub wrong_mid: u64,
     /// Without a slot.
@@ -46,6 +49,7 @@ impl Tally {
             self.reordered += track.reordered;
             self.missing += track.missing;
             self.jumps += track.sequence_jumps + track.picture_id_jumps;
+            self.blind_switches += track.blind_switches;
             self.undecryptable += track.undecryptable;
             self.wrong_mid += track.wrong_mid;
             self.decrypted += track.decrypted;
@@ -56,10 +60,7 @@ impl Tally {
 
     /// The share of expected packets that never came.
     pub fn loss_ratio(&self) -> f64 {
-        match self.expected {
-            0 => 0.0,
-            expected => 1.0 - self.received.min(expected) as f64 / expected as f64,
-        }
+        loss_ratio(self.received, self.expected)
     }
 
     /// What was wrong, a sentence each.
@@ -71,6 +72,7 @@ impl Tally {
             (self.undecryptable, "packets could not be decrypted"),
             (self.duplicates, "packets came twice"),
             (self.jumps, "jumps in sequence numbers or picture ids"),
+            (self.blind_switches, "times another layer came without a key frame"),
             (self.expected.saturating_sub(self.received), "packets were lost"),
             (self.received.saturating_sub(self.expected), "packets came that nobody sent"),
         ];

@@ -41,11 +41,11 @@ impl Moment {
             })
         };
         let relay = relay.map(sample).transpose()?;
-        let (received, expected) = crowd.packets();
+        let traffic = crowd.traffic();
         Ok(Self {
             at: Instant::now(),
-            received,
-            expected,
+            received: traffic.received.all(),
+            expected: traffic.expected.all(),
             relay,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),

@@ -93,9 +93,8 @@ async fn load(
     let mut alive = Instant::now();
     let mut tick = interval(PROGRESS_INTERVAL);
     tick.tick().await;
-    for second in 0u64.. {
+    loop {
         tick.tick().await;
-        crowd.take_turns(second);
         let now = Moment::take(crowd, relay)?;
         if crowd.lost_sockets() > 0 {
             bail!("the server closed its connections in the middle of the run; look into its log");
