@@ -52,6 +52,8 @@ counters! {
     Gauge handshakes;
     /// Participants with SRTP keys.
     Gauge connected;
+    /// How much of the pictures is left out because there is more than this shard can do: 0 nothing, 128 all.
+    Gauge overload;
 
     /// Datagrams received.
     Counter received_packets;
@@ -152,6 +154,8 @@ counters! {
     Counter drop_egress_codec;
     /// Video held back until a key frame.
     Counter drop_egress_no_keyframe;
+    /// Video left out because there is more than this shard can do.
+    Counter drop_egress_overload;
     /// A packet from before the point at which the slot began to follow its source.
     Counter drop_egress_late;
     /// The packet with its new header would be too large.

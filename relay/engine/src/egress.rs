@@ -5,6 +5,7 @@ use crate::batch::{Path, TxBatch};
 use crate::counters::Counters;
 use crate::engine::{Engine, touch};
 use crate::gather::Waiting;
+use crate::overload::Admission;
 use crate::packet::Packet;
 use crate::participant::{Participant, Phase};
 use crate::random::Random;
@@ -26,7 +27,19 @@ impl Engine {
     /// Sends what has gathered to whoever follows it, room by room, except where it is worth while to wait for more.
     /// When `tx` is full the rest is due at once.
     pub(crate) fn forward(&mut self, now: Time, tx: &mut TxBatch) {
-        let Self { config, participants, tracks, rooms, counters, random, touched, touched_rooms, gathered, .. } = self;
+        let Self {
+            config,
+            overload,
+            participants,
+            tracks,
+            rooms,
+            counters,
+            random,
+            touched,
+            touched_rooms,
+            gathered,
+            ..
+        } = self;
         self.forward_due = Time::NEVER;
         let full = gathered.is_full();
         let mut next = 0;
@@ -61,10 +74,27 @@ impl Engine {
                 for (turn, waiting) in room.batch.iter().enumerate() {
                     let packet = &waiting.packet;
                     let Some(slot) = downlink.follower(packet.number) else { continue };
-                    let max_layer = slot.max_layer();
+                    let mut max_layer = slot.max_layer();
                     let stream = slot.stream_mut(packet.codec.media());
                     let before = stream.following();
                     let Some(track) = tracks.get_mut(packet.source.track) else { continue };
+                    if packet.codec.media() == MediaKind::Video {
+                        let admission = overload.admit(member.index(), packet.number);
+                        let nothing = match admission {
+                            Admission::Any => false,
+                            Admission::Smallest => track.best_layer(0, now) == track.best_layer(max_layer, now),
+                            Admission::Nothing => true,
+                        };
+                        if nothing {
+                            // It goes on with a key frame, so that nobody asks for what is missing.
+                            stream.release();
+                            exit.counters.drop_egress_overload += 1;
+                            continue;
+                        }
+                        if admission == Admission::Smallest {
+                            max_layer = 0;
+                        }
+                    }
                     // Which layer should go out is asked once a frame, and whenever it does not yet.
                     let wanted = if before != Some(packet.source) || packet.marker {
                         track.best_layer(max_layer, now)

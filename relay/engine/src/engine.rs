@@ -5,6 +5,7 @@ use crate::counters::Counters;
 use crate::demux::{Protocol, classify};
 use crate::effect::{Effect, EngineCommand};
 use crate::gather::Gathered;
+use crate::overload::Overload;
 use crate::participant::{Participant, Phase};
 use crate::peers::{HashKeys, Peers};
 use crate::random::Random;
@@ -70,6 +71,7 @@ pub struct Engine {
     pub(crate) touched_rooms: Vec<Key<Room>>,
     pub(crate) gathered: Gathered,
     pub(crate) forward_due: Time,
+    pub(crate) overload: Overload,
     /// Participants for whom something may have become due in the present call.
     pub(crate) touched: Vec<Key<Participant>>,
     /// Publishers whom somebody waits for.
@@ -98,6 +100,7 @@ impl Engine {
             touched_rooms: Vec::new(),
             gathered: Gathered::new(),
             forward_due: Time::NEVER,
+            overload: Overload::default(),
             touched: Vec::new(),
             awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
@@ -108,6 +111,8 @@ impl Engine {
     /// Takes received datagrams, at most `limits::BATCH_PACKETS`, and writes what follows from them into `tx`, as far as
     /// it need not wait: see [`Self::poll_timeout`].
     pub fn handle_batch(&mut self, now: Time, rx: &mut [RxPacket<'_>], tx: &mut TxBatch) {
+        self.overload.note(tx.take_backlog(), now);
+        self.counters.overload = self.overload.pressure().into();
         for packet in rx.iter_mut() {
             self.counters.received_packets += 1;
             self.counters.received_bytes += packet.data.len() as u64;

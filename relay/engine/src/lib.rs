@@ -32,6 +32,7 @@ mod gather;
 mod ice;
 mod ingress;
 mod missing;
+mod overload;
 mod packet;
 mod participant;
 mod peers;
