@@ -19,6 +19,7 @@ mod soak;
 mod wire;
 
 use clap::{Parser, Subcommand};
+use plausch_bench::turn::{self, TurnArguments};
 use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -48,6 +49,8 @@ enum Command {
     /// Says which rate the bench's own clients take; needs no server.
     #[command(name = "self")]
     OwnLimit(own_limit::OwnLimitArguments),
+    /// Makes allocations on a TURN server, sends through them, and measures what relaying costs it.
+    Turn(TurnArguments),
     /// Compares the ways to send and receive datagrams on this machine; needs no server.
     Ablation(ablation::AblationArguments),
     /// What sealing and sending alone would cost, without any logic; needs no server.
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Overload(arguments) => overload::run(arguments).await,
         Command::Soak(arguments) => soak::run(arguments).await,
         Command::OwnLimit(arguments) => own_limit::run(arguments).await,
+        Command::Turn(arguments) => turn::run(arguments).await,
         Command::Ablation(arguments) => ablation::run(arguments).await,
         Command::Floor(arguments) => floor::run(arguments).await,
     };
