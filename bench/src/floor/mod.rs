@@ -27,8 +27,8 @@ Examples:
 
 Packets have the sizes and the rhythm of `sfu`, keys are one for each receiver, and the receivers drain as its clients
 do. Over loopback the receivers' path up to their sockets is part of every send, here and there alike.
-\"a frame at once\" is the floor of a relay that has a whole frame in hand, \"each packet by itself\" that of one which
-forwards what a pacing sender sends, packet by packet.")]
+\"a frame at once\" is the floor of a relay that sends each receiver the packets of a frame together, \"each packet by
+itself\" that of one which forwards every packet as it comes.")]
 pub(crate) struct FloorArguments {
     /// Rooms that are used at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
