@@ -122,19 +122,19 @@ pub(crate) fn alternate(contenders: Vec<Contender<'_>>, turns: u32) -> Vec<Outco
     results.into_iter().map(outcome).collect()
 }
 
-/// The CPU to measure on, the last by default, and another one for those who receive, if there is one.
-pub(crate) fn choose_cpus(wanted: Option<usize>) -> anyhow::Result<(usize, Option<usize>)> {
+/// The CPU to measure on, the last by default, and all of this process.
+pub(crate) fn choose_cpu(wanted: Option<usize>) -> anyhow::Result<(usize, Vec<usize>)> {
     let cpus = kernel::cpus()?;
     let Some(cpu) = wanted.or(cpus.last().copied()).filter(|cpu| cpus.contains(cpu)) else {
         bail!("this process may only use the CPUs {cpus:?}; choose one of them with --cpu");
     };
-    Ok((cpu, cpus.into_iter().find(|other| *other != cpu)))
+    Ok((cpu, cpus))
 }
 
 /// Runs this on a new thread that stays on one CPU.
 pub(crate) fn on_cpu<T: Send>(cpu: usize, task: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     let pinned = || {
-        kernel::pin(cpu).map_err(|error| anyhow!("cannot stay on CPU {cpu}: {error}"))?;
+        kernel::pin(&[cpu]).map_err(|error| anyhow!("cannot stay on CPU {cpu}: {error}"))?;
         task()
     };
     thread::scope(|scope| scope.spawn(pinned).join().map_err(|_| anyhow!("the measuring thread ended by itself"))?)

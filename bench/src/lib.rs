@@ -6,3 +6,4 @@
 pub mod client;
 pub mod load;
 pub mod page;
+pub mod turn;

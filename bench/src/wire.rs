@@ -49,11 +49,11 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Receivers have nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What those are like who drain the sockets.
-#[derive(Clone, Copy, Debug)]
+/// What those are like who drain the sockets: the clients of `sfu`, as far as the sender can tell.
+#[derive(Clone, Debug)]
 pub(crate) struct Receivers {
     /// Where they run, if not anywhere.
-    pub(crate) cpu: Option<usize>,
+    pub(crate) cpus: Vec<usize>,
     /// How long they are busy with each datagram. One that has nothing to do falls asleep between two, and to wake it
     /// costs the sender more than the datagram: half of what a send over loopback costs would be that.
     pub(crate) work: Duration,
@@ -63,8 +63,10 @@ impl Receivers {
     /// About what a client of `sfu` uses for a packet.
     pub(crate) const WORK_NS: u64 = 3_000;
 
-    pub(crate) fn on(cpu: Option<usize>) -> Self {
-        Self { cpu, work: Duration::from_nanos(Self::WORK_NS) }
+    /// On all of these CPUs but one, where they disturb nobody.
+    pub(crate) fn beside(cpu: usize, cpus: &[usize]) -> Self {
+        let cpus = cpus.iter().copied().filter(|other| *other != cpu).collect();
+        Self { cpus, work: Duration::from_nanos(Self::WORK_NS) }
     }
 }
 
@@ -113,10 +115,10 @@ impl Ground {
 
     /// So many destinations, and who receives there.
     pub(crate) fn ends(&self, count: usize) -> anyhow::Result<Ends> {
-        let receivers = self.receivers;
+        let receivers = self.receivers.clone();
         let sink = match (&self.peer, self.wire) {
             (Some(peer), Wire::Lab) => Some(peer.call(move || Sink::open(THEIR_ADDRESS.into(), count, receivers))??),
-            (_, Wire::Loopback) => Some(Sink::open(Ipv4Addr::LOCALHOST.into(), count, receivers)?),
+            (_, Wire::Loopback) => Some(Sink::open(Ipv4Addr::LOCALHOST.into(), count, receivers.clone())?),
             _ => None,
         };
         let destinations = match &sink {
@@ -176,8 +178,8 @@ pub(crate) fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// A socket for each destination and one thread that takes everything from them, datagram by datagram, by the same
-/// runtime that the clients of `sfu` have.
+/// A socket for each destination, and those who take everything from them, datagram by datagram, by the runtime that the
+/// clients of `sfu` have.
 pub(crate) struct Sink {
     addresses: Vec<SocketAddr>,
     received: Arc<AtomicU64>,
@@ -189,18 +191,22 @@ impl Sink {
     fn open(ip: IpAddr, count: usize, receivers: Receivers) -> anyhow::Result<Self> {
         let sockets: Vec<UdpSocket> = (0..count).map(|_| bind(ip)).collect::<Result<_, _>>()?;
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let received = Arc::new(AtomicU64::new(0));
         let counter = received.clone();
         let (stop, stopped) = oneshot::channel::<()>();
+        let Receivers { cpus, work } = receivers;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cpus.len().max(1))
+            .enable_io()
+            .on_thread_start(move || {
+                // Where they may not, the figures are noisier.
+                let _ = cpus.is_empty() || kernel::pin(&cpus).is_ok();
+            })
+            .build()?;
         let thread = thread::Builder::new().name("sink".into()).spawn(move || {
-            if let Some(cpu) = receivers.cpu {
-                // Where it may not, the figures are noisier.
-                let _ = kernel::pin(cpu);
-            }
             runtime.block_on(async move {
                 for socket in sockets {
-                    tokio::spawn(drain(socket, receivers.work, counter.clone()));
+                    tokio::spawn(drain(socket, work, counter.clone()));
                 }
                 let _ = stopped.await;
             });

@@ -447,7 +447,7 @@ mod tests {
             ("[link]\ncontrol = \"localhost\"", "section [link]"),
             ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
             ("[metrics]\nlisten = \"here\"", "metrics.listen"),
-            ("[limits]\nparticipants_per_room = 501", "limits.participants_per_room is 501"),
+            ("[limits]\nparticipants_per_room = 1025", "limits.participants_per_room is 1025"),
             ("[limits]\nturn_connections = 0", "limits.turn_connections is 0"),
             ("[log]\nlevel = \"loud\"", "log.level"),
         ] {

@@ -219,7 +219,9 @@ impl<'a, D: Driver> Shard<'a, D> {
             self.status.busy += before_wait.since(woke_at);
             let wait = self.wait(before_wait, pending);
             let mut rx = recycle(storage);
-            self.driver.receive(wait, &mut rx)?;
+            if self.driver.receive(wait, &mut rx)? {
+                self.tx.note_backlog();
+            }
             // The clock is read once for the batch; `self.driver` is lent until the packets are given back.
             now = Time(self.origin.elapsed().as_micros() as u64);
             woke_at = now;
@@ -229,18 +231,25 @@ impl<'a, D: Driver> Shard<'a, D> {
             }
             storage = recycle(rx);
             self.send()?;
+            self.catch_up(now)?;
             pending = self.edges(now)?.max(self.commands(now)?);
-            if self.engine.poll_timeout() <= now {
-                self.engine.handle_timeout(now, &mut self.tx);
-                self.unpublished = true;
-                self.send()?;
-            }
+            self.catch_up(now)?;
             self.effects(now);
             self.send()?;
             if !self.flush() {
                 pending = pending.max(Pending::Rings);
             }
             self.publish(now);
+        }
+        Ok(())
+    }
+
+    /// Does what is due. A large room's packets need more than one batch, and no input may come between.
+    fn catch_up(&mut self, now: Time) -> io::Result<()> {
+        while self.engine.poll_timeout() <= now {
+            self.engine.handle_timeout(now, &mut self.tx);
+            self.unpublished = true;
+            self.send()?;
         }
         Ok(())
     }
@@ -268,8 +277,12 @@ impl<'a, D: Driver> Shard<'a, D> {
         if self.has_edge {
             self.send_to_edge();
         }
+        let full = self.driver.counters().drop_send_full;
         let sent = self.driver.send(&mut self.tx);
         self.tx.clear();
+        if self.driver.counters().drop_send_full > full {
+            self.tx.note_backlog();
+        }
         sent
     }
 
@@ -304,10 +317,12 @@ impl<'a, D: Driver> Shard<'a, D> {
             }
             self.engine.handle_batch(now, &mut rx, &mut self.tx);
             self.edge_storage = recycle(rx);
+            self.send()?;
+            self.catch_up(now)?;
             if let Some(path) = closed {
                 let _ = self.engine.handle_command(now, EngineCommand::EdgeClosed { path }, &mut self.tx);
+                self.send()?;
             }
-            self.send()?;
         }
         Ok(pending)
     }

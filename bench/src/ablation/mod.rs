@@ -5,7 +5,7 @@ mod receive;
 mod send;
 mod table;
 
-use crate::contest::{Pace, choose_cpus, on_cpu};
+use crate::contest::{Pace, choose_cpu, on_cpu};
 use crate::wire::{Receivers, Wire};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
@@ -89,14 +89,15 @@ pub(crate) async fn run(arguments: AblationArguments) -> anyhow::Result<()> {
 }
 
 fn measure(arguments: &AblationArguments) -> anyhow::Result<Report> {
-    let (cpu, other) = choose_cpus(arguments.cpu)?;
+    let (cpu, cpus) = choose_cpu(arguments.cpu)?;
+    let receivers = Receivers::beside(cpu, &cpus);
     let pace = Pace { turns: arguments.turns, turn: Duration::from_millis(arguments.turn_ms), cpu };
     let mut report = Report::new(pace);
     let sides = |side| arguments.side == side || arguments.side == Side::Both;
     if sides(Side::Send) {
         for wire in &arguments.wires {
             let wire = *wire;
-            let tables = on_cpu(cpu, || send::tables(arguments, wire, Receivers::on(other), pace))?;
+            let tables = on_cpu(cpu, || send::tables(arguments, wire, receivers.clone(), pace))?;
             report.tables.extend(tables);
         }
     }

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_method_delivers_every_datagram_over_loopback() {
-        let ground = Ground::lay(Wire::Loopback, Receivers::on(None)).unwrap();
+        let ground = Ground::lay(Wire::Loopback, Receivers::beside(0, &[])).unwrap();
         let ends = ground.ends(3).unwrap();
         let pace = Pace { turns: 1, turn: Duration::from_micros(1), cpu: 0 };
         for (name, method, connected) in VARIANTS {

@@ -52,6 +52,7 @@ pub use encoder::Picture;
 pub use entry::Entry;
 pub use error::ClientError;
 pub use histogram::Histogram;
+pub use http::is_healthy;
 pub use loss::Loss;
 pub use speech::Speech;
 pub use stand_in::{PACKET_BYTES, StandIn, Stream};

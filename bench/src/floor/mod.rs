@@ -3,7 +3,7 @@
 
 mod load;
 
-use crate::contest::{Contender, Outcome, Pace, Sample, alternate, choose_cpus, kernel_threads_ns, on_cpu};
+use crate::contest::{Contender, Outcome, Pace, Sample, alternate, choose_cpu, kernel_threads_ns, on_cpu};
 use crate::kernel::{SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 use crate::wire::{Ends, Ground, Receivers, Wire};
 use anyhow::{Context, anyhow};
@@ -27,8 +27,8 @@ Examples:
 
 Packets have the sizes and the rhythm of `sfu`, keys are one for each receiver, and the receivers drain as its clients
 do. Over loopback the receivers' path up to their sockets is part of every send, here and there alike.
-\"a frame at once\" is the floor of a relay that has a whole frame in hand, \"each packet by itself\" that of one which
-forwards what a pacing sender sends, packet by packet.")]
+\"a frame at once\" is the floor of a relay that sends each receiver the packets of a frame together, \"each packet by
+itself\" that of one which forwards every packet as it comes.")]
 pub(crate) struct FloorArguments {
     /// Rooms that are used at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -66,6 +66,9 @@ pub(crate) struct FloorArguments {
     /// The CPU that is measured [default: the last].
     #[arg(long)]
     cpu: Option<usize>,
+    /// Let the receivers run on the measured CPU, too, as the clients of `sfu` may unless the server is pinned apart.
+    #[arg(long)]
+    shared: bool,
     /// Write the figures to this file as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -122,8 +125,10 @@ pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
     };
     let real_time = !arguments.flat_out;
     let turn = Duration::from_millis(arguments.turn_ms);
-    let (cpu, other) = choose_cpus(arguments.cpu)?;
-    let receivers = Receivers { cpu: other, work: Duration::from_nanos(arguments.receiver_ns) };
+    let (cpu, cpus) = choose_cpu(arguments.cpu)?;
+    let work = Duration::from_nanos(arguments.receiver_ns);
+    let receivers =
+        if arguments.shared { Receivers { cpus, work } } else { Receivers { work, ..Receivers::beside(cpu, &cpus) } };
     let pace = Pace { turns: arguments.turns, turn, cpu };
     let measured = tokio::task::spawn_blocking(move || measure(load, arguments.wire, receivers, real_time, pace));
     // Namespaces go with the process, so there is nothing to clean up.
@@ -249,8 +254,8 @@ mod tests {
     #[test]
     fn every_variant_sends_every_packet() {
         let load = FloorLoad { rooms: 2, publishers: 2, viewers: 1, video_kbps: 1500, fps: 30, audio: true };
-        let pace = Pace { turns: 1, turn: Duration::from_millis(20), cpu: choose_cpus(None).unwrap().0 };
-        let report = measure(load, Wire::Loopback, Receivers::on(None), false, pace).unwrap();
+        let pace = Pace { turns: 1, turn: Duration::from_millis(20), cpu: choose_cpu(None).unwrap().0 };
+        let report = measure(load, Wire::Loopback, Receivers::beside(0, &[]), false, pace).unwrap();
         for row in &report.rows {
             // io_uring may be forbidden where this runs.
             if row.outcome.refused.is_none() || row.name.ends_with("sendmsg") {

@@ -58,15 +58,14 @@ pub(crate) fn cpus() -> io::Result<Vec<usize>> {
     Ok((0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect())
 }
 
-/// Keeps the calling thread on one CPU.
-pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+/// Keeps the calling thread on these CPUs.
+pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: a bit set, for which zeroes are valid.
     let mut set: libc::cpu_set_t = unsafe { zeroed() };
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    for cpu in cpus.iter().filter(|cpu| **cpu < libc::CPU_SETSIZE as usize) {
+        // SAFETY: the index is below the size of the set.
+        unsafe { libc::CPU_SET(*cpu, &mut set) };
     }
-    // SAFETY: the index is below the size of the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: `set` is as large as said and lives until the call returns.
     let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -89,6 +89,7 @@ pub struct TxBatch {
     has_inner: bool,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
+    backlog: bool,
 }
 
 /// Kernel limits of one UDP_SEGMENT message: UDP_MAX_SEGMENTS is 64 (128 since Linux 6.9); and 64 KiB
@@ -113,6 +114,7 @@ impl TxBatch {
             max_runs: runs,
             has_inner: false,
             segmentation: true,
+            backlog: false,
         }
     }
 
@@ -126,6 +128,12 @@ impl TxBatch {
         }
         self.reserved = Some((path, len));
         Some(&mut self.arena[self.used + head..self.used + head + len])
+    }
+
+    /// Whether so many datagrams with so many bytes together will find room.
+    pub fn has_room(&self, datagrams: usize, bytes: usize) -> bool {
+        let bytes = bytes + datagrams * CHANNEL_HEADER_LEN;
+        self.max_runs - self.runs.len() >= datagrams && self.arena.len() - self.used >= bytes
     }
 
     /// Makes the first `len` bytes of the last reservation a datagram.
@@ -253,6 +261,17 @@ impl TxBatch {
     pub(crate) fn forget_inner(&mut self) {
         self.runs.retain(|run| run.len > 0);
         self.has_inner = false;
+    }
+
+    /// Notes that there is more than can be done: more was received than one batch takes, or the network did not take
+    /// everything that was sent. Where that goes on the engine leaves out pictures.
+    pub fn note_backlog(&mut self) {
+        self.backlog = true;
+    }
+
+    /// Whether that was noted since the last time.
+    pub(crate) fn take_backlog(&mut self) -> bool {
+        std::mem::take(&mut self.backlog)
     }
 
     /// Switches runs of more than one datagram on or off.

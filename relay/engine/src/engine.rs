@@ -4,6 +4,8 @@ use crate::batch::{RxPacket, TxBatch};
 use crate::counters::Counters;
 use crate::demux::{Protocol, classify};
 use crate::effect::{Effect, EngineCommand};
+use crate::gather::Gathered;
+use crate::overload::Overload;
 use crate::participant::{Participant, Phase};
 use crate::peers::{HashKeys, Peers};
 use crate::random::Random;
@@ -14,7 +16,9 @@ use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
 use crate::turn::{Turn, TurnConfig};
-use plausch_relay_api::limits::{DATAGRAM_BYTES, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
+use plausch_relay_api::limits::{
+    DATAGRAM_BYTES, GATHER_FROM_MEMBERS, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD,
+};
 use plausch_relay_api::{CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -33,6 +37,8 @@ pub struct EngineConfig {
     pub max_participants: usize,
     /// At most `limits::PARTICIPANTS_PER_ROOM`.
     pub max_participants_per_room: usize,
+    /// Rooms of so many send a frame when all of it is there.
+    pub gather_from_members: usize,
     /// `None`: no TURN, and no STUN but ICE's checks.
     pub turn: Option<TurnConfig>,
 }
@@ -45,6 +51,7 @@ impl EngineConfig {
             seed,
             max_participants: PARTICIPANTS_PER_SHARD,
             max_participants_per_room: PARTICIPANTS_PER_ROOM,
+            gather_from_members: GATHER_FROM_MEMBERS,
             turn: None,
         }
     }
@@ -64,8 +71,11 @@ pub struct Engine {
     pub(crate) random: Random,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counters: Counters,
-    /// Rooms that have packets of the present batch.
+    /// Rooms that have packets which wait to go out, the bytes of these, and when the first of them have to.
     pub(crate) touched_rooms: Vec<Key<Room>>,
+    pub(crate) gathered: Gathered,
+    pub(crate) forward_due: Time,
+    pub(crate) overload: Overload,
     /// Participants for whom something may have become due in the present call.
     pub(crate) touched: Vec<Key<Participant>>,
     /// Publishers whom somebody waits for.
@@ -95,6 +105,9 @@ impl Engine {
             effects: VecDeque::new(),
             counters: Counters::default(),
             touched_rooms: Vec::new(),
+            gathered: Gathered::new(),
+            forward_due: Time::NEVER,
+            overload: Overload::default(),
             touched: Vec::new(),
             awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
@@ -103,9 +116,12 @@ impl Engine {
         }
     }
 
-    /// Takes received datagrams and writes what follows from them into `tx`.
+    /// Takes received datagrams, at most `limits::BATCH_PACKETS`, and writes what follows from them into `tx`, as far as
+    /// it need not wait: see [`Self::poll_timeout`].
     pub fn handle_batch(&mut self, now: Time, rx: &mut [RxPacket<'_>], tx: &mut TxBatch) {
-        for (place, packet) in rx.iter_mut().enumerate() {
+        self.overload.note(tx.take_backlog(), now);
+        self.counters.overload = self.overload.pressure().into();
+        for packet in rx.iter_mut() {
             self.counters.received_packets += 1;
             self.counters.received_bytes += packet.data.len() as u64;
             if packet.data.len() > DATAGRAM_BYTES {
@@ -116,10 +132,9 @@ impl Engine {
                 self.relay_to_client(packet.path, packet.data, now, tx);
                 continue;
             }
-            let place = place as u32;
             let inner = match classify(packet.data) {
                 Protocol::Rtp => {
-                    self.receive_rtp(place, packet.path, packet.data, now);
+                    self.receive_rtp(packet.path, packet.data, now);
                     None
                 }
                 Protocol::Rtcp => {
@@ -138,11 +153,12 @@ impl Engine {
                 }
             };
             if let Some(inner) = inner {
-                self.enter(place, packet, inner, now, tx);
+                self.enter(packet, inner, now, tx);
             }
         }
-        self.forward(rx, now, tx);
+        self.forward(now, tx);
         self.settle(now, tx);
+        self.wrap_inner(now, tx);
     }
 
     /// Takes a command of control, or what a handshake thread says. What a handshake thread says of a participant
@@ -172,6 +188,7 @@ impl Engine {
             }
         };
         self.settle(now, tx);
+        self.wrap_inner(now, tx);
         result
     }
 
@@ -193,12 +210,17 @@ impl Engine {
                 Owner::Reservation(index) => self.expire_reservation(index),
             }
         }
+        if self.forward_due <= now {
+            self.forward(now, tx);
+        }
         self.settle(now, tx);
+        self.wrap_inner(now, tx);
     }
 
-    /// When [`Self::handle_timeout`] must be called next; `Time::NEVER` when nothing is due.
+    /// When [`Self::handle_timeout`] must be called next; `Time::NEVER` when nothing is due. What did not fit into a
+    /// batch is due at once: send the batch, and call before there is more input.
     pub fn poll_timeout(&self) -> Time {
-        self.timers.next()
+        self.timers.next().min(self.forward_due)
     }
 
     /// The next effect, until there is none.
@@ -223,6 +245,10 @@ impl Engine {
 
     /// Ends an entry point: does what has become due for the touched, and sets their timers.
     fn settle(&mut self, now: Time, tx: &mut TxBatch) {
+        if self.forward_due == Time(0) {
+            // `tx` is full, and this is called again at once.
+            return;
+        }
         // What is done for one may touch others, which are appended.
         let mut next = 0;
         while let Some(&key) = self.touched.get(next) {
@@ -252,7 +278,6 @@ impl Engine {
             }
         }
         self.touched.clear();
-        self.wrap_inner(now, tx);
     }
 
     fn tell_speakers(&mut self, key: Key<Room>, now: Time) {

@@ -6,7 +6,8 @@
 //! process run the same code.
 //!
 //! To read it, follow a packet: `engine` (the entry points) → `transport` (STUN and DTLS, with `ice`) or `ingress`
-//! (with `participant`, `track`, `reception`, `missing`, `cache`) → `egress` (with `slot` and `stream`, where numbers
+//! (with `participant`, `track`, `reception`, `missing`, `cache`) → `gather` →
+//! `egress` (with `slot` and `stream`, where numbers
 //! are rewritten); RTCP comes in through `feedback` and goes out through `reports`. Control's commands are `commands`.
 //! Clients that come through a relay, which is this very engine, are in `turn`: their packets are unwrapped before all
 //! that, and wrapped after it.
@@ -30,9 +31,11 @@ mod cache;
 mod commands;
 mod egress;
 mod feedback;
+mod gather;
 mod ice;
 mod ingress;
 mod missing;
+mod overload;
 mod packet;
 mod participant;
 mod peers;

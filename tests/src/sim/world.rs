@@ -88,7 +88,7 @@ impl World {
         let now = Time(1_000_000_000);
         Self {
             now,
-            engine: Engine::new(EngineConfig::new(SHARD, seed), now),
+            engine: Engine::new(config(seed), now),
             model: Model::default(),
             clients: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -110,7 +110,7 @@ impl World {
     /// An engine with TURN, by which so many of a thousand paths come, and nobody.
     pub fn with_turn(seed: u64, permille: u64) -> Self {
         let mut world = Self::new(seed);
-        world.engine = Engine::new(relaying::config(EngineConfig::new(SHARD, seed)), world.now);
+        world.engine = Engine::new(relaying::config(config(seed)), world.now);
         world.relaying = Some(Relaying::new(Random::new(seed), permille));
         world
     }
@@ -484,4 +484,11 @@ fn send_up(
             recent.remove(0);
         }
     }
+}
+
+/// Every second world has rooms in which frames wait for their last packet, as they do in large ones.
+fn config(seed: u64) -> EngineConfig {
+    let config = EngineConfig::new(SHARD, seed);
+    let gather_from_members = if seed.is_multiple_of(2) { 2 } else { config.gather_from_members };
+    EngineConfig { gather_from_members, ..config }
 }

@@ -192,12 +192,12 @@ impl Engine {
     }
 
     /// Goes on with a packet that was within one of TURN's. What is in it may be anything but TURN again.
-    pub(crate) fn enter(&mut self, place: u32, packet: &mut RxPacket<'_>, inner: Inner, now: Time, tx: &mut TxBatch) {
+    pub(crate) fn enter(&mut self, packet: &mut RxPacket<'_>, inner: Inner, now: Time, tx: &mut TxBatch) {
         let whole = std::mem::take(&mut packet.data);
         packet.data = whole.get_mut(inner.range).unwrap_or_default();
         packet.path = inner.path;
         match classify(packet.data) {
-            Protocol::Rtp => self.receive_rtp(place, packet.path, packet.data, now),
+            Protocol::Rtp => self.receive_rtp(packet.path, packet.data, now),
             Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
             Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
             Protocol::Stun => match Message::parse(packet.data) {
