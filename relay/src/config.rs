@@ -44,6 +44,8 @@ pub struct Config {
     pub addresses: Option<Vec<IpAddr>>,
     pub announce: Vec<IpAddr>,
     pub driver: DriverChoice,
+    /// For [`DriverChoice::Xdp`] only.
+    pub device: String,
     pub handshake_threads: usize,
     pub control: SocketAddr,
     pub metrics: Option<SocketAddr>,
@@ -108,6 +110,7 @@ pub enum DriverChoice {
     Auto,
     Uring,
     Mmsg,
+    Xdp,
 }
 
 /// The file as it is written.
@@ -131,6 +134,7 @@ struct Media {
     addresses: OrAuto<Vec<IpAddr>>,
     announce: Vec<IpAddr>,
     driver: DriverChoice,
+    device: String,
     handshake_threads: OrAuto<usize>,
 }
 
@@ -295,12 +299,16 @@ impl Config {
         if !["error", "warn", "info", "debug"].contains(&file.log.level.as_str()) {
             return Err(wrong!("log.level is '{}', but must be error, warn, info or debug", file.log.level));
         }
+        if file.media.driver == DriverChoice::Xdp && file.media.device.is_empty() {
+            return Err(wrong!("media.driver is \"xdp\", which needs a network device: name it in media.device"));
+        }
         Ok(Self {
             cpus,
             first_port,
             addresses,
             announce: file.media.announce,
             driver: file.media.driver,
+            device: file.media.device,
             handshake_threads,
             control,
             metrics,
@@ -444,6 +452,7 @@ mod tests {
             ("[media]\nannounce = [\"::\"]", "media.announce"),
             ("[media]\nhandshake_threads = 0", "media.handshake_threads is 0"),
             ("[media]\ndriver = \"dpdk\"", "section [media]"),
+            ("[media]\ndriver = \"xdp\"", "name it in media.device"),
             ("[link]\ncontrol = \"localhost\"", "section [link]"),
             ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
             ("[metrics]\nlisten = \"here\"", "metrics.listen"),

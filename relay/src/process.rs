@@ -1,7 +1,8 @@
 //! The relay's parts, put together: sockets, rings, threads.
 
-use crate::config::{Config, Turn};
+use crate::config::{Config, DriverChoice, Turn};
 use crate::cpus;
+use crate::driver::xdp::{Device, Queue, Steering};
 use crate::driver::{self, Waker};
 use crate::edge::records::{Reader, Writer, records};
 use crate::edge::{self, Admission, EdgeCounters};
@@ -10,9 +11,9 @@ use crate::interfaces;
 use crate::link::Hub;
 use crate::metrics;
 use crate::ring::{Wake, ring};
-use crate::shard::{self, Rings, Setup, Status};
+use crate::shard::{self, DriverSetup, Rings, Setup, Status};
 use crate::sockets::{self, ShardSockets};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use plausch_engine::EngineConfig;
 use plausch_engine::turn::{MediaAddress, TurnConfig, TurnLimits};
 use plausch_link::Identity;
@@ -86,6 +87,7 @@ impl Relay {
             threads.handles.push(thread);
         }
 
+        let drivers = drivers(config, &bound.shards)?;
         let edge_counters = Arc::new(EdgeCounters::default());
         let (edge, edges) = match &config.turn {
             Some(turn) if !bound.listeners.is_empty() => {
@@ -120,7 +122,7 @@ impl Relay {
                 cpu: config.cpus[index],
                 sockets: sockets.sockets(),
                 waker: wakers[index].clone(),
-                driver: config.driver,
+                driver: drivers[index].clone(),
                 engine: EngineConfig {
                     max_participants: config.limits.participants_per_shard,
                     max_participants_per_room: config.limits.participants_per_room,
@@ -293,6 +295,38 @@ impl Drop for Threads {
             let _ = handle.join();
         }
     }
+}
+
+/// What each shard opens.
+fn drivers(config: &Config, shards: &[ShardSockets]) -> Result<Vec<DriverSetup>> {
+    let same = |driver: DriverSetup| Ok(vec![driver; shards.len()]);
+    let name = &config.device;
+    match config.driver {
+        DriverChoice::Auto => return same(DriverSetup::Auto),
+        DriverChoice::Uring => return same(DriverSetup::Uring),
+        DriverChoice::Mmsg => return same(DriverSetup::Mmsg),
+        DriverChoice::Xdp => {}
+    }
+    let queues = Device::queues(name)
+        .with_context(|| format!("there is no network device {name:?}; correct device in [media]"))?;
+    if queues < shards.len() {
+        bail!(
+            "{name} has {queues} receive queues for {} shards; name fewer cpus in [media], or add queues with \
+             `ethtool -L {name} combined {}`",
+            shards.len(),
+            shards.len()
+        );
+    }
+    let addresses = shards.iter().map(|sockets| sockets.sockets().iter().map(UdpSocket::local_addr).collect());
+    let addresses = addresses.collect::<io::Result<Vec<Vec<_>>>>()?;
+    let device = Device::attach(name, &Steering::new(addresses.iter().map(Vec::as_slice))).with_context(|| {
+        format!(
+            "no program can be put onto {name}: the relay needs root for it, and the device no other program; \
+             or try driver = \"auto\" in [media]"
+        )
+    })?;
+    let device = Arc::new(device);
+    Ok((0..shards.len() as u32).map(|number| DriverSetup::Xdp(Queue { device: device.clone(), number })).collect())
 }
 
 fn random() -> Result<u64> {

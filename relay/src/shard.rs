@@ -3,10 +3,10 @@
 //! The loop is the same for all drivers: receive, forward, send, then what is rare: commands, timers, effects.
 //! A packet that is forwarded allocates nothing and takes no lock.
 
-use crate::config::DriverChoice;
 use crate::cpus;
 use crate::driver::mmsg::Mmsg;
 use crate::driver::uring::Uring;
+use crate::driver::xdp::{self, Xdp};
 use crate::driver::{Driver, DriverCounters, Sockets, Waker, recycle};
 use crate::edge;
 use crate::edge::records::{Kind, Reader, Writer};
@@ -90,12 +90,22 @@ pub struct Status {
     pub relay_port_failures: u64,
 }
 
+/// Which driver a shard opens.
+#[derive(Clone, Debug)]
+pub enum DriverSetup {
+    /// io_uring, and where that is forbidden recvmmsg.
+    Auto,
+    Uring,
+    Mmsg,
+    Xdp(xdp::Queue),
+}
+
 /// What a shard is made with.
 pub struct Setup {
     pub cpu: usize,
     pub sockets: Sockets,
     pub waker: Waker,
-    pub driver: DriverChoice,
+    pub driver: DriverSetup,
     pub engine: EngineConfig,
     pub status: Arc<Mutex<Status>>,
     /// Set together with a wake-up to end the thread.
@@ -110,15 +120,22 @@ pub fn spawn(setup: Setup, mut rings: Rings) -> io::Result<JoinHandle<()>> {
         if let Err(error) = cpus::pin(&[setup.cpu]) {
             tracing::warn!("shard {} cannot be pinned to CPU {}: {error}", setup.engine.shard, setup.cpu);
         }
-        let (sockets, waker) = (setup.sockets.clone(), setup.waker.clone());
-        match setup.driver {
-            DriverChoice::Uring => run::<Uring>(&setup, &mut rings, Uring::open(sockets, waker), &ready),
-            DriverChoice::Mmsg => run::<Mmsg>(&setup, &mut rings, Mmsg::open(sockets, waker), &ready),
-            DriverChoice::Auto => match Uring::open(sockets.clone(), waker.clone()) {
-                Ok(driver) => run::<Uring>(&setup, &mut rings, Ok(driver), &ready),
+        match &setup.driver {
+            DriverSetup::Uring => run(&setup, &mut rings, open::<Uring>(&setup, &()), &(), &ready),
+            DriverSetup::Mmsg => run(&setup, &mut rings, open::<Mmsg>(&setup, &()), &(), &ready),
+            DriverSetup::Xdp(queue) => {
+                let opened = open::<Xdp>(&setup, queue);
+                if let Ok(driver) = &opened {
+                    let copies = if driver.is_zero_copy() { "without copying" } else { "copied by the kernel" };
+                    tracing::info!("shard {} uses frames of {}, {copies}", setup.engine.shard, queue.device.name());
+                }
+                run(&setup, &mut rings, opened, queue, &ready);
+            }
+            DriverSetup::Auto => match open::<Uring>(&setup, &()) {
+                Ok(driver) => run(&setup, &mut rings, Ok(driver), &(), &ready),
                 Err(error) => {
                     tracing::info!("shard {} uses recvmmsg, as io_uring is not to be had: {error}", setup.engine.shard);
-                    run::<Mmsg>(&setup, &mut rings, Mmsg::open(sockets, waker), &ready);
+                    run(&setup, &mut rings, open::<Mmsg>(&setup, &()), &(), &ready);
                 }
             },
         }
@@ -130,8 +147,18 @@ pub fn spawn(setup: Setup, mut rings: Rings) -> io::Result<JoinHandle<()>> {
     }
 }
 
+fn open<D: Driver>(setup: &Setup, device: &D::Device) -> io::Result<D> {
+    D::open(setup.sockets.clone(), setup.waker.clone(), device)
+}
+
 /// Runs the shard until it shall stop; starts it again, empty, when it dies.
-fn run<D: Driver>(setup: &Setup, rings: &mut Rings, opened: io::Result<D>, ready: &mpsc::Sender<io::Result<()>>) {
+fn run<D: Driver>(
+    setup: &Setup,
+    rings: &mut Rings,
+    opened: io::Result<D>,
+    device: &D::Device,
+    ready: &mpsc::Sender<io::Result<()>>,
+) {
     let mut driver = match opened {
         Ok(driver) => driver,
         Err(error) => return drop(ready.send(Err(error))),
@@ -157,7 +184,7 @@ fn run<D: Driver>(setup: &Setup, rings: &mut Rings, opened: io::Result<D>, ready
             if setup.stop.load(Ordering::Relaxed) {
                 return;
             }
-            match D::open(setup.sockets.clone(), setup.waker.clone()) {
+            match open::<D>(setup, device) {
                 Ok(driver) => break driver,
                 Err(error) => tracing::error!("shard {} cannot start again: {error}", setup.engine.shard),
             }

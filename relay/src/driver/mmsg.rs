@@ -4,7 +4,7 @@
 use super::message::{NAME_BYTES, Name, Outgoing, send_run};
 use super::ports::Ports;
 use super::{Driver, DriverCounters, Sockets, Waker};
-use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
+use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES};
 use std::io;
 use std::mem::zeroed;
@@ -35,73 +35,21 @@ pub struct Mmsg {
 }
 
 impl Driver for Mmsg {
-    fn open(sockets: Sockets, waker: Waker) -> io::Result<Self> {
-        let relay_ports = epoll()?;
-        let fds = sockets.iter().map(AsRawFd::as_raw_fd).chain([relay_ports.as_raw_fd(), waker.fd()]);
-        let polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
-        // SAFETY: C structs of integers and pointers, for which zeroes are valid.
-        let (header, vector): (libc::mmsghdr, libc::iovec) = unsafe { (zeroed(), zeroed()) };
-        Ok(Self {
-            ports: Ports::new(sockets),
-            waker,
-            relay_ports,
-            polled,
-            first: 0,
-            data: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
-            names: vec![[0; NAME_BYTES]; BATCH_PACKETS].into_boxed_slice(),
-            headers: vec![header; BATCH_PACKETS].into_boxed_slice(),
-            vectors: vec![vector; BATCH_PACKETS].into_boxed_slice(),
-            origins: [LocalSocket(0); BATCH_PACKETS],
-            outgoing: Outgoing::new(),
-            counters: DriverCounters::default(),
-        })
+    type Device = ();
+
+    fn open(sockets: Sockets, waker: Waker, (): &()) -> io::Result<Self> {
+        Self::open_with(sockets, waker, None)
     }
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
         self.wait(timeout)?;
-        let sockets = self.ports.sockets();
-        if self.polled[sockets + 1].revents != 0 {
-            self.waker.drain();
-        }
-        let mut filled = 0;
-        for turn in 0..=sockets {
-            let index = (self.first + turn) % (sockets + 1);
-            if self.polled[index].revents == 0 || filled == BATCH_PACKETS {
-                continue;
-            }
-            if index == sockets {
-                filled = self.receive_from_relay_ports(filled);
-            } else {
-                filled = self.receive_from(LocalSocket(index as u16), filled);
-            }
-        }
-        self.first = (self.first + 1) % (sockets + 1);
-
-        let packets = self.data.iter_mut().zip(&self.names).zip(&self.headers).zip(&self.origins).take(filled);
-        for (((data, name), header), local) in packets {
-            if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-                self.counters.drop_receive_oversized += 1;
-                continue;
-            }
-            let name_len = (header.msg_hdr.msg_namelen as usize).min(NAME_BYTES);
-            let Some(remote) = Name::parse(&name[..name_len]) else {
-                self.counters.receive_errors += 1;
-                continue;
-            };
-            let len = (header.msg_len as usize).min(DATAGRAM_BYTES);
-            rx.push(RxPacket { path: Path { local: *local, remote }, data: &mut data[..len] });
-        }
-        Ok(filled == BATCH_PACKETS)
+        Ok(self.take(rx))
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
         let mut refused = false;
         for run in tx.runs() {
-            let Some(fd) = self.ports.fd(run.path.local) else {
-                self.counters.drop_send_refused += run.datagrams() as u64;
-                continue;
-            };
-            refused |= send_run(fd, &mut self.outgoing, tx, run, &mut self.counters);
+            refused |= self.send_one(tx, run);
         }
         if refused {
             tx.set_segmentation(false);
@@ -133,7 +81,87 @@ impl Driver for Mmsg {
 }
 
 impl Mmsg {
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// For a driver that receives from `other` itself and lets this one wait for it, too.
+    pub(super) fn open_beside(sockets: Sockets, waker: Waker, other: RawFd) -> io::Result<Self> {
+        Self::open_with(sockets, waker, Some(other))
+    }
+
+    fn open_with(sockets: Sockets, waker: Waker, other: Option<RawFd>) -> io::Result<Self> {
+        let relay_ports = epoll()?;
+        let fds = sockets.iter().map(AsRawFd::as_raw_fd).chain([relay_ports.as_raw_fd(), waker.fd()]).chain(other);
+        let polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+        // SAFETY: C structs of integers and pointers, for which zeroes are valid.
+        let (header, vector): (libc::mmsghdr, libc::iovec) = unsafe { (zeroed(), zeroed()) };
+        Ok(Self {
+            ports: Ports::new(sockets),
+            waker,
+            relay_ports,
+            polled,
+            first: 0,
+            data: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
+            names: vec![[0; NAME_BYTES]; BATCH_PACKETS].into_boxed_slice(),
+            headers: vec![header; BATCH_PACKETS].into_boxed_slice(),
+            vectors: vec![vector; BATCH_PACKETS].into_boxed_slice(),
+            origins: [LocalSocket(0); BATCH_PACKETS],
+            outgoing: Outgoing::new(),
+            counters: DriverCounters::default(),
+        })
+    }
+
+    /// Sends one run. `true`: segmentation was refused.
+    pub(super) fn send_one(&mut self, tx: &TxBatch, run: &TxRun) -> bool {
+        let Some(fd) = self.ports.fd(run.path.local) else {
+            self.counters.drop_send_refused += run.datagrams() as u64;
+            return false;
+        };
+        send_run(fd, &mut self.outgoing, tx, run, &mut self.counters)
+    }
+
+    /// Whether the last wait found anything besides wake-ups and the other descriptor.
+    pub(super) fn has_datagrams(&self) -> bool {
+        self.polled[..=self.ports.sockets()].iter().any(|entry| entry.revents != 0)
+    }
+
+    /// Takes what the last wait found, as far as the batch has room; answers whether it had none left.
+    pub(super) fn take<'d>(&'d mut self, rx: &mut Vec<RxPacket<'d>>) -> bool {
+        let sockets = self.ports.sockets();
+        if self.polled[sockets + 1].revents != 0 {
+            self.waker.drain();
+        }
+        let begin = rx.len();
+        let mut filled = begin;
+        for turn in 0..=sockets {
+            let index = (self.first + turn) % (sockets + 1);
+            if self.polled[index].revents == 0 || filled == BATCH_PACKETS {
+                continue;
+            }
+            if index == sockets {
+                filled = self.receive_from_relay_ports(filled);
+            } else {
+                filled = self.receive_from(LocalSocket(index as u16), filled);
+            }
+        }
+        self.first = (self.first + 1) % (sockets + 1);
+
+        let packets =
+            self.data.iter_mut().zip(&self.names).zip(&self.headers).zip(&self.origins).take(filled).skip(begin);
+        for (((data, name), header), local) in packets {
+            if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
+                self.counters.drop_receive_oversized += 1;
+                continue;
+            }
+            let name_len = (header.msg_hdr.msg_namelen as usize).min(NAME_BYTES);
+            let Some(remote) = Name::parse(&name[..name_len]) else {
+                self.counters.receive_errors += 1;
+                continue;
+            };
+            let len = (header.msg_len as usize).min(DATAGRAM_BYTES);
+            rx.push(RxPacket { path: Path { local: *local, remote }, data: &mut data[..len] });
+        }
+        filled == BATCH_PACKETS
+    }
+
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timespec = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),

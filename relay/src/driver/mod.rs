@@ -1,7 +1,7 @@
 //! Moves datagrams between a shard's sockets and its engine.
 //!
-//! Two implementations of one small trait: [`uring`] is the default; [`mmsg`] serves where io_uring is forbidden,
-//! as containers often do, and is the honest baseline to measure against.
+//! Three implementations of one small trait: [`uring`] is the default; [`mmsg`] serves where io_uring is forbidden,
+//! as containers often do, and is the honest baseline to measure against; [`xdp`] goes past the kernel's UDP.
 
 mod message;
 pub mod mmsg;
@@ -11,6 +11,7 @@ mod socket;
 mod tests;
 pub mod uring;
 mod waker;
+pub mod xdp;
 
 pub use socket::{bind, bind_shared, raise_descriptor_limit, received_buffer, share};
 pub use waker::Waker;
@@ -26,8 +27,11 @@ pub type Sockets = Arc<[UdpSocket]>;
 
 /// Owned by one shard thread and opened on it.
 pub trait Driver: Sized {
+    /// What it needs besides sockets.
+    type Device;
+
     /// Takes the sockets over. They stay open when the driver is dropped, so that a restarted shard has them again.
-    fn open(sockets: Sockets, waker: Waker) -> io::Result<Self>;
+    fn open(sockets: Sockets, waker: Waker, device: &Self::Device) -> io::Result<Self>;
 
     /// Waits until there are datagrams, somebody wakes the shard, or the time is over; then fills `rx`, which
     /// comes empty and with room for `limits::BATCH_PACKETS`. Answers whether more is there than that.
@@ -76,6 +80,19 @@ impl DriverCounters {
             ("receive_buffers_empty", self.receive_buffers_empty),
             ("receive_errors", self.receive_errors),
         ]
+    }
+
+    /// Both together.
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            sent_packets: self.sent_packets + other.sent_packets,
+            sent_messages: self.sent_messages + other.sent_messages,
+            drop_send_full: self.drop_send_full + other.drop_send_full,
+            drop_send_refused: self.drop_send_refused + other.drop_send_refused,
+            drop_receive_oversized: self.drop_receive_oversized + other.drop_receive_oversized,
+            receive_buffers_empty: self.receive_buffers_empty + other.receive_buffers_empty,
+            receive_errors: self.receive_errors + other.receive_errors,
+        }
     }
 
     fn count_refused(&mut self, error: &io::Error, datagrams: u64) {

@@ -22,13 +22,13 @@ fn peer(address: SocketAddr) -> UdpSocket {
     peer
 }
 
-fn opened<D: Driver>() -> (D, Sockets, Waker) {
+fn opened<D: Driver<Device = ()>>() -> (D, Sockets, Waker) {
     let (sockets, waker) = (sockets(), Waker::new().unwrap());
-    (D::open(sockets.clone(), waker.clone()).unwrap(), sockets, waker)
+    (D::open(sockets.clone(), waker.clone(), &()).unwrap(), sockets, waker)
 }
 
 /// Receives until `count` datagrams are there or nothing comes any more.
-fn collect<D: Driver>(driver: &mut D, count: usize) -> Vec<(Path, Vec<u8>)> {
+fn collect<D: Driver<Device = ()>>(driver: &mut D, count: usize) -> Vec<(Path, Vec<u8>)> {
     let mut received = Vec::new();
     let mut storage = Vec::with_capacity(BATCH_PACKETS);
     let began = Instant::now();
@@ -41,7 +41,7 @@ fn collect<D: Driver>(driver: &mut D, count: usize) -> Vec<(Path, Vec<u8>)> {
     received
 }
 
-fn receives_from_all_sockets_with_their_sender<D: Driver>() {
+fn receives_from_all_sockets_with_their_sender<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     for (index, socket) in sockets.iter().enumerate() {
         let address = socket.local_addr().unwrap();
@@ -57,7 +57,7 @@ fn receives_from_all_sockets_with_their_sender<D: Driver>() {
     }
 }
 
-fn oversized_datagrams_are_counted_drops<D: Driver>() {
+fn oversized_datagrams_are_counted_drops<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let address = sockets[0].local_addr().unwrap();
     let peer = peer(address);
@@ -70,7 +70,7 @@ fn oversized_datagrams_are_counted_drops<D: Driver>() {
     assert_eq!(driver.counters().drop_receive_oversized, 2);
 }
 
-fn sends_runs_as_datagrams<D: Driver>() {
+fn sends_runs_as_datagrams<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let mut tx = TxBatch::new(2 << 20, 2000);
     for (index, socket) in sockets.iter().enumerate() {
@@ -93,7 +93,7 @@ fn sends_runs_as_datagrams<D: Driver>() {
     assert_eq!(driver.counters().sent_packets, 50);
 }
 
-fn more_runs_than_one_submission_holds<D: Driver>() {
+fn more_runs_than_one_submission_holds<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let peers = [peer(sockets[0].local_addr().unwrap()), peer(sockets[0].local_addr().unwrap())];
     let mut tx = TxBatch::new(1 << 20, 2000);
@@ -111,7 +111,7 @@ fn more_runs_than_one_submission_holds<D: Driver>() {
     }
 }
 
-fn refused_datagrams_are_counted_and_harm_no_others<D: Driver>() {
+fn refused_datagrams_are_counted_and_harm_no_others<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let peer = peer(sockets[0].local_addr().unwrap());
     let good = Path { local: LocalSocket(0), remote: peer.local_addr().unwrap() };
@@ -128,7 +128,7 @@ fn refused_datagrams_are_counted_and_harm_no_others<D: Driver>() {
     }
 }
 
-fn a_wake_or_the_time_ends_the_wait<D: Driver>() {
+fn a_wake_or_the_time_ends_the_wait<D: Driver<Device = ()>>() {
     let (mut driver, _sockets, waker) = opened::<D>();
     for _ in 0..3 {
         let began = Instant::now();
@@ -154,7 +154,7 @@ fn a_wake_or_the_time_ends_the_wait<D: Driver>() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
-fn a_wake_while_something_is_sent_is_not_lost<D: Driver>() {
+fn a_wake_while_something_is_sent_is_not_lost<D: Driver<Device = ()>>() {
     let (mut driver, sockets, waker) = opened::<D>();
     let peer = peer(sockets[0].local_addr().unwrap());
     let mut tx = TxBatch::new(1 << 20, 10);
@@ -169,7 +169,7 @@ fn a_wake_while_something_is_sent_is_not_lost<D: Driver>() {
     }
 }
 
-fn goes_on_after_the_buffers_ran_out<D: Driver>() {
+fn goes_on_after_the_buffers_ran_out<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let address = sockets[0].local_addr().unwrap();
     let peer = peer(address);
@@ -182,13 +182,13 @@ fn goes_on_after_the_buffers_ran_out<D: Driver>() {
     assert_eq!(numbers, (0..count as u32).collect::<Vec<_>>(), "all, once, in order");
 }
 
-fn sockets_outlive_the_driver<D: Driver>() {
+fn sockets_outlive_the_driver<D: Driver<Device = ()>>() {
     let (driver, sockets, waker) = opened::<D>();
     drop(driver);
     let address = sockets[0].local_addr().unwrap();
     let peer = peer(address);
     peer.send_to(&[5], address).unwrap();
-    let mut driver = D::open(sockets.clone(), waker).unwrap();
+    let mut driver = D::open(sockets.clone(), waker, &()).unwrap();
     assert_eq!(collect(&mut driver, 1).len(), 1);
 }
 
@@ -202,7 +202,7 @@ fn free_address(like: Ipv4Addr) -> SocketAddr {
 }
 
 /// Opens a port at an address that is free at the moment.
-fn open_port<D: Driver>(driver: &mut D, local: LocalSocket) -> SocketAddr {
+fn open_port<D: Driver<Device = ()>>(driver: &mut D, local: LocalSocket) -> SocketAddr {
     for _ in 0..10 {
         let address = free_address(Ipv4Addr::LOCALHOST);
         if driver.open_port(local, address).is_ok() {
@@ -212,7 +212,7 @@ fn open_port<D: Driver>(driver: &mut D, local: LocalSocket) -> SocketAddr {
     panic!("no port is free");
 }
 
-fn relay_ports_come_and_go<D: Driver>() {
+fn relay_ports_come_and_go<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let peer = peer(sockets[0].local_addr().unwrap());
     let remote = peer.local_addr().unwrap();
@@ -264,7 +264,7 @@ fn relay_ports_come_and_go<D: Driver>() {
     assert_eq!(collect(&mut driver, 3).len(), 3);
 }
 
-fn what_a_closed_port_received_is_nobodys<D: Driver>() {
+fn what_a_closed_port_received_is_nobodys<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let peer = peer(sockets[0].local_addr().unwrap());
     for round in 0..20u8 {
@@ -290,7 +290,7 @@ fn what_a_closed_port_received_is_nobodys<D: Driver>() {
     assert!(received.iter().all(|(path, data)| path.local == LocalSocket(0) && data[..] == [77; 3]));
 }
 
-fn a_thousand_ports_at_once<D: Driver>() {
+fn a_thousand_ports_at_once<D: Driver<Device = ()>>() {
     let (mut driver, sockets, _waker) = opened::<D>();
     let peer = peer(sockets[0].local_addr().unwrap());
     let addresses: Vec<_> = (0..1000).map(|number| open_port(&mut driver, relay_port(number))).collect();

@@ -74,7 +74,9 @@ struct Ready {
 }
 
 impl Driver for Uring {
-    fn open(sockets: Sockets, waker: Waker) -> io::Result<Self> {
+    type Device = ();
+
+    fn open(sockets: Sockets, waker: Waker, (): &()) -> io::Result<Self> {
         let ring = build_ring()?;
         if !ring.params().is_feature_ext_arg() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring has no timed wait"));

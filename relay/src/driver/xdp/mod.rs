@@ -1,0 +1,187 @@
+//! The AF_XDP driver: datagrams for the shards' ports come from the device's queue and go into it as frames, past the
+//! kernel's UDP, its routing and its queues. That is what makes sound cheap: one small packet to each destination, which
+//! segmentation cannot help.
+//!
+//! Everything else stays with the kernel: other programs' traffic, ARP and routes, what comes by another device (loopback,
+//! for example), relay ports of TURN, and destinations whose neighbour is not known yet. A [`Mmsg`] driver inside serves those.
+
+mod frame;
+mod hops;
+mod program;
+#[cfg(test)]
+mod tests;
+mod umem;
+
+pub use program::Steering;
+
+use super::mmsg::Mmsg;
+use super::{Driver, DriverCounters, Sockets, Waker};
+use frame::{ETHERNET_BYTES, HEADER_BYTES};
+use hops::{Hop, Hops};
+use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
+use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES};
+use program::Redirect;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use umem::{FRAME_BYTES, XdpSocket};
+
+const _: () = assert!(HEADER_BYTES + DATAGRAM_BYTES <= FRAME_BYTES);
+
+/// A network device with the program on it.
+#[derive(Debug)]
+pub struct Device {
+    redirect: Redirect,
+    index: u32,
+    mac: [u8; 6],
+    /// Bytes of the largest IP packet.
+    mtu: usize,
+    name: String,
+}
+
+impl Device {
+    /// Puts the program onto the device. Needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, or root. Fails where the device
+    /// has a program already.
+    pub fn attach(name: &str, steering: &Steering) -> io::Result<Self> {
+        let read = |what: &str| fs::read_to_string(format!("/sys/class/net/{name}/{what}"));
+        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{name} has no {what}"));
+        let index = read("ifindex")?.trim().parse().map_err(|_| invalid("index"))?;
+        let mtu = read("mtu")?.trim().parse().map_err(|_| invalid("MTU"))?;
+        let mac = parse_mac(read("address")?.trim()).ok_or_else(|| invalid("Ethernet address"))?;
+        let redirect = Redirect::attach(index, steering)?;
+        Ok(Self { redirect, index, mac, mtu, name: name.to_owned() })
+    }
+
+    /// How many receive queues the device has, each of which can have one shard.
+    pub fn queues(name: &str) -> io::Result<usize> {
+        let queues = fs::read_dir(format!("/sys/class/net/{name}/queues"))?.flatten();
+        Ok(queues.filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-")).count())
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes?.try_into().ok()
+}
+
+/// One receive queue of a device, for one shard.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub device: Arc<Device>,
+    pub number: u32,
+}
+
+/// See the module.
+pub struct Xdp {
+    /// Bytes of the largest IP packet.
+    mtu: usize,
+    socket: XdpSocket,
+    /// What does not go by frames.
+    kernel: Mmsg,
+    /// By `LocalSocket`.
+    addresses: Vec<SocketAddr>,
+    hops: Hops,
+    counters: DriverCounters,
+}
+
+impl Xdp {
+    /// Whether the device reads and writes the frames itself, or the kernel copies them.
+    pub fn is_zero_copy(&self) -> bool {
+        self.socket.is_zero_copy()
+    }
+
+    /// Writes the datagrams of a run as frames. `false`: they must go by the kernel.
+    fn send_frames(&mut self, tx: &TxBatch, run: &TxRun, now: Instant) -> bool {
+        let Some(&source) = self.addresses.get(usize::from(run.path.local.0)) else { return false };
+        let destination = run.path.remote;
+        let Hop::Frame(macs) = self.hops.find(source.ip(), destination.ip(), now) else { return false };
+        let headers = HEADER_BYTES - ETHERNET_BYTES;
+        for datagram in tx.bytes(run).chunks(run.segment) {
+            if datagram.len() + headers > self.mtu {
+                self.counters.drop_send_refused += 1;
+                continue;
+            }
+            match self.socket.transmit(|frame| frame::write(frame, &macs, source, destination, datagram)) {
+                true => self.counters.sent_packets += 1,
+                false => self.counters.drop_send_full += 1,
+            }
+        }
+        true
+    }
+}
+
+impl Driver for Xdp {
+    type Device = Queue;
+
+    fn open(sockets: Sockets, waker: Waker, queue: &Queue) -> io::Result<Self> {
+        let Queue { device, number } = queue.clone();
+        let socket = XdpSocket::open(device.index, number, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES)?;
+        device.redirect.insert(number, socket.fd())?;
+        let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
+        let hops = Hops::new(device.index, device.mac)?;
+        let kernel = Mmsg::open_beside(sockets, waker, socket.fd())?;
+        Ok(Self { mtu: device.mtu, socket, kernel, addresses, hops, counters: DriverCounters::default() })
+    }
+
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
+        self.socket.give_back();
+        self.kernel.wait(timeout)?;
+        // Neither of the two may take all the room while the other has something.
+        let share = if self.kernel.has_datagrams() { BATCH_PACKETS / 2 } else { BATCH_PACKETS };
+        let Self { socket, kernel, addresses, counters, .. } = self;
+        let mut taken = 0;
+        for frame in socket.receive(share) {
+            taken += 1;
+            let Some(received) = frame::parse(frame) else {
+                counters.receive_errors += 1;
+                continue;
+            };
+            let Some(local) = addresses.iter().position(|address| *address == received.destination) else {
+                counters.receive_errors += 1;
+                continue;
+            };
+            if received.len > DATAGRAM_BYTES {
+                counters.drop_receive_oversized += 1;
+                continue;
+            }
+            let path = Path { local: LocalSocket(local as u16), remote: received.source };
+            rx.push(RxPacket { path, data: &mut frame[received.start..][..received.len] });
+        }
+        Ok(kernel.take(rx) | (taken == share))
+    }
+
+    fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
+        let now = Instant::now();
+        let mut refused = false;
+        for run in tx.runs() {
+            if !self.send_frames(tx, run, now) {
+                refused |= self.kernel.send_one(tx, run);
+            }
+        }
+        self.socket.flush();
+        self.counters.sent_messages += 1;
+        if refused {
+            tx.set_segmentation(false);
+        }
+        Ok(())
+    }
+
+    fn open_port(&mut self, local: LocalSocket, address: SocketAddr) -> io::Result<()> {
+        self.kernel.open_port(local, address)
+    }
+
+    fn close_port(&mut self, local: LocalSocket) {
+        self.kernel.close_port(local);
+    }
+
+    fn counters(&self) -> DriverCounters {
+        self.counters.plus(&self.kernel.counters())
+    }
+}
