@@ -14,7 +14,7 @@ use std::time::Duration;
 static ALLOCATOR: Counting = Counting;
 
 /// Sends everything back to where it came from, as runs, for some rounds.
-fn echo<D: Driver<Device = ()>() {
+fn echo<D: Driver<Device = ()>>() {
     let sockets: Sockets = vec![bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap()].into();
     let address = sockets[0].local_addr().unwrap();
     let mut driver = D::open(sockets, Waker::new().unwrap(), &()).unwrap();
