@@ -317,8 +317,7 @@ fn drivers(config: &Config, shards: &[ShardSockets]) -> Result<Vec<DriverSetup>>
             shards.len()
         );
     }
-    let addresses = shards.iter().map(|sockets| sockets.sockets().iter().map(UdpSocket::local_addr).collect());
-    let addresses = addresses.collect::<io::Result<Vec<Vec<_>>>>()?;
+    let addresses = shards.iter().map(ShardSockets::addresses).collect::<io::Result<Vec<_>>>()?;
     let device = Device::attach(name, &Steering::new(addresses.iter().map(Vec::as_slice))).with_context(|| {
         format!(
             "no program can be put onto {name}: the relay needs root for it, and the device no other program; \

@@ -181,6 +181,11 @@ impl ShardSockets {
         self.sockets.into()
     }
 
+    /// The local addresses of all of them.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.sockets.iter().map(UdpSocket::local_addr).collect()
+    }
+
     /// The local addresses of media.
     pub fn media_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.sockets[..self.media].iter().map(UdpSocket::local_addr).collect()
