@@ -80,8 +80,8 @@ pub struct Queue {
 
 /// See the module.
 pub struct Xdp {
-    /// Bytes of the largest IP packet.
-    mtu: usize,
+    /// The program stays on it as long as somebody has it.
+    device: Arc<Device>,
     socket: XdpSocket,
     /// What does not go by frames.
     kernel: Mmsg,
@@ -104,7 +104,7 @@ impl Xdp {
         let Hop::Frame(macs) = self.hops.find(source.ip(), destination.ip(), now) else { return false };
         let headers = HEADER_BYTES - ETHERNET_BYTES;
         for datagram in tx.bytes(run).chunks(run.segment) {
-            if datagram.len() + headers > self.mtu {
+            if datagram.len() + headers > self.device.mtu {
                 self.counters.drop_send_refused += 1;
                 continue;
             }
@@ -127,7 +127,7 @@ impl Driver for Xdp {
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
         let hops = Hops::new(device.index, device.mac)?;
         let kernel = Mmsg::open_beside(sockets, waker, socket.fd())?;
-        Ok(Self { mtu: device.mtu, socket, kernel, addresses, hops, counters: DriverCounters::default() })
+        Ok(Self { device, socket, kernel, addresses, hops, counters: DriverCounters::default() })
     }
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
