@@ -67,7 +67,7 @@ fn work(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
     let users = arguments.users()?;
     let target = format!("{server} by {}", arguments.transport.name());
     if arguments.idle {
-        let (allocations, from) = (arguments.allocations, arguments.idle_from);
+        let (allocations, from) = (arguments.allocations, arguments.clients_from);
         let report = idle::measure(server, &users, allocations, from, process, target, stop)?;
         print(&report.text())?;
         return write_json(arguments.json.as_ref(), &report);

@@ -23,6 +23,10 @@ pub(super) const SECRET: &str = "only-for-this-run";
 /// Descriptors of a server beside those of allocations.
 const OWN_DESCRIPTORS: usize = 4096;
 
+/// Ours relays from these ports, which are above those that the kernel gives away by itself.
+const FIRST_RELAY_PORT: u16 = 61_000;
+const RELAY_PORTS: usize = 65_536 - FIRST_RELAY_PORT as usize;
+
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(super) enum Kind {
@@ -186,11 +190,17 @@ fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr
         bail!("the relay has its certificate from control; give the address of a whole service with --server");
     }
     let (port, media, link) = (free_port()?, free_port()?, free_port()?);
+    // A relayed address is a port of one of the relay's addresses, in use or not. Those above the kernel's own choices
+    // collide with no socket of the clients.
+    let addresses: Vec<String> =
+        (0..=setup.allocations / RELAY_PORTS).map(|n| format!("\"127.0.0.{}\"", n + 1)).collect();
     let text = format!(
-        "[media]\ncpus = [{cpu}]\nfirst_port = {media}\naddresses = [\"127.0.0.1\"]\n\
+        "[media]\ncpus = [{cpu}]\nfirst_port = {media}\naddresses = [{addresses}]\n\
          [link]\ncontrol = \"127.0.0.1:{link}\"\n[state]\ndirectory = \"{folder}\"\n\
          [turn]\nudp_port = {port}\ntcp_port = {port}\ntls_ports = []\n\
+         relay_ports = \"{FIRST_RELAY_PORT}-65535\"\n\
          shared_secrets = [\"{SECRET}\"]\nallow_peers = [\"127.0.0.0/8\"]\n",
+        addresses = addresses.join(", "),
         cpu = setup.cpu,
         folder = folder.display(),
     );
