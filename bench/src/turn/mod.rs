@@ -11,6 +11,7 @@ mod idle;
 mod leg;
 mod message;
 mod payload;
+mod relayed;
 mod report;
 mod run;
 mod servers;
@@ -21,6 +22,8 @@ mod worker;
 pub use arguments::TurnArguments;
 pub use error::TurnError;
 pub use leg::Transport;
+pub(crate) use relayed::RelayedSocket;
+pub use relayed::TurnServer;
 
 use crate::load::Process;
 use anyhow::{Context, anyhow, bail};
