@@ -71,6 +71,7 @@ impl Crowd {
             template: JoinOptions {
                 entry: arguments.via,
                 trust: arguments.trust(),
+                turn: arguments.turn_server(),
                 media: MediaState::default(),
                 picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },
                 decrypt_every,
