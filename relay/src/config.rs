@@ -38,6 +38,9 @@ pub struct Config {
     pub addresses: Option<Vec<IpAddr>>,
     pub announce: Vec<IpAddr>,
     pub driver: DriverChoice,
+    /// Shards have SCHED_FIFO.
+    pub realtime: bool,
+    pub lock_memory: bool,
     pub handshake_threads: usize,
     pub control: SocketAddr,
     pub metrics: Option<SocketAddr>,
@@ -84,6 +87,8 @@ struct Media {
     addresses: OrAuto<Vec<IpAddr>>,
     announce: Vec<IpAddr>,
     driver: DriverChoice,
+    realtime: bool,
+    lock_memory: bool,
     handshake_threads: OrAuto<usize>,
 }
 
@@ -187,7 +192,7 @@ impl Config {
         let allowed = cpus::allowed().map_err(|error| wrong!("cannot ask which CPUs may be used: {error}"))?;
         let cpus = match file.media.cpus.given() {
             Some(cpus) => check_cpus(cpus, &allowed)?,
-            None => cpus::for_shards(&allowed),
+            None => cpus::for_shards(&allowed, &cpus::Topology::read(Path::new("/"))),
         };
         let first_port = port("PLAUSCH_MEDIA_PORT")?.unwrap_or(file.media.first_port);
         if usize::from(first_port) + cpus.len() > usize::from(u16::MAX) + 1 {
@@ -243,6 +248,8 @@ impl Config {
             addresses,
             announce: file.media.announce,
             driver: file.media.driver,
+            realtime: file.media.realtime,
+            lock_memory: file.media.lock_memory,
             handshake_threads,
             control,
             metrics,

@@ -9,6 +9,7 @@ pub mod config;
 pub mod cpus;
 pub mod driver;
 pub mod handshake;
+pub mod host;
 pub mod interfaces;
 pub mod link;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! The relay's parts, put together: sockets, rings, threads.
 
 use crate::config::Config;
+use crate::cpus;
 use crate::driver::{self, Sockets, Waker};
 use crate::handshake::{self, Bounds, HandshakeCounters, Port};
 use crate::interfaces;
@@ -92,6 +93,7 @@ impl Relay {
                 sockets,
                 waker: wakers[index].clone(),
                 driver: config.driver,
+                realtime: config.realtime,
                 engine: EngineConfig {
                     max_participants: config.limits.participants_per_shard,
                     max_participants_per_room: config.limits.participants_per_room,
@@ -105,6 +107,11 @@ impl Relay {
             threads.handles.push(thread);
             ends.push((to_shard, from_shard));
             statuses.push(status);
+        }
+        if config.lock_memory {
+            cpus::lock_memory().context(
+                "memory cannot be locked; set lock_memory = false in [media], or allow it (ulimit -l unlimited)",
+            )?;
         }
         let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos };
         Ok(Self {

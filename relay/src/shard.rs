@@ -83,6 +83,7 @@ pub struct Setup {
     pub sockets: Sockets,
     pub waker: Waker,
     pub driver: DriverChoice,
+    pub realtime: bool,
     pub engine: EngineConfig,
     pub status: Arc<Mutex<Status>>,
     /// Set together with a wake-up to end the thread.
@@ -96,6 +97,11 @@ pub fn spawn(setup: Setup, mut rings: Rings) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name(name).spawn(move || {
         if let Err(error) = cpus::pin(&[setup.cpu]) {
             tracing::warn!("shard {} cannot be pinned to CPU {}: {error}", setup.engine.shard, setup.cpu);
+        }
+        if setup.realtime
+            && let Err(error) = cpus::set_realtime()
+        {
+            tracing::warn!("shard {} has no real-time priority: {error}", setup.engine.shard);
         }
         let (sockets, waker) = (setup.sockets.clone(), setup.waker.clone());
         match setup.driver {
