@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a shard that died starts again, so that one that dies at once does not take a CPU for ever.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Who waited so long was through with everything before.
+const IDLE: Duration = Duration::from_micros(200);
 /// Pause while messages wait for room in a ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
 
@@ -199,12 +201,13 @@ impl<'a, D: Driver> Shard<'a, D> {
             self.status.busy += before_wait.since(woke_at);
             let wait = self.wait(before_wait, pending);
             let mut rx = recycle(storage);
-            if self.driver.receive(wait, &mut rx)? {
-                self.tx.note_backlog();
-            }
+            let full = self.driver.receive(wait, &mut rx)?;
             // The clock is read once for the batch; `self.driver` is lent until the packets are given back.
             now = Time(self.origin.elapsed().as_micros() as u64);
             woke_at = now;
+            if full && now.since(before_wait) < IDLE {
+                self.tx.note_backlog();
+            }
             if !rx.is_empty() {
                 self.engine.handle_batch(now, &mut rx, &mut self.tx);
                 self.unpublished = true;
