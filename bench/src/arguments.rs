@@ -31,7 +31,7 @@ pub(crate) struct LoadArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) publishers: u16,
     /// Participants of each room who only receive.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=499))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=1023))]
     pub(crate) viewers: u16,
     /// Bitrate of each picture; 0 sends none.
     #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u32).range(0..=20_000))]

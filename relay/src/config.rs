@@ -46,6 +46,9 @@ pub struct Config {
     pub driver: DriverChoice,
     /// For [`DriverChoice::Xdp`] only.
     pub device: String,
+    /// Shards have SCHED_FIFO.
+    pub realtime: bool,
+    pub lock_memory: bool,
     pub handshake_threads: usize,
     pub control: SocketAddr,
     pub metrics: Option<SocketAddr>,
@@ -135,6 +138,8 @@ struct Media {
     announce: Vec<IpAddr>,
     driver: DriverChoice,
     device: String,
+    realtime: bool,
+    lock_memory: bool,
     handshake_threads: OrAuto<usize>,
 }
 
@@ -241,7 +246,7 @@ impl Config {
         let allowed = cpus::allowed().map_err(|error| wrong!("cannot ask which CPUs may be used: {error}"))?;
         let cpus = match file.media.cpus.given() {
             Some(cpus) => check_cpus(cpus, &allowed)?,
-            None => cpus::for_shards(&allowed),
+            None => cpus::for_shards(&allowed, &cpus::Topology::read(Path::new("/"))),
         };
         let first_port = port("PLAUSCH_MEDIA_PORT")?.unwrap_or(file.media.first_port);
         if usize::from(first_port) + cpus.len() > usize::from(u16::MAX) + 1 {
@@ -309,6 +314,8 @@ impl Config {
             announce: file.media.announce,
             driver: file.media.driver,
             device: file.media.device,
+            realtime: file.media.realtime,
+            lock_memory: file.media.lock_memory,
             handshake_threads,
             control,
             metrics,

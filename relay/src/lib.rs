@@ -10,6 +10,7 @@ pub mod cpus;
 pub mod driver;
 pub mod edge;
 pub mod handshake;
+pub mod host;
 pub mod interfaces;
 pub mod link;
 pub mod metrics;

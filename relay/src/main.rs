@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use plausch_relay::config::{Config, DEFAULT};
+use plausch_relay::host;
 use plausch_relay::process::Relay;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Action {
     Run,
     /// Prints the default configuration with its comments.
     PrintConfig,
+    /// Says in plain sentences what this host gives and lacks.
+    Check,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             print!("{DEFAULT}");
             Ok(())
         }
+        Some(Action::Check) => check(arguments.config),
         Some(Action::Run) | None => run(arguments.config),
     };
     match done {
@@ -44,6 +48,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check(file: Option<PathBuf>) -> Result<()> {
+    let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
+    for finding in host::check(&config) {
+        println!("{finding}");
+    }
+    Ok(())
 }
 
 fn run(file: Option<PathBuf>) -> Result<()> {

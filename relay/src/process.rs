@@ -123,6 +123,7 @@ impl Relay {
                 sockets: sockets.sockets(),
                 waker: wakers[index].clone(),
                 driver: drivers[index].clone(),
+                realtime: config.realtime,
                 engine: EngineConfig {
                     max_participants: config.limits.participants_per_shard,
                     max_participants_per_room: config.limits.participants_per_room,
@@ -137,6 +138,11 @@ impl Relay {
             threads.handles.push(thread);
             ends.push((to_shard, from_shard));
             statuses.push(status);
+        }
+        if config.lock_memory {
+            cpus::lock_memory().context(
+                "memory cannot be locked; set lock_memory = false in [media], or allow it (ulimit -l unlimited)",
+            )?;
         }
         let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos, turn: bound.turn };
         Ok(Self {

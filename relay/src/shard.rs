@@ -27,6 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a shard that died starts again, so that one that dies at once does not take a CPU for ever.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Who waited so long was through with everything before.
+const IDLE: Duration = Duration::from_micros(200);
 /// How often the engine is told the time of day, by which TURN's users and nonces expire.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause while messages wait for room in a ring.
@@ -106,6 +108,7 @@ pub struct Setup {
     pub sockets: Sockets,
     pub waker: Waker,
     pub driver: DriverSetup,
+    pub realtime: bool,
     pub engine: EngineConfig,
     pub status: Arc<Mutex<Status>>,
     /// Set together with a wake-up to end the thread.
@@ -119,6 +122,11 @@ pub fn spawn(setup: Setup, mut rings: Rings) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name(name).spawn(move || {
         if let Err(error) = cpus::pin(&[setup.cpu]) {
             tracing::warn!("shard {} cannot be pinned to CPU {}: {error}", setup.engine.shard, setup.cpu);
+        }
+        if setup.realtime
+            && let Err(error) = cpus::set_realtime()
+        {
+            tracing::warn!("shard {} has no real-time priority: {error}", setup.engine.shard);
         }
         match &setup.driver {
             DriverSetup::Uring => run(&setup, &mut rings, open::<Uring>(&setup, &()), &(), &ready),
@@ -209,6 +217,8 @@ struct Shard<'a, D> {
     edge_storage: Vec<RxPacket<'static>>,
     /// There are clients of the edge, or were: only then it is worth looking for packets to them.
     has_edge: bool,
+    /// The latest batch was full when it came.
+    behind: bool,
 }
 
 impl<'a, D: Driver> Shard<'a, D> {
@@ -233,6 +243,7 @@ impl<'a, D: Driver> Shard<'a, D> {
             from_edge: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             edge_storage: Vec::with_capacity(BATCH_PACKETS),
             has_edge: false,
+            behind: false,
         }
     }
 
@@ -246,12 +257,14 @@ impl<'a, D: Driver> Shard<'a, D> {
             self.status.busy += before_wait.since(woke_at);
             let wait = self.wait(before_wait, pending);
             let mut rx = recycle(storage);
-            if self.driver.receive(wait, &mut rx)? {
-                self.tx.note_backlog();
-            }
+            let full = self.driver.receive(wait, &mut rx)?;
             // The clock is read once for the batch; `self.driver` is lent until the packets are given back.
             now = Time(self.origin.elapsed().as_micros() as u64);
             woke_at = now;
+            self.behind = full && now.since(before_wait) < IDLE;
+            if self.behind {
+                self.tx.note_backlog();
+            }
             if !rx.is_empty() {
                 self.engine.handle_batch(now, &mut rx, &mut self.tx);
                 self.unpublished = true;
@@ -341,6 +354,10 @@ impl<'a, D: Driver> Shard<'a, D> {
             let closed = receive_from_edge(from_edge, &mut self.from_edge, &mut rx);
             if !from_edge.is_empty() {
                 pending = Pending::Commands;
+            }
+            if self.behind {
+                // Packets of the edge do not say that the sockets are empty.
+                self.tx.note_backlog();
             }
             self.engine.handle_batch(now, &mut rx, &mut self.tx);
             self.edge_storage = recycle(rx);

@@ -182,6 +182,25 @@ fn goes_on_after_the_buffers_ran_out<D: Driver<Device = ()>>() {
     assert_eq!(numbers, (0..count as u32).collect::<Vec<_>>(), "all, once, in order");
 }
 
+fn says_when_a_batch_is_full<D: Driver<Device = ()>>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let address = sockets[0].local_addr().unwrap();
+    let peer = peer(address);
+    for _ in 0..BATCH_PACKETS + 1 {
+        peer.send_to(&[1], address).unwrap();
+    }
+    let (mut received, mut storage) = (0, Vec::with_capacity(BATCH_PACKETS));
+    while received < BATCH_PACKETS + 1 {
+        let mut rx = recycle(storage);
+        let full = driver.receive(SOON, &mut rx).unwrap();
+        assert_eq!(full, rx.len() == BATCH_PACKETS);
+        assert!(!rx.is_empty(), "{received} of {}", BATCH_PACKETS + 1);
+        received += rx.len();
+        storage = recycle(rx);
+    }
+    assert!(!driver.receive(Some(Duration::ZERO), &mut Vec::with_capacity(BATCH_PACKETS)).unwrap());
+}
+
 fn sockets_outlive_the_driver<D: Driver<Device = ()>>() {
     let (driver, sockets, waker) = opened::<D>();
     drop(driver);
@@ -324,6 +343,7 @@ both!(
     a_wake_or_the_time_ends_the_wait,
     a_wake_while_something_is_sent_is_not_lost,
     goes_on_after_the_buffers_ran_out,
+    says_when_a_batch_is_full,
     sockets_outlive_the_driver,
     relay_ports_come_and_go,
     what_a_closed_port_received_is_nobodys,

@@ -138,7 +138,8 @@ impl Driver for Uring {
             let data = unsafe { self.buffers.payload(ready.buffer, ready.len) };
             rx.push(RxPacket { path: ready.path, data });
         }
-        Ok(!self.ready.is_empty())
+        // The kernel hands over so many at once, and whether there are more is known with the next call only.
+        Ok(rx.len() == BATCH_PACKETS)
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {

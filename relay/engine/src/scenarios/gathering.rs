@@ -186,14 +186,14 @@ fn who_is_behind_leaves_out_pictures_and_never_sound() {
         world.pass(1);
     };
     full(&mut world, 2);
-    for _ in 0..300 {
+    for _ in 0..1_500 {
         world.note_backlog();
         full(&mut world, 32);
     }
     assert!(world.engine.counters().drop_egress_overload > 10_000);
     assert!(world.engine.counters().overload > 100);
     for client in 1..4 {
-        assert_eq!(world.clients[client].take(AUDIO).len(), 301);
+        assert_eq!(world.clients[client].take(AUDIO).len(), 1_501);
         world.clients[client].rtp.clear();
     }
     // With less to do pictures come back, with a key frame and without a gap.
