@@ -27,7 +27,7 @@ struct Round<D> {
     tx: TxBatch,
 }
 
-impl<D: Driver> Round<D> {
+impl<D: Driver<Device = ()>> Round<D> {
     fn new() -> Self {
         let sockets: Sockets = vec![bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap()].into();
         let address = sockets[0].local_addr().unwrap();
@@ -41,7 +41,7 @@ impl<D: Driver> Round<D> {
             let path = Path { local: LocalSocket(0), remote: subscriber.local_addr().unwrap() };
             (0..FRAME).for_each(|_| assert!(tx.push(path, &[0x5a; PACKET_BYTES])));
         }
-        Self { driver: D::open(sockets, Waker::new().unwrap()).unwrap(), publisher, subscribers, tx }
+        Self { driver: D::open(sockets, Waker::new().unwrap(), &()).unwrap(), publisher, subscribers, tx }
     }
 
     fn publish(&self) {
@@ -71,7 +71,7 @@ impl<D: Driver> Round<D> {
     }
 }
 
-fn measure<D: Driver>(iterations: u64) -> Duration {
+fn measure<D: Driver<Device = ()>>(iterations: u64) -> Duration {
     let mut round = Round::<D>::new();
     let mut took = Duration::ZERO;
     for _ in 0..iterations {

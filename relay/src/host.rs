@@ -113,7 +113,7 @@ fn cpus_of(config: &Config, topology: &Topology, root: &Path) -> Vec<Finding> {
 }
 
 fn io_uring() -> Finding {
-    let opened = loopback().and_then(|sockets| Uring::open(sockets, Waker::new()?).map(drop));
+    let opened = loopback().and_then(|sockets| Uring::open(sockets, Waker::new()?, &()).map(drop));
     match opened {
         Ok(()) => Good("io_uring is there, with multishot receive.".to_owned()),
         Err(error) => Lacking(format!(
@@ -242,7 +242,7 @@ fn segmentation() -> io::Result<bool> {
     let mut tx = TxBatch::new(4096, 4);
     tx.push(path, &[1; 100]);
     tx.push(path, &[2; 100]);
-    let mut driver = driver::mmsg::Mmsg::open(sockets, Waker::new()?)?;
+    let mut driver = driver::mmsg::Mmsg::open(sockets, Waker::new()?, &())?;
     driver.send(&mut tx)?;
     let mut buffer = [0; 400];
     let lens = [peer.recv(&mut buffer)?, peer.recv(&mut buffer)?];
