@@ -1,6 +1,7 @@
 //! What all kinds of load have in common: the server, the rooms, and who sends what in them.
 
 use crate::crowd::Crowd;
+use crate::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Entry, Trust};
@@ -61,8 +62,17 @@ pub(crate) struct LoadArguments {
 }
 
 impl LoadArguments {
-    pub(crate) fn trust(&self) -> Trust {
-        self.ca.clone().map_or(Trust::System, Trust::File)
+    /// The server that they name.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            url: self.url.clone(),
+            entry: self.via,
+            trust: self.ca.clone().map_or(Trust::System, Trust::File),
+            server: None,
+            processes: Vec::new(),
+            cpus: Vec::new(),
+            device: None,
+        }
     }
 
     /// Who does what, for the head of a report.
@@ -86,6 +96,11 @@ impl LoadArguments {
     /// Refuses what cannot work before anybody is bothered with it.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         check_target(&self.url, self.allow_remote).map_err(|error| anyhow!(error))?;
+        self.check_rooms()
+    }
+
+    /// The same for a server that the run starts itself.
+    pub(crate) fn check_rooms(&self) -> anyhow::Result<()> {
         if self.video_kbps == 0 && !self.audio {
             bail!("with neither picture nor sound there is nothing to forward; give --video-kbps or --audio true");
         }

@@ -13,6 +13,8 @@ mod joins;
 mod kernel;
 mod own_limit;
 mod sfu;
+mod tables;
+mod target;
 mod wire;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,8 @@ enum Command {
     Join(join::JoinArguments),
     /// Fills rooms with publishers and viewers, and measures what forwarding to them costs the relay.
     Sfu(sfu::SfuArguments),
+    /// Measures the usual scenarios on ours and on Janus, and writes a page of Markdown.
+    Tables(tables::TablesArguments),
     /// Lets all viewers join within one second, and tells how long each waits for its picture.
     Joins(joins::JoinsArguments),
     /// Lets viewers come and go, and watches the relay's memory.
@@ -54,6 +58,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Join(arguments) => join::run(arguments).await,
         Command::Sfu(arguments) => sfu::run(arguments).await,
+        Command::Tables(arguments) => tables::run(arguments).await,
         Command::Joins(arguments) => joins::run(arguments).await,
         Command::Churn(arguments) => churn::run(arguments).await,
         Command::OwnLimit(arguments) => own_limit::run(arguments).await,

@@ -19,6 +19,17 @@ const PORT: u16 = 18_188;
 /// Media ports, one for each PeerConnection; below those that the kernel gives away by itself.
 const MEDIA_PORTS: &str = "20000-32000";
 
+/// Whether it is installed.
+///
+/// # Errors
+/// When it is not: what to do.
+pub fn check() -> Result<(), ServerError> {
+    match Path::new(PROGRAM).is_file() && library().is_some() {
+        true => Ok(()),
+        false => Err(ServerError::NotThere { name: "janus", path: PathBuf::from(PROGRAM), remedy: REMEDY }),
+    }
+}
+
 /// Starts it on the server's CPUs and waits until it answers.
 ///
 /// # Errors

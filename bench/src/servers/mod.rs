@@ -4,7 +4,7 @@
 mod janus;
 mod plausch;
 
-pub use janus::start as start_janus;
+pub use janus::{check as check_janus, start as start_janus};
 pub use plausch::start as start_plausch;
 
 use crate::client::{Entry, Trust};
