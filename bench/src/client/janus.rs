@@ -214,7 +214,8 @@ impl Door for Janus {
             "room": self.room,
             "display": self.name,
         });
-        let offer = Jsep::offer(local.sdp(1));
+        // Left the choice, Janus would be the DTLS client; our transport is that always.
+        let offer = Jsep::offer(local.sdp(1).replace("a=setup:actpass", "a=setup:active"));
         let (data, answer) = self.room("to let us publish", handle, body, Some(offer)).await?;
         let id = data.id.ok_or_else(|| self.not_understood("a publisher without an id"))?;
         let answer = answer.ok_or_else(|| ClientError::BadAnswer("there is none".to_owned()))?;
