@@ -110,6 +110,7 @@ impl Janus {
         loop {
             match self.socket.next().await {
                 Some(Ok(Frame::Text(text))) => {
+                    tracing::trace!(%text, "Janus says");
                     return serde_json::from_str(&text).map_err(|error| ClientError::NotJanus {
                         url: self.url.clone(),
                         cause: format!("a message that is not understood: {error}"),
