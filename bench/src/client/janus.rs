@@ -6,6 +6,8 @@
 //! the video room has for an audience.
 
 mod messages;
+#[cfg(test)]
+mod tests;
 
 use super::JoinOptions;
 use super::entry::{Describe, Door, Published, Subscribed};

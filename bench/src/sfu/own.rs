@@ -3,7 +3,7 @@
 use super::drive::{Stopped, drive, stop_signal};
 use super::{Comparison, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
 use crate::target::Target;
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use plausch_bench::against::{Side, alternate};
 use plausch_bench::lab::Ground;
 use plausch_bench::servers::{self, Server, ServerError};
@@ -85,7 +85,7 @@ async fn start_and_drive(ground: &Ground, arguments: &SfuArguments, peer: Option
         && !error.is::<Stopped>()
     {
         let name = server.name.clone();
-        bail!(anyhow!("{name}: {error}; its logs are in {}", server.keep_logs().display()));
+        bail!("{name}: {error} ({})", server.keep_logs().display());
     }
     drop(server);
     sleep(PAUSE).await;
