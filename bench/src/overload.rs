@@ -9,7 +9,7 @@ use crate::crowd::Crowd;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Histogram, is_healthy};
-use plausch_bench::load::{Machine, Process, ProcessSample, Traffic};
+use plausch_bench::load::{Machine, Process, ProcessSample, Traffic, check_target};
 use report::{Phase, Report, Step};
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
@@ -58,6 +58,9 @@ pub(crate) struct OverloadArguments {
 pub(crate) async fn run(arguments: OverloadArguments) -> anyhow::Result<()> {
     let load = &arguments.load;
     load.check()?;
+    if check_target(&load.url, false).is_err() {
+        bail!("an overload is for servers of this machine only: nobody else's network is there to be filled");
+    }
     if load.video_kbps == 0 {
         bail!("the bitrate of pictures is what rises; give --video-kbps");
     }
@@ -166,13 +169,13 @@ async fn try_join(crowd: &Crowd) -> Option<Duration> {
 /// How long each question how the server is took; `None`: no answer, or a wrong one.
 async fn ask(arguments: &OverloadArguments, during: Duration) -> Vec<Option<Duration>> {
     let end = Instant::now() + during;
+    let target = arguments.load.target();
     let mut answers = Vec::new();
     let mut tick = interval(QUESTION_INTERVAL);
     while Instant::now() < end {
         tick.tick().await;
         let asked = Instant::now();
-        let trust = arguments.load.trust();
-        let answer = timeout(PATIENCE, is_healthy(&arguments.load.url, &trust)).await;
+        let answer = timeout(PATIENCE, is_healthy(&target.url, &target.trust)).await;
         answers.push(matches!(answer, Ok(Ok(true))).then(|| asked.elapsed()));
     }
     answers
