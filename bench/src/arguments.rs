@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Entry, Trust};
 use plausch_bench::load::{Process, check_target, is_of_this_machine};
+use plausch_bench::page::Page;
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ pub(crate) struct LoadArguments {
     /// Write the figures to this file as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with figures and plots to this file, to be sent around: it needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl LoadArguments {
@@ -180,6 +184,12 @@ impl LoadArguments {
         let Some(file) = &self.json else { return Ok(()) };
         let json = serde_json::to_string_pretty(report)? + "\n";
         fs::write(file, json).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
+    }
+
+    /// Writes the page of `--html`, if wished.
+    pub(crate) fn write_html(&self, page: impl FnOnce() -> Page) -> anyhow::Result<()> {
+        let Some(file) = &self.html else { return Ok(()) };
+        fs::write(file, page().html()).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
     }
 }
 

@@ -248,6 +248,23 @@ impl Crowd {
         self.members.iter().filter(|member| member.seat.publisher.is_some())
     }
 
+    /// Somebody comes into a room of their own, and goes again; how long it took until media could flow.
+    pub(crate) async fn guest(&self) -> Result<Duration, ClientError> {
+        let options = JoinOptions {
+            room: format!("{}-guest", self.template.room),
+            name: "Guest".to_owned(),
+            microphone: false,
+            camera_layers: 0,
+            slots: 1,
+            ..self.template.clone()
+        };
+        let begin = Instant::now();
+        let guest = Client::join(options).await?;
+        let took = begin.elapsed();
+        guest.leave().await;
+        Ok(took)
+    }
+
     pub(crate) fn relay_address(&self) -> Option<SocketAddr> {
         self.members.first()?.client.stats().relay
     }

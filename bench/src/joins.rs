@@ -2,9 +2,12 @@
 
 use crate::arguments::LoadArguments;
 use crate::crowd::Crowd;
+use crate::figures::{counts_ms, cumulative_ms};
 use anyhow::bail;
 use clap::Args;
 use plausch_bench::client::{Histogram, Stats};
+use plausch_bench::load::Circumstances;
+use plausch_bench::page::{Columns, Lines, Page, Plot, Series, Table};
 use serde::Serialize;
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
@@ -39,6 +42,15 @@ struct Report {
     first_key_frame_ms: Times,
     /// Longest pause of a track between publishers meanwhile; they were there before.
     longest_pause_ms: Option<f64>,
+    #[serde(flatten)]
+    circumstances: Circumstances,
+}
+
+/// When the viewers had what.
+struct Waits {
+    connected: Histogram,
+    first_packet: Histogram,
+    first_picture: Histogram,
 }
 
 #[derive(Serialize)]
@@ -57,6 +69,57 @@ impl Times {
     pub(crate) fn text(&self) -> String {
         let ms = |ms: Option<f64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.0}"));
         format!("p50 {}  p99 {}  max {} ms", ms(self.p50), ms(self.p99), ms(self.max))
+    }
+}
+
+impl Report {
+    /// Names and values for people.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("joined", format!("{} of {}", self.joined, self.joined + self.failed)),
+            ("connected", self.join_ms.text()),
+            ("first packet", self.first_packet_ms.text()),
+            ("first picture", self.first_key_frame_ms.text()),
+        ];
+        let pause = |pause: f64| ("others", format!("longest pause of a track between publishers {pause:.0} ms"));
+        lines.extend(self.longest_pause_ms.map(pause));
+        lines
+    }
+}
+
+fn page(report: &Report, waits: &Waits) -> Page {
+    let series = |name: &str, waits: &Histogram| Series::new(name, cumulative_ms(waits));
+    let failed = (report.failed > 0).then(|| format!("{} joins failed", report.failed));
+    Page {
+        title: report.scenario.clone(),
+        warnings: failed.into_iter().collect(),
+        tables: vec![Table {
+            title: "What happened".to_owned(),
+            head: Vec::new(),
+            rows: report.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
+        }],
+        plots: vec![
+            Plot::Columns(Columns::of(
+                "Time until media can flow",
+                "participants",
+                "ms",
+                &[("connected".to_owned(), counts_ms(&waits.connected))],
+            )),
+            Plot::Lines(Lines {
+                title: "Who had what by when".to_owned(),
+                unit: "% of the viewers",
+                along: "ms",
+                series: vec![
+                    series("connected", &waits.connected),
+                    series("first packet", &waits.first_packet),
+                    series("first picture", &waits.first_picture),
+                ],
+                ..Lines::default()
+            }),
+        ],
+        circumstances: std::iter::once(("target".to_owned(), report.target.clone()))
+            .chain(report.circumstances.lines())
+            .collect(),
     }
 }
 
@@ -88,31 +151,29 @@ pub(crate) async fn run(arguments: JoinsArguments) -> anyhow::Result<()> {
     let times = |of: &dyn Fn(&Stats) -> Option<Duration>| {
         let mut histogram = Histogram::default();
         viewers.iter().filter_map(of).for_each(|time| histogram.record(time.as_micros() as u64));
-        Times::of(&histogram)
+        histogram
+    };
+    let waits = Waits {
+        connected: times(&|stats| stats.timings.dtls),
+        first_packet: times(&|stats| stats.timings.first_packet),
+        first_picture: times(&|stats| stats.timings.first_key_frame),
     };
     let report = Report {
         scenario: load.scenario("joins"),
         target: load.url.clone(),
         joined: viewers.len(),
         failed: failures.len(),
-        join_ms: times(&|stats| stats.timings.dtls),
-        first_packet_ms: times(&|stats| stats.timings.first_packet),
-        first_key_frame_ms: times(&|stats| stats.timings.first_key_frame),
+        join_ms: Times::of(&waits.connected),
+        first_packet_ms: Times::of(&waits.first_packet),
+        first_key_frame_ms: Times::of(&waits.first_picture),
         longest_pause_ms,
+        circumstances: Circumstances::now(),
     };
-    let mut out = format!(
-        "scenario      {}\njoined        {} of {storm}\nconnected     {}\nfirst packet  {}\nfirst picture {}\n",
-        report.scenario,
-        report.joined,
-        report.join_ms.text(),
-        report.first_packet_ms.text(),
-        report.first_key_frame_ms.text(),
-    );
-    if let Some(pause) = report.longest_pause_ms {
-        out += &format!("others        longest pause of a track between publishers {pause:.0} ms\n");
-    }
+    let mut out = format!("scenario      {}\n", report.scenario);
+    report.lines().iter().for_each(|(name, value)| out += &format!("{name:<13} {value}\n"));
     stdout().write_all(out.as_bytes())?;
     load.write_json(&report)?;
+    load.write_html(|| page(&report, &waits))?;
     match (failures.first(), in_vain) {
         (Some(first), _) => bail!("{} of {storm} joins failed; the first: {first}", failures.len()),
         (None, 0) => Ok(()),
@@ -133,5 +194,40 @@ async fn wait_for_media(crowd: &Crowd, load: &LoadArguments) -> usize {
             return waiting;
         }
         sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_show_when_everybody_had_a_picture() {
+        let mut waits = Waits {
+            connected: Histogram::default(),
+            first_packet: Histogram::default(),
+            first_picture: Histogram::default(),
+        };
+        for ms in 1..=100u64 {
+            waits.connected.record(ms * 1_000);
+            waits.first_packet.record(ms * 2_000);
+            waits.first_picture.record(ms * 5_000);
+        }
+        let report = Report {
+            scenario: "joins: 2 → 100".to_owned(),
+            target: "http://localhost".to_owned(),
+            joined: 100,
+            failed: 3,
+            join_ms: Times::of(&waits.connected),
+            first_packet_ms: Times::of(&waits.first_packet),
+            first_key_frame_ms: Times::of(&waits.first_picture),
+            longest_pause_ms: Some(41.0),
+            circumstances: Circumstances::now(),
+        };
+        let html = page(&report, &waits).html();
+        for text in ["3 joins failed", "100 of 103", "max 500 ms", "between publishers 41 ms", "% of the viewers"] {
+            assert!(html.contains(text), "{text}");
+        }
+        assert_eq!(html.matches("<svg").count(), 2);
     }
 }

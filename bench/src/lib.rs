@@ -9,3 +9,4 @@ pub mod lab;
 pub mod load;
 pub mod page;
 pub mod servers;
+pub mod turn;

@@ -7,17 +7,21 @@ mod arguments;
 mod churn;
 mod contest;
 mod crowd;
+mod figures;
 mod floor;
 mod join;
 mod joins;
 mod kernel;
+mod overload;
 mod own_limit;
 mod sfu;
+mod soak;
 mod tables;
 mod target;
 mod wire;
 
 use clap::{Parser, Subcommand};
+use plausch_bench::turn::{self, TurnArguments};
 use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -42,9 +46,15 @@ enum Command {
     Joins(joins::JoinsArguments),
     /// Lets viewers come and go, and watches the relay's memory.
     Churn(churn::ChurnArguments),
+    /// Raises the load until packets are lost, doubles it, and tells what the server still does then.
+    Overload(overload::OverloadArguments),
+    /// Loads a server for hours while people come and go, and fails when it grows.
+    Soak(soak::SoakArguments),
     /// Says which rate the bench's own clients take; needs no server.
     #[command(name = "self")]
     OwnLimit(own_limit::OwnLimitArguments),
+    /// Makes allocations on a TURN server, sends through them, and measures what relaying costs it.
+    Turn(TurnArguments),
     /// Compares the ways to send and receive datagrams on this machine; needs no server.
     Ablation(ablation::AblationArguments),
     /// What sealing and sending alone would cost, without any logic; needs no server.
@@ -61,7 +71,10 @@ async fn main() -> ExitCode {
         Command::Tables(arguments) => tables::run(arguments).await,
         Command::Joins(arguments) => joins::run(arguments).await,
         Command::Churn(arguments) => churn::run(arguments).await,
+        Command::Overload(arguments) => overload::run(arguments).await,
+        Command::Soak(arguments) => soak::run(arguments).await,
         Command::OwnLimit(arguments) => own_limit::run(arguments).await,
+        Command::Turn(arguments) => turn::run(arguments).await,
         Command::Ablation(arguments) => ablation::run(arguments).await,
         Command::Floor(arguments) => floor::run(arguments).await,
     };

@@ -21,7 +21,7 @@ fn bad_targets_are_told_in_one_sentence() {
     // Bound and closed again: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let closed = format!("http://127.0.0.1:{port}");
-    for command in ["sfu", "joins", "churn"] {
+    for command in ["sfu", "joins", "churn", "overload", "soak"] {
         assert!(refusal(&[command, "--url", &closed]).contains("check that the server runs there"));
         assert!(refusal(&[command, "--url", "localhost"]).contains("http://host:port"));
         assert!(refusal(&[command, "--url", "http://192.0.2.1"]).contains("--allow-remote"));

@@ -380,7 +380,7 @@ mod tests {
             ("[link]\ncontrol = \"localhost\"", "section [link]"),
             ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
             ("[metrics]\nlisten = \"here\"", "metrics.listen"),
-            ("[limits]\nparticipants_per_room = 501", "limits.participants_per_room is 501"),
+            ("[limits]\nparticipants_per_room = 1025", "limits.participants_per_room is 1025"),
             ("[log]\nlevel = \"loud\"", "log.level"),
         ] {
             let error = parse(text).expect_err(text).to_string();

@@ -193,7 +193,9 @@ impl<'a, D: Driver> Shard<'a, D> {
             self.status.busy += before_wait.since(woke_at);
             let wait = self.wait(before_wait, pending);
             let mut rx = recycle(storage);
-            self.driver.receive(wait, &mut rx)?;
+            if self.driver.receive(wait, &mut rx)? {
+                self.tx.note_backlog();
+            }
             // The clock is read once for the batch; `self.driver` is lent until the packets are given back.
             now = Time(self.origin.elapsed().as_micros() as u64);
             woke_at = now;
@@ -203,12 +205,13 @@ impl<'a, D: Driver> Shard<'a, D> {
             }
             storage = recycle(rx);
             self.send()?;
-            pending = self.commands(now)?;
-            if self.engine.poll_timeout() <= now {
+            // A large room's packets need more than one batch, and no input may come between.
+            while self.engine.poll_timeout() <= now {
                 self.engine.handle_timeout(now, &mut self.tx);
                 self.unpublished = true;
                 self.send()?;
             }
+            pending = self.commands(now)?;
             self.effects();
             if !self.flush() && pending == Pending::Nothing {
                 pending = Pending::Rings;
@@ -238,8 +241,12 @@ impl<'a, D: Driver> Shard<'a, D> {
         if self.tx.is_empty() {
             return Ok(());
         }
+        let full = self.driver.counters().drop_send_full;
         let sent = self.driver.send(&mut self.tx);
         self.tx.clear();
+        if self.driver.counters().drop_send_full > full {
+            self.tx.note_backlog();
+        }
         sent
     }
 

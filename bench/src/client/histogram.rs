@@ -46,6 +46,12 @@ impl Histogram {
         (self.samples > 0).then_some(self.max)
     }
 
+    /// The largest values of the buckets that are not empty, and how many values are in each.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let filled = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(bucket, count)| (largest_of(bucket).min(self.max), *count))
+    }
+
     /// The smallest value that at least `share` of all values do not exceed, to 1/32.
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let rank = ((self.samples as f64 * share).ceil() as u64).max(1);

@@ -89,6 +89,11 @@ pub(crate) async fn request(
     Response::parse(&answer).ok_or_else(wrong)
 }
 
+/// Whether the control at `url` says that calls can be made.
+pub async fn is_healthy(url: &str, trust: &Trust) -> Result<bool, ClientError> {
+    Ok(request(url, trust, "GET", "/api/health", "text/plain", "").await?.status == 200)
+}
+
 /// Text as a part of a path or query (RFC 3986, section 2.1).
 pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();

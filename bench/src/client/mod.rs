@@ -53,6 +53,7 @@ pub use encoder::Picture;
 pub use entry::Entry;
 pub use error::ClientError;
 pub use histogram::Histogram;
+pub use http::is_healthy;
 pub use loss::Loss;
 pub use probe::{is_ready, speaks_janus};
 pub use speech::Speech;

@@ -6,6 +6,7 @@ mod machine;
 mod process;
 mod tally;
 mod target;
+mod trend;
 
 pub use circumstances::Circumstances;
 pub use flow::{Flow, Traffic, loss_ratio};
@@ -13,6 +14,7 @@ pub use machine::{Machine, MachineUse};
 pub use process::{Process, ProcessSample, ThreadSample};
 pub use tally::Tally;
 pub use target::{check_target, is_of_this_machine};
+pub use trend::Trend;
 
 /// The kernel tells CPU time in hundredths of a second, whatever its own tick is (USER_HZ).
 const NS_PER_TICK: u64 = 10_000_000;

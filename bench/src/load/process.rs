@@ -55,7 +55,23 @@ impl Process {
     /// The process that receives at this UDP address of this machine, if we may see that.
     pub fn at_udp(address: SocketAddr) -> Option<Self> {
         let table = fs::read_to_string(if address.is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" }).ok()?;
-        let inode = socket_inode(&table, address)?;
+        Self::holder_of(socket_inode(&table, address)?)
+    }
+
+    /// The process that listens at this TCP address of this machine, if we may see that.
+    pub fn listening_at(address: SocketAddr) -> Option<Self> {
+        const LISTENS: &str = "0A";
+        let table = fs::read_to_string(if address.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" }).ok()?;
+        let listening: Vec<&str> = table
+            .lines()
+            .enumerate()
+            .filter(|(index, line)| *index == 0 || line.split_whitespace().nth(3) == Some(LISTENS))
+            .map(|(_, line)| line)
+            .collect();
+        Self::holder_of(socket_inode(&listening.join("\n"), address)?)
+    }
+
+    fn holder_of(inode: u64) -> Option<Self> {
         let wanted = format!("socket:[{inode}]");
         let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.map(|pid| Self { pid }).find(|process| process.holds(Path::new(&wanted)))
@@ -149,6 +165,16 @@ mod tests {
         let mut closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         closed.set_ip([127, 99, 1, 2].into());
         assert_eq!(Process::at_udp(closed), None);
+    }
+
+    #[test]
+    fn the_listener_of_a_port_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _connected = std::net::TcpStream::connect(address).unwrap();
+        assert_eq!(Process::listening_at(address), Some(Process::own()));
+        drop(listener);
+        assert_eq!(Process::listening_at(address), None);
     }
 
     #[test]

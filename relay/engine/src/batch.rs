@@ -48,6 +48,7 @@ pub struct TxBatch {
     max_runs: usize,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
+    backlog: bool,
 }
 
 /// Kernel limits of one UDP_SEGMENT message: UDP_MAX_SEGMENTS is 64 (128 since Linux 6.9); and 64 KiB
@@ -66,6 +67,7 @@ impl TxBatch {
             runs: Vec::with_capacity(runs),
             max_runs: runs,
             segmentation: true,
+            backlog: false,
         }
     }
 
@@ -78,6 +80,11 @@ impl TxBatch {
         }
         self.reserved = Some((path, len));
         Some(&mut self.arena[self.used..self.used + len])
+    }
+
+    /// Whether so many datagrams with so many bytes together will find room.
+    pub fn has_room(&self, datagrams: usize, bytes: usize) -> bool {
+        self.max_runs - self.runs.len() >= datagrams && self.arena.len() - self.used >= bytes
     }
 
     /// Makes the first `len` bytes of the last reservation a datagram.
@@ -134,6 +141,17 @@ impl TxBatch {
         self.used = 0;
         self.reserved = None;
         self.runs.clear();
+    }
+
+    /// Notes that there is more than can be done: more was received than one batch takes, or the network did not take
+    /// everything that was sent. Where that goes on the engine leaves out pictures.
+    pub fn note_backlog(&mut self) {
+        self.backlog = true;
+    }
+
+    /// Whether that was noted since the last time.
+    pub(crate) fn take_backlog(&mut self) -> bool {
+        std::mem::take(&mut self.backlog)
     }
 
     /// Switches runs of more than one datagram on or off.

@@ -64,6 +64,14 @@ impl Cache {
         }
     }
 
+    /// Gives padding to a packet that has not gone out yet; `false`: it is not here.
+    pub(crate) fn pad(&mut self, index: u64, padding: u8) -> bool {
+        let entry = self.entries.get_mut((index % CACHE_PACKETS as u64) as usize).and_then(Option::as_mut);
+        let Some(entry) = entry.filter(|entry| entry.packet.index == index) else { return false };
+        entry.packet.padding = padding;
+        true
+    }
+
     /// The packet with this index, if it is still here.
     pub(crate) fn get(&self, index: u64) -> Option<(&Packet, &[u8])> {
         let entry = self.entries.get((index % CACHE_PACKETS as u64) as usize)?.as_ref()?;
@@ -100,6 +108,7 @@ pub(crate) mod tests {
             video_orientation: None,
             dependency_descriptor: None,
             vp8: None,
+            padding: 0,
         }
     }
 

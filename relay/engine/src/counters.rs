@@ -52,6 +52,8 @@ counters! {
     Gauge handshakes;
     /// Participants with SRTP keys.
     Gauge connected;
+    /// How much of the pictures is left out because there is more than this shard can do: 0 nothing, 128 all.
+    Gauge overload;
 
     /// Datagrams received.
     Counter received_packets;
@@ -65,6 +67,8 @@ counters! {
     Counter rtp_caught_up;
     /// RTP packets sent again because a subscriber asked.
     Counter rtp_retransmitted;
+    /// RTP packets that got a byte of padding, so that they are as long as others of their frame.
+    Counter rtp_padded;
     /// Empty RTP packets that fill a place in a sequence.
     Counter rtp_fillers;
     /// Padding-only packets of publishers, which are not sent on.
@@ -136,6 +140,8 @@ counters! {
     Counter drop_rtp_payload_type;
     /// RTP larger than may be sent on.
     Counter drop_rtp_oversized;
+    /// RTP that came while packets of the same room were still due to go out.
+    Counter drop_gathered_full;
     /// RTCP that does not hold together.
     Counter drop_rtcp_malformed;
     /// RTCP beyond the number of senders that a participant may have.
@@ -148,6 +154,8 @@ counters! {
     Counter drop_egress_codec;
     /// Video held back until a key frame.
     Counter drop_egress_no_keyframe;
+    /// Video left out because there is more than this shard can do.
+    Counter drop_egress_overload;
     /// A packet from before the point at which the slot began to follow its source.
     Counter drop_egress_late;
     /// The packet with its new header would be too large.

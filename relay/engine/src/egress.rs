@@ -1,13 +1,15 @@
 //! The way of RTP packets out, subscriber by subscriber: a subscriber's keys and streams stay hot, and its packets
 //! form runs.
 
-use crate::batch::{Path, RxPacket, TxBatch};
+use crate::batch::{Path, TxBatch};
 use crate::counters::Counters;
 use crate::engine::{Engine, touch};
+use crate::gather::Waiting;
+use crate::overload::Admission;
 use crate::packet::Packet;
 use crate::participant::{Participant, Phase};
 use crate::random::Random;
-use crate::rtp::{Extension, FIXED_HEADER_LEN, HeaderFields, write_header};
+use crate::rtp::{Extension, FIXED_HEADER_LEN, HeaderFields, add_padding, write_header};
 use crate::srtp::{MAX_RTP_OVERHEAD, Outbound};
 use crate::stream::{Place, Stream, Verdict};
 use crate::time::Time;
@@ -22,31 +24,84 @@ const FIRST_REPORT: Duration = Duration::from_millis(50);
 const CATCH_UP_PACKETS: u64 = 64;
 
 impl Engine {
-    /// Sends the packets of the batch to whoever follows their tracks.
-    pub(crate) fn forward(&mut self, rx: &[RxPacket<'_>], now: Time, tx: &mut TxBatch) {
-        let Self { participants, tracks, rooms, counters, random, touched, touched_rooms, .. } = self;
-        for room_key in touched_rooms.drain(..) {
-            let Some(room) = rooms.get_mut(room_key) else { continue };
-            for &member in &room.members {
+    /// Sends what has gathered to whoever follows it, room by room, except where it is worth while to wait for more.
+    /// When `tx` is full the rest is due at once.
+    pub(crate) fn forward(&mut self, now: Time, tx: &mut TxBatch) {
+        let Self {
+            config,
+            overload,
+            participants,
+            tracks,
+            rooms,
+            counters,
+            random,
+            touched,
+            touched_rooms,
+            gathered,
+            ..
+        } = self;
+        self.forward_due = Time::NEVER;
+        let full = gathered.is_full();
+        let mut next = 0;
+        while let Some(&room_key) = touched_rooms.get(next) {
+            let Some(room) = rooms.get_mut(room_key) else {
+                touched_rooms.remove(next);
+                continue;
+            };
+            if room.served == 0 {
+                if !full && let Some(until) = room.waits_until(tracks, config.gather_from_members, now) {
+                    self.forward_due = self.forward_due.min(until);
+                    next += 1;
+                    continue;
+                }
+                counters.rtp_padded += room.arrange(tracks);
+            }
+            let (packets, bytes) = room.batch.iter().fold((0, 0), |(packets, bytes), waiting| {
+                (packets + 1, bytes + PACKET_OVERHEAD + waiting.packet.payload.len())
+            });
+            while let Some(&member) = room.members.get(room.served) {
+                if !tx.has_room(packets, bytes) && !tx.is_empty() {
+                    // Those who are left have their turn when this is sent.
+                    self.forward_due = Time(0);
+                    return;
+                }
+                room.served += 1;
                 let Some(participant) = participants.get_mut(member) else { continue };
                 let Participant { spec, agent, transport, downlink, .. } = participant;
                 let (Phase::Connected(keys), Some(path)) = (&transport.phase, agent.send_path()) else { continue };
                 let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
                 let mut stream_began = false;
-                for (turn, (place, packet)) in room.batch.iter().enumerate() {
+                for (turn, waiting) in room.batch.iter().enumerate() {
+                    let packet = &waiting.packet;
                     let Some(slot) = downlink.follower(packet.number) else { continue };
-                    let max_layer = slot.max_layer();
+                    let mut max_layer = slot.max_layer();
                     let stream = slot.stream_mut(packet.codec.media());
                     let before = stream.following();
                     let Some(track) = tracks.get_mut(packet.source.track) else { continue };
+                    if packet.codec.media() == MediaKind::Video {
+                        let admission = overload.admit(member.index(), packet.number);
+                        let nothing = match admission {
+                            Admission::Any => false,
+                            Admission::Smallest => track.best_layer(0, now) == track.best_layer(max_layer, now),
+                            Admission::Nothing => true,
+                        };
+                        if nothing {
+                            // It goes on with a key frame, so that nobody asks for what is missing.
+                            stream.release();
+                            exit.counters.drop_egress_overload += 1;
+                            continue;
+                        }
+                        if admission == Admission::Smallest {
+                            max_layer = 0;
+                        }
+                    }
                     // Which layer should go out is asked once a frame, and whenever it does not yet.
                     let wanted = if before != Some(packet.source) || packet.marker {
                         track.best_layer(max_layer, now)
                     } else {
                         Some(packet.source.layer)
                     };
-                    let Some(plain) = rx.get(*place as usize).map(|packet| &*packet.data) else { continue };
-                    exit.forward(stream, packet, plain, wanted, now, random);
+                    exit.forward(stream, packet, gathered.plain(waiting), wanted, now, random);
                     if stream.following() != before {
                         stream_began = true;
                         let rest = room.batch.get(turn + 1..).unwrap_or(&[]);
@@ -63,7 +118,11 @@ impl Engine {
                     touch(participants, touched, member);
                 }
             }
-            room.batch.clear();
+            room.begin_batch();
+            touched_rooms.remove(next);
+        }
+        if touched_rooms.is_empty() {
+            gathered.clear();
         }
     }
 }
@@ -86,6 +145,9 @@ pub(crate) struct Exit<'a> {
 
 /// Header extensions at the most: a MID, an audio level, an orientation, a dependency descriptor of any length.
 const EXTENSIONS_BYTES: usize = 4 + (2 + MID_BYTES) + 3 + 3 + 2 + u8::MAX as usize + 3;
+
+/// Bytes that [`Exit::send`] asks for besides the payload.
+const PACKET_OVERHEAD: usize = FIXED_HEADER_LEN + EXTENSIONS_BYTES + u8::MAX as usize + MAX_RTP_OVERHEAD;
 
 impl Exit<'_> {
     /// Gives a packet its place in the stream and sends it there. `false`: it was not to be sent, or could not.
@@ -131,7 +193,7 @@ impl Exit<'_> {
         stream: &mut Stream,
         first: &Packet,
         track: &Track,
-        rest: &[(u32, Packet)],
+        rest: &[Waiting],
         now: Time,
         random: &mut Random,
     ) {
@@ -139,7 +201,7 @@ impl Exit<'_> {
         let Some((Some(cache), Some(reception))) = layer.map(|layer| (&layer.cache, &layer.reception)) else { return };
         let last = reception.highest().min(first.index + CATCH_UP_PACKETS);
         for index in first.index + 1..=last {
-            let comes = rest.iter().any(|(_, packet)| packet.source == first.source && packet.index == index);
+            let comes = rest.iter().any(|rest| rest.packet.source == first.source && rest.packet.index == index);
             if let Some((packet, plain)) =
                 cache.get(index).filter(|(packet, _)| !comes && packet.source == first.source)
             {
@@ -165,8 +227,7 @@ impl Exit<'_> {
         payload_type: u8,
     ) -> bool {
         let payload = packet.payload.of(plain);
-        let room = FIXED_HEADER_LEN + EXTENSIONS_BYTES + payload.len() + MAX_RTP_OVERHEAD;
-        let Some(buffer) = self.tx.reserve(self.path, room) else {
+        let Some(buffer) = self.tx.reserve(self.path, PACKET_OVERHEAD + payload.len()) else {
             self.counters.drop_tx_full += 1;
             return false;
         };
@@ -182,7 +243,11 @@ impl Exit<'_> {
                 let to = buffer.get_mut(header..header + payload.len())?;
                 to.copy_from_slice(payload);
                 rewrite_pictures(packet, to, place);
-                Some((header, header + payload.len()))
+                let len = header + payload.len();
+                match packet.padding {
+                    0 => Some((header, len)),
+                    padding => Some((header, add_padding(buffer, len, padding)?)),
+                }
             },
         );
         let Some((header, len)) = written.filter(|&(_, len)| len + MAX_RTP_OVERHEAD <= DATAGRAM_BYTES) else {

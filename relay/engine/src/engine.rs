@@ -4,6 +4,8 @@ use crate::batch::{RxPacket, TxBatch};
 use crate::counters::Counters;
 use crate::demux::{Protocol, classify};
 use crate::effect::{Effect, EngineCommand};
+use crate::gather::Gathered;
+use crate::overload::Overload;
 use crate::participant::{Participant, Phase};
 use crate::peers::{HashKeys, Peers};
 use crate::random::Random;
@@ -13,7 +15,9 @@ use crate::speakers::Speakers;
 use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
-use plausch_relay_api::limits::{DATAGRAM_BYTES, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
+use plausch_relay_api::limits::{
+    DATAGRAM_BYTES, GATHER_FROM_MEMBERS, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD,
+};
 use plausch_relay_api::{CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -32,12 +36,20 @@ pub struct EngineConfig {
     pub max_participants: usize,
     /// At most `limits::PARTICIPANTS_PER_ROOM`.
     pub max_participants_per_room: usize,
+    /// Rooms of so many send a frame when all of it is there.
+    pub gather_from_members: usize,
 }
 
 impl EngineConfig {
     /// With the limits of `limits`.
     pub fn new(shard: ShardId, seed: u64) -> Self {
-        Self { shard, seed, max_participants: PARTICIPANTS_PER_SHARD, max_participants_per_room: PARTICIPANTS_PER_ROOM }
+        Self {
+            shard,
+            seed,
+            max_participants: PARTICIPANTS_PER_SHARD,
+            max_participants_per_room: PARTICIPANTS_PER_ROOM,
+            gather_from_members: GATHER_FROM_MEMBERS,
+        }
     }
 }
 
@@ -55,8 +67,11 @@ pub struct Engine {
     pub(crate) random: Random,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counters: Counters,
-    /// Rooms that have packets of the present batch.
+    /// Rooms that have packets which wait to go out, the bytes of these, and when the first of them have to.
     pub(crate) touched_rooms: Vec<Key<Room>>,
+    pub(crate) gathered: Gathered,
+    pub(crate) forward_due: Time,
+    pub(crate) overload: Overload,
     /// Participants for whom something may have become due in the present call.
     pub(crate) touched: Vec<Key<Participant>>,
     /// Publishers whom somebody waits for.
@@ -83,6 +98,9 @@ impl Engine {
             effects: VecDeque::new(),
             counters: Counters::default(),
             touched_rooms: Vec::new(),
+            gathered: Gathered::new(),
+            forward_due: Time::NEVER,
+            overload: Overload::default(),
             touched: Vec::new(),
             awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
@@ -90,9 +108,12 @@ impl Engine {
         }
     }
 
-    /// Takes received datagrams and writes what follows from them into `tx`.
+    /// Takes received datagrams, at most `limits::BATCH_PACKETS`, and writes what follows from them into `tx`, as far as
+    /// it need not wait: see [`Self::poll_timeout`].
     pub fn handle_batch(&mut self, now: Time, rx: &mut [RxPacket<'_>], tx: &mut TxBatch) {
-        for (place, packet) in rx.iter_mut().enumerate() {
+        self.overload.note(tx.take_backlog(), now);
+        self.counters.overload = self.overload.pressure().into();
+        for packet in rx.iter_mut() {
             self.counters.received_packets += 1;
             self.counters.received_bytes += packet.data.len() as u64;
             if packet.data.len() > DATAGRAM_BYTES {
@@ -100,7 +121,7 @@ impl Engine {
                 continue;
             }
             match classify(packet.data) {
-                Protocol::Rtp => self.receive_rtp(place as u32, packet.path, packet.data, now),
+                Protocol::Rtp => self.receive_rtp(packet.path, packet.data, now),
                 Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
                 Protocol::Stun => self.receive_stun(packet.path, packet.data, now, tx),
                 Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
@@ -108,7 +129,7 @@ impl Engine {
                 Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
             }
         }
-        self.forward(rx, now, tx);
+        self.forward(now, tx);
         self.settle(now, tx);
     }
 
@@ -142,12 +163,16 @@ impl Engine {
                 }
             }
         }
+        if self.forward_due <= now {
+            self.forward(now, tx);
+        }
         self.settle(now, tx);
     }
 
-    /// When [`Self::handle_timeout`] must be called next; `Time::NEVER` when nothing is due.
+    /// When [`Self::handle_timeout`] must be called next; `Time::NEVER` when nothing is due. What did not fit into a
+    /// batch is due at once: send the batch, and call before there is more input.
     pub fn poll_timeout(&self) -> Time {
-        self.timers.next()
+        self.timers.next().min(self.forward_due)
     }
 
     /// The next effect, until there is none.
@@ -172,6 +197,10 @@ impl Engine {
 
     /// Ends an entry point: does what has become due for the touched, and sets their timers.
     fn settle(&mut self, now: Time, tx: &mut TxBatch) {
+        if self.forward_due == Time(0) {
+            // `tx` is full, and this is called again at once.
+            return;
+        }
         // What is done for one may touch others, which are appended.
         let mut next = 0;
         while let Some(&key) = self.touched.get(next) {

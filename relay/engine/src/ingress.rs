@@ -14,12 +14,12 @@ use crate::time::Time;
 use crate::timers::Owner;
 use crate::track::Track;
 use plausch_relay_api::limits::{RTP_BYTES, SSRCS_PER_PARTICIPANT};
-use plausch_relay_api::{ParticipantSpec, TrackKind};
+use plausch_relay_api::{MediaKind, ParticipantSpec, TrackKind};
 
 impl Engine {
-    /// Opens one packet in place. What is to be forwarded waits in its room until the batch is read.
-    pub(crate) fn receive_rtp(&mut self, place: u32, path: Path, datagram: &mut [u8], now: Time) {
-        let Self { participants, tracks, rooms, peers, timers, counters, touched, touched_rooms, .. } = self;
+    /// Opens one packet in place. What is to be forwarded waits in its room, until the batch is read or longer.
+    pub(crate) fn receive_rtp(&mut self, path: Path, datagram: &mut [u8], now: Time) {
+        let Self { participants, tracks, rooms, peers, timers, counters, touched, touched_rooms, gathered, .. } = self;
         let Some((key, participant)) = peers.find(path).and_then(|key| Some((key, participants.get_mut(key)?))) else {
             counters.drop_srtp_unchecked += 1;
             return;
@@ -96,9 +96,13 @@ impl Engine {
         counters.rtp_padding += u64::from(packet.is_padding());
         let overtaken = layer_state.reception.as_ref().is_some_and(|reception| packet.index < reception.highest());
         counters.rtp_reordered += u64::from(overtaken);
+        let newest = (layer_state.reception.is_some(), layer_state.last_timestamp);
         layer_state.record(&packet, plain, now);
 
         let Some(room) = rooms.get_mut(room_key) else { return };
+        if codec.media() == MediaKind::Video && !overtaken {
+            layer_state.bursts.note(room.gathering, newest == (true, packet.timestamp), packet.marker);
+        }
         if kind == TrackKind::Microphone
             && let Some(level) = extensions.audio_level
         {
@@ -108,10 +112,17 @@ impl Engine {
                 timers.set_earlier(Owner::room(room_key), room.speakers_due.max(now + Loudness::DOUBT));
             }
         }
+        // Padding of the sender's stays here.
+        let kept = plain.get(..packet.payload.end()).unwrap_or(plain);
+        let waiting = if room.served == 0 { gathered.keep(packet, overtaken, kept) } else { None };
+        let Some(waiting) = waiting else {
+            counters.drop_gathered_full += 1;
+            return;
+        };
         if room.batch.is_empty() {
             touched_rooms.push(room_key);
         }
-        room.batch.push((place, packet));
+        room.batch.push(waiting);
     }
 }
 

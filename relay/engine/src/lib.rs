@@ -6,7 +6,8 @@
 //! process run the same code.
 //!
 //! To read it, follow a packet: `engine` (the entry points) → `transport` (STUN and DTLS, with `ice`) or `ingress`
-//! (with `participant`, `track`, `reception`, `missing`, `cache`) → `egress` (with `slot` and `stream`, where numbers
+//! (with `participant`, `track`, `reception`, `missing`, `cache`) → `gather` →
+//! `egress` (with `slot` and `stream`, where numbers
 //! are rewritten); RTCP comes in through `feedback` and goes out through `reports`. Control's commands are `commands`.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -27,9 +28,11 @@ mod cache;
 mod commands;
 mod egress;
 mod feedback;
+mod gather;
 mod ice;
 mod ingress;
 mod missing;
+mod overload;
 mod packet;
 mod participant;
 mod peers;

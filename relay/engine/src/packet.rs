@@ -74,6 +74,8 @@ pub(crate) struct Packet {
     pub video_orientation: Option<u8>,
     pub dependency_descriptor: Option<Span>,
     pub vp8: Option<vp8::Descriptor>,
+    /// Bytes of padding with which it goes out.
+    pub padding: u8,
 }
 
 impl Packet {
@@ -111,6 +113,7 @@ impl Packet {
             video_orientation: extensions.video_orientation,
             dependency_descriptor,
             vp8,
+            padding: 0,
         })
     }
 

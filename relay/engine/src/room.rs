@@ -1,6 +1,6 @@
 //! Participants who may see and hear each other.
 
-use crate::packet::Packet;
+use crate::gather::Waiting;
 use crate::participant::Participant;
 use crate::slab::Key;
 use crate::speakers::Speakers;
@@ -19,8 +19,13 @@ pub(crate) struct Room {
     pub speakers: Speakers,
     /// Not before this are speakers told again.
     pub speakers_due: Time,
-    /// The packets of the present batch: place in the batch, and description.
-    pub batch: Vec<(u32, Packet)>,
+    /// The packets that go out next.
+    pub batch: Vec<Waiting>,
+    /// Counts the batches, and says when the first packet of this one began to wait.
+    pub gathering: u32,
+    pub gathering_since: Option<Time>,
+    /// How many members have the batch already; 0 while packets may still be added to it.
+    pub served: usize,
 }
 
 impl Room {
@@ -32,14 +37,25 @@ impl Room {
             speakers: Speakers::default(),
             speakers_due: Time(0),
             batch: Vec::new(),
+            gathering: 0,
+            gathering_since: None,
+            served: 0,
         }
     }
 
     /// The number that the next track gets.
     pub(crate) fn free_number(&self) -> u16 {
         let free = self.numbers.iter().position(Option::is_none).unwrap_or(self.numbers.len());
-        // Bounded by PARTICIPANTS_PER_ROOM × TRACKS_PER_PARTICIPANT = 2000.
+        // Bounded by PARTICIPANTS_PER_ROOM × TRACKS_PER_PARTICIPANT = 4096.
         free as u16
+    }
+
+    /// All have the batch: the next one begins.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch.clear();
+        self.gathering = self.gathering.wrapping_add(1);
+        self.gathering_since = None;
+        self.served = 0;
     }
 
     /// Gives a number to a track, or takes it back.

@@ -352,6 +352,7 @@ mod tests {
             video_orientation: None,
             dependency_descriptor: None,
             vp8: Some(vp8::Descriptor { picture_id, tl0_picture_index: Some(index as u8), ..Default::default() }),
+            padding: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! A published track and its layers, as the relay receives them.
 
 use crate::cache::Cache;
+use crate::gather::Bursts;
 use crate::missing::Missing;
 use crate::packet::Packet;
 use crate::participant::Participant;
@@ -107,6 +108,7 @@ pub(crate) struct Layer {
     pub missing: Missing,
     pub cache: Option<Cache>,
     pub sender_report: Option<ReceivedReport>,
+    pub bursts: Bursts,
     pub last_packet: Time,
     /// RTP timestamp of the newest packet.
     pub last_timestamp: u32,
@@ -130,6 +132,7 @@ impl Layer {
             missing: Missing::default(),
             cache: None,
             sender_report: None,
+            bursts: Bursts::default(),
             last_packet: Time(0),
             last_timestamp: 0,
             key_frame_wanted: false,

@@ -47,7 +47,7 @@ impl Driver for Mmsg {
         })
     }
 
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<()> {
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
         self.wait(timeout)?;
         let sockets = self.sockets.len();
         if self.polled[sockets].revents != 0 {
@@ -88,7 +88,7 @@ impl Driver for Mmsg {
             let len = (header.msg_len as usize).min(DATAGRAM_BYTES);
             rx.push(RxPacket { path: Path { local: *local, remote }, data: &mut data[..len] });
         }
-        Ok(())
+        Ok(filled == BATCH_PACKETS)
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {

@@ -30,8 +30,8 @@ pub trait Driver: Sized {
     fn open(sockets: Sockets, waker: Waker) -> io::Result<Self>;
 
     /// Waits until there are datagrams, somebody wakes the shard, or the time is over; then fills `rx`, which
-    /// comes empty and with room for `limits::BATCH_PACKETS`.
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<()>;
+    /// comes empty and with room for `limits::BATCH_PACKETS`. Answers whether more is there than that.
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool>;
 
     /// Sends everything in `tx`. When this returns, the kernel has taken or refused every datagram, and the batch
     /// may be used again. A refused datagram is a counted drop, as it would be in any router.

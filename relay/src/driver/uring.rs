@@ -112,7 +112,7 @@ impl Driver for Uring {
         Ok(driver)
     }
 
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<()> {
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
         if !self.lent.is_empty() {
             while let Some(buffer) = self.lent.pop() {
                 self.buffers.provide(buffer);
@@ -134,7 +134,7 @@ impl Driver for Uring {
             let data = unsafe { self.buffers.payload(ready.buffer, ready.len) };
             rx.push(RxPacket { path: ready.path, data });
         }
-        Ok(())
+        Ok(!self.ready.is_empty())
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {

@@ -173,6 +173,10 @@ impl World {
         self.clients.len() - 1
     }
 
+    pub(super) fn note_backlog(&mut self) {
+        self.tx.note_backlog();
+    }
+
     pub(super) fn shrink_tx(&mut self, bytes: usize) {
         self.tx = TxBatch::new(bytes, 16);
     }
@@ -245,6 +249,10 @@ impl World {
         let mut rx: Vec<_> = datagrams.iter_mut().map(|(path, data)| RxPacket { path: *path, data }).collect();
         self.engine.handle_batch(self.now, &mut rx, &mut self.tx);
         self.deliver();
+        while self.engine.poll_timeout() <= self.now {
+            self.engine.handle_timeout(self.now, &mut self.tx);
+            self.deliver();
+        }
     }
 
     /// Lets time pass, with all timers on the way and a consent check every second.

@@ -2,6 +2,7 @@
 
 mod feedback;
 mod forwarding;
+mod gathering;
 mod harness;
 mod lifecycle;
 mod transport;

@@ -1,0 +1,69 @@
+//! Plots and figures that several reports have.
+
+use plausch_bench::client::Histogram;
+use plausch_bench::page::{Lines, Plot, Scale, Series};
+
+/// Latency over percentiles, tails in full.
+pub(crate) fn latency_plot(named: &[(String, Vec<(f64, f64)>)]) -> Plot {
+    Plot::Lines(Lines {
+        title: "Latency, client to client".to_owned(),
+        unit: "ms",
+        along: "of packets",
+        x: Scale::Nines,
+        y: Scale::Logarithmic,
+        series: named.iter().map(|(name, curve)| Series::new(name, curve.clone())).collect(),
+    })
+}
+
+/// Shares of the values and the largest value of each share, in milliseconds of a histogram in microseconds.
+pub(crate) fn curve_ms(histogram: &Histogram) -> Vec<(f64, f64)> {
+    const SHARES: [f64; 20] = [
+        0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999,
+        1.0,
+    ];
+    // A share that is less than one value of all says nothing of its own.
+    let said = |share: f64| share == 1.0 || (1.0 - share) * histogram.samples() as f64 >= 1.0;
+    let shares = SHARES.into_iter().filter(|share| said(*share));
+    shares.filter_map(|share| Some((share, histogram.quantile(share)? as f64 / 1e3))).collect()
+}
+
+/// How many values lie below each: milliseconds and percent.
+pub(crate) fn cumulative_ms(histogram: &Histogram) -> Vec<(f64, f64)> {
+    let percent = (0..=100).map(f64::from);
+    let steps = percent.filter_map(|percent| Some((histogram.quantile(percent / 100.0)? as f64 / 1e3, percent)));
+    steps.collect()
+}
+
+/// The largest values of a histogram's buckets in milliseconds, and how many values are in each.
+pub(crate) fn counts_ms(histogram: &Histogram) -> Vec<(f64, u64)> {
+    histogram.buckets().map(|(us, count)| (us as f64 / 1e3, count)).collect()
+}
+
+/// p50, p99, p99.9 and the largest in milliseconds, for people.
+pub(crate) fn quantiles_ms(histogram: &Histogram) -> String {
+    let ms = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| format!("{:.2}", us as f64 / 1e3));
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| ms(histogram.quantile(share)));
+    format!("p50 {p50}  p99 {p99}  p99.9 {p999}  max {} ms", ms(histogram.max()))
+}
+
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_end_with_the_largest_and_claim_no_tail_that_was_not_seen() {
+        let mut histogram = Histogram::default();
+        (1..=200).for_each(|ms| histogram.record(ms * 1_000));
+        let curve = curve_ms(&histogram);
+        assert_eq!(curve.last(), Some(&(1.0, 200.0)));
+        assert!(curve.iter().all(|(share, _)| *share <= 0.995 || *share == 1.0), "{curve:?}");
+        assert!(curve.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+        assert_eq!(counts_ms(&histogram).iter().map(|(_, count)| count).sum::<u64>(), 200);
+        assert_eq!(cumulative_ms(&histogram).last(), Some(&(200.0, 100.0)));
+        assert!(curve_ms(&Histogram::default()).is_empty());
+    }
+}

@@ -1,0 +1,167 @@
+//! The same load on ours and on another server by turns, each started afresh, and the ratio.
+
+use super::arguments::TurnArguments;
+use super::report::{Report, Table};
+use super::servers::{Kind, SECRET, Server, Setup};
+use super::user::Users;
+use super::{idle, print, refuse_misrouting, run, write_json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::sync::atomic::AtomicBool;
+
+/// A figure of several rounds.
+#[derive(Clone, Copy, Serialize)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+/// Measures all sizes.
+pub(super) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
+    let kinds: Vec<Kind> = match arguments.only {
+        Some(kind) => vec![kind],
+        None => vec![Kind::Ours, Kind::Coturn],
+    };
+    let cpu = arguments.server_cpu();
+    let relay = arguments.relay()?;
+    let setup = Setup { transport: arguments.transport, cpu, allocations: arguments.allocations, relay: &relay };
+    if arguments.idle {
+        return run_idle(arguments, &kinds, &setup, stop);
+    }
+    let mut found = Vec::new();
+    let mut all: Vec<Report> = Vec::new();
+    for &size in &arguments.size {
+        let mut rounds: Vec<Vec<Report>> = vec![Vec::new(); kinds.len()];
+        for round in 0..=arguments.rounds {
+            for (index, &kind) in kinds.iter().enumerate() {
+                let warm = if round == 0 { ", thrown away" } else { "" };
+                eprintln!("{} B, round {round} of {}: {}{warm}", size, arguments.rounds, kind.name());
+                let table = measure_one(arguments, kind, &setup, size, stop)?;
+                if round == arguments.rounds {
+                    print(&table.text())?;
+                    print("\n")?;
+                }
+                if round > 0 {
+                    rounds[index].push(table.report);
+                }
+            }
+        }
+        print(&summary(&kinds, &rounds))?;
+        found.push(object(arguments.scenario(size), &kinds, &rounds)?);
+        all.extend(rounds.into_iter().flatten());
+    }
+    match &mut *found {
+        [one] => write_json(arguments.json.as_ref(), one)?,
+        several => write_json(arguments.json.as_ref(), &several)?,
+    }
+    refuse_misrouting(&all)
+}
+
+fn measure_one(
+    arguments: &TurnArguments,
+    kind: Kind,
+    setup: &Setup<'_>,
+    size: u16,
+    stop: &AtomicBool,
+) -> anyhow::Result<Table> {
+    let server = Server::start(kind, setup)?;
+    let users = Users::Secret(SECRET.to_owned());
+    let plan = arguments.plan(server.address, users, size, arguments.client_cpus(Some(server.process)));
+    let measured = run::measure(&plan, Some(server.process), stop)?;
+    Ok(Table::of(arguments.scenario(size), format!("{} on CPU {}", kind.name(), setup.cpu), &measured))
+}
+
+/// Idle allocations are counted once for each: memory has no noise worth several rounds.
+fn run_idle(arguments: &TurnArguments, kinds: &[Kind], setup: &Setup<'_>, stop: &AtomicBool) -> anyhow::Result<()> {
+    let mut object = Map::new();
+    for &kind in kinds {
+        let server = Server::start(kind, setup)?;
+        let (users, from) = (Users::Secret(SECRET.to_owned()), arguments.idle_from);
+        let (process, target) = (Some(server.process), kind.name().to_owned());
+        let report = idle::measure(server.address, &users, arguments.allocations, from, process, target, stop)?;
+        print(&report.text())?;
+        object.insert(kind.name().to_owned(), serde_json::to_value(&report)?);
+    }
+    write_json(arguments.json.as_ref(), &object)
+}
+
+/// CPU of each, and the ratio of the rounds.
+fn summary(kinds: &[Kind], rounds: &[Vec<Report>]) -> String {
+    let mut out = String::new();
+    for (kind, reports) in kinds.iter().zip(rounds) {
+        let mut line = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
+            if let Some(spread) = Spread::of(reports.iter().filter_map(figure)) {
+                out += &format!("{:<8} {}\n", kind.name(), spread.text(what));
+            }
+        };
+        line("ns of CPU per packet", &|report| report.cpu_ns_per_packet);
+        line("µs added at p50", &|report| report.added_latency_us?.p50);
+        line("µs added at p99", &|report| report.added_latency_us?.p99);
+    }
+    if let Some(ratio) = cpu_ratio(rounds) {
+        out += &format!("{:<8} {}\n", "ratio", ratio.text("of ours to the other's CPU per packet"));
+    }
+    if rounds.iter().flatten().any(|report| report.disturbed) {
+        out += "DISTURBED in at least one round; read the spread\n";
+    }
+    out
+}
+
+/// Round by round, so that what changes slowly on the machine falls out.
+fn cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
+    let [ours, other] = rounds else { return None };
+    Spread::of(
+        ours.iter().zip(other).filter_map(|(ours, other)| Some(ours.cpu_ns_per_packet? / other.cpu_ns_per_packet?)),
+    )
+}
+
+fn object(scenario: String, kinds: &[Kind], rounds: &[Vec<Report>]) -> anyhow::Result<Map<String, Value>> {
+    let mut object = Map::new();
+    object.insert("scenario".to_owned(), scenario.into());
+    for (kind, reports) in kinds.iter().zip(rounds) {
+        let Some(middle) = median_report(reports) else { continue };
+        object.insert(kind.name().to_owned(), serde_json::to_value(middle)?);
+        object.insert(format!("{}_rounds", kind.name()), serde_json::to_value(reports)?);
+    }
+    if let Some(ratio) = cpu_ratio(rounds) {
+        object.insert("ratio_cpu_per_packet".to_owned(), ratio.median.into());
+        object.insert("ratio_cpu_per_packet_spread".to_owned(), serde_json::to_value(ratio)?);
+    }
+    Ok(object)
+}
+
+/// The round whose CPU per packet is the median.
+fn median_report(reports: &[Report]) -> Option<&Report> {
+    let mut sorted: Vec<&Report> = reports.iter().collect();
+    let cpu = |report: &Report| report.cpu_ns_per_packet.unwrap_or_default();
+    sorted.sort_by(|one, other| cpu(one).total_cmp(&cpu(other)));
+    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Some(Self { median: f64::midpoint(low, high), min, max })
+    }
+
+    fn text(&self, what: &str) -> String {
+        let digits = if self.median < 10.0 { 3 } else { 0 };
+        format!("{:.digits$} {what} ({:.digits$} to {:.digits$})", self.median, self.min, self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_rounds_is_told() {
+        assert!(Spread::of([].into_iter()).is_none());
+        let spread = Spread::of([3.0, 1.0, 2.0, 10.0].into_iter()).unwrap();
+        assert_eq!((spread.median, spread.min, spread.max), (2.5, 1.0, 10.0));
+    }
+}

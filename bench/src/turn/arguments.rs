@@ -1,0 +1,272 @@
+//! The command line of `plausch-bench turn`.
+
+use super::flood::Network;
+use super::leg::Transport;
+use super::message::CHANNELS;
+use super::payload::STAMP_BYTES;
+use super::process_at;
+use super::run::{FloodPlan, Plan};
+use super::servers::Kind;
+use super::user::{User, Users};
+use super::worker::{Direction, Pace};
+use crate::load::{Process, is_of_this_machine};
+use anyhow::{anyhow, bail};
+use clap::Args;
+use clap::builder::TypedValueParser;
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+/// Packets in a second, all flows together, that another machine gets unless a rate is given.
+const REMOTE_PACKETS_PER_S: f64 = 1000.0;
+const DEFAULT_RATE: f64 = 50.0;
+
+/// Whom to compare ours with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Peer {
+    /// Debian's coturn.
+    Coturn,
+}
+
+/// Arguments of `plausch-bench turn`.
+#[derive(Args, Clone)]
+#[command(after_help = "\
+Examples:
+  a hundred calls, sound alone       plausch-bench turn --user robi --password x --allocations 100
+  what 60 000 packets/s cost         plausch-bench turn --user robi --password x --rate 60000 --size 200,1100
+  ours beside coturn                 plausch-bench turn --against coturn --allocations 100 --rate 600 --size 200,1100
+  memory of allocations              plausch-bench turn --secret s --allocations 100000 --idle
+  a flood beside running calls       plausch-bench turn --only ours --allocations 100 --spoofed-allocates 1000000
+
+A flow is one channel of one allocation; each has the rate of --rate, in each direction. The receiver's kernel notes
+when a packet arrives, so the program's own turns are not in the latencies. `direct` is the same way without a server.
+The program keeps its CPUs busy all the time: keep the server off them (--cpus), and believe no figure of a run that
+says LIMITED or DISTURBED.")]
+pub struct TurnArguments {
+    /// Address of the TURN server.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3478")]
+    server: String,
+    /// User of a static password.
+    #[arg(long, requires = "password")]
+    user: Option<String>,
+    #[arg(long, requires = "user")]
+    password: Option<String>,
+    /// Secret by which time-limited users are made, one for each allocation (TURN REST API).
+    #[arg(long, conflicts_with = "user")]
+    secret: Option<String>,
+    /// Between clients and server; between server and peers it is always UDP.
+    #[arg(long, value_enum, default_value_t = Transport::Udp)]
+    pub(super) transport: Transport,
+    /// Allocations, each of a client with its own socket.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000).map(|n| n as usize))]
+    pub(super) allocations: usize,
+    /// Channels of each allocation, each to another peer.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=CHANNELS as i64))]
+    channels: u16,
+    /// Bytes of each packet behind the server; several are measured one after another.
+    #[arg(long, value_delimiter = ',', default_values_t = [200], value_parser = clap::value_parser!(u16).range(STAMP_BYTES as i64..=1400))]
+    pub(super) size: Vec<u16>,
+    /// Packets in a second, of each flow and direction [default: 50; on another machine at most 1000 in all].
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Packets of a flow that go out together, as those of a video frame do.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    burst: u32,
+    /// From clients to peers, from peers to clients, or both.
+    #[arg(long, value_enum, default_value_t = Direction::Both)]
+    direction: Direction,
+    /// Send and Data indications instead of channels.
+    #[arg(long)]
+    indications: bool,
+    /// How long to measure.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// How long the way without a server is measured before; 0: not at all.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    baseline_seconds: u64,
+    /// Only make allocations, from other addresses each, and tell what they cost the server.
+    #[arg(long)]
+    pub(super) idle: bool,
+    /// Where idle allocations come from.
+    #[arg(long, value_name = "NETWORK", default_value = "127.77.0.0/16")]
+    pub(super) idle_from: Network,
+    /// After the measurement, send this many Allocates without credentials from forged addresses beside the flows.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    spoofed_allocates: u64,
+    /// How many of them in a second.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    spoofed_rate: u32,
+    /// Where they come from; the network must be of this machine, as all of 127.0.0.0/8 is.
+    #[arg(long, value_name = "NETWORK", default_value = "127.128.0.0/9")]
+    spoofed_from: Network,
+    /// CPUs of this program, a thread on each [default: those that the server may not use].
+    #[arg(long, value_delimiter = ',')]
+    cpus: Vec<usize>,
+    /// Process of the server; without it, the one that receives at its UDP port.
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Start ours and this one by turns, each on a CPU of its own, and tell the ratio.
+    #[arg(long, value_enum)]
+    pub(super) against: Option<Peer>,
+    /// Start this one only.
+    #[arg(long, value_enum, conflicts_with = "against")]
+    pub(super) only: Option<Kind>,
+    /// How often each is measured; once more at first, which is thrown away.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(super) rounds: u32,
+    /// CPU of the servers that this program starts [default: the last].
+    #[arg(long)]
+    server_cpu: Option<usize>,
+    /// The program plausch-relay [default: beside this program].
+    #[arg(long, value_name = "FILE")]
+    relay: Option<PathBuf>,
+    /// Allow a server on another machine: only with the consent of those who run it.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Write the figures to this file as one JSON object, or an array where there are several sizes.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+impl TurnArguments {
+    /// Refuses what cannot work before anybody is bothered with it.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if self.indications && self.size.iter().any(|size| !size.is_multiple_of(4)) {
+            bail!("indications are padded to four bytes; give --size in multiples of four");
+        }
+        if self.rate.is_some_and(|rate| !(0.01..=10_000_000.0).contains(&rate)) {
+            bail!("--rate must be from 0.01 to 10000000 packets in a second");
+        }
+        if self.idle && self.transport != Transport::Udp {
+            bail!("idle allocations are made by UDP only, because a closed connection ends its allocation");
+        }
+        if self.cpus.iter().any(|cpu| *cpu >= available_parallelism().map_or(1, usize::from)) {
+            bail!("--cpus names a CPU that this machine has not");
+        }
+        let sockets = if self.idle { 0 } else { 2 * self.allocations };
+        let wanted = (sockets + usize::from(self.channels) * 64 + 64) as u64;
+        let allowed = open_files_limit().unwrap_or(u64::MAX);
+        if wanted > allowed {
+            bail!("{wanted} open files are needed, but only {allowed} are allowed; run `ulimit -n {wanted}` before");
+        }
+        Ok(())
+    }
+
+    /// The server's address, if load may be put on it.
+    pub(super) fn resolve(&self) -> anyhow::Result<SocketAddr> {
+        let server = &self.server;
+        let mut addresses = server
+            .to_socket_addrs()
+            .map_err(|error| anyhow!("{server:?} is no address of a TURN server ({error}); give HOST:PORT"))?;
+        let address = addresses.next().ok_or_else(|| anyhow!("{server:?} has no address; check its spelling"))?;
+        if !is_of_this_machine(address.ip()) && !self.allow_remote {
+            bail!("{address} is not this machine; give --allow-remote if you may put load on it");
+        }
+        Ok(address)
+    }
+
+    pub(super) fn find_process(&self, server: SocketAddr) -> anyhow::Result<Option<Process>> {
+        let Some(pid) = self.pid else { return Ok(process_at(server)) };
+        let process = Process { pid };
+        process.sample().ok_or_else(|| anyhow!("there is no process {pid}; check --pid"))?;
+        Ok(Some(process))
+    }
+
+    pub(super) fn users(&self) -> anyhow::Result<Users> {
+        match (&self.user, &self.password, &self.secret) {
+            (Some(user), Some(password), _) => Ok(Users::One(User::new(user.clone(), password.clone()))),
+            (_, _, Some(secret)) => Ok(Users::Secret(secret.clone())),
+            _ => bail!("without credentials there are no allocations; give --user and --password, or --secret"),
+        }
+    }
+
+    /// Those that were given, or those that the server keeps off, or all.
+    pub(super) fn client_cpus(&self, server: Option<Process>) -> Vec<usize> {
+        if !self.cpus.is_empty() {
+            return self.cpus.clone();
+        }
+        let all: Vec<usize> = (0..available_parallelism().map_or(1, usize::from)).collect();
+        let servers = server.and_then(allowed_cpus).unwrap_or_default();
+        let free: Vec<usize> = all.iter().copied().filter(|cpu| !servers.contains(cpu)).collect();
+        if free.is_empty() { all } else { free }
+    }
+
+    /// Where the servers that we start run.
+    pub(super) fn server_cpu(&self) -> usize {
+        self.server_cpu.unwrap_or_else(|| available_parallelism().map_or(1, usize::from) - 1)
+    }
+
+    pub(super) fn relay(&self) -> anyhow::Result<PathBuf> {
+        match &self.relay {
+            Some(relay) => Ok(relay.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("plausch-relay")),
+        }
+    }
+
+    pub(super) fn plan(&self, server: SocketAddr, users: Users, size: u16, cpus: Vec<usize>) -> Plan {
+        let (total, per_s, from) = (self.spoofed_allocates, self.spoofed_rate, self.spoofed_from);
+        Plan {
+            server,
+            transport: self.transport,
+            users,
+            allocations: self.allocations,
+            channels: usize::from(self.channels),
+            indications: self.indications,
+            pace: Pace {
+                payload_bytes: usize::from(size),
+                packets_per_s: self.packets_per_s(server),
+                burst: self.burst,
+                direction: self.direction,
+            },
+            seconds: self.seconds,
+            baseline_seconds: self.baseline_seconds,
+            cpus,
+            flood: (total > 0).then_some(FloodPlan { total, per_s, from }),
+        }
+    }
+
+    fn packets_per_s(&self, server: SocketAddr) -> f64 {
+        let flows = (self.allocations * usize::from(self.channels)) as f64;
+        self.rate.unwrap_or_else(|| match is_of_this_machine(server.ip()) {
+            true => DEFAULT_RATE,
+            false => DEFAULT_RATE.min(REMOTE_PACKETS_PER_S / flows),
+        })
+    }
+
+    /// Who does what, for the head of a report.
+    pub(super) fn scenario(&self, size: u16) -> String {
+        let (allocations, channels) = (self.allocations, self.channels);
+        let rate = self.rate.unwrap_or(DEFAULT_RATE);
+        let what = if self.indications { "peers by indications" } else { "channels" };
+        let direction = match self.direction {
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::Both => "both ways",
+        };
+        let burst = if self.burst > 1 { format!(" in bursts of {}", self.burst) } else { String::new() };
+        let transport = self.transport.name();
+        format!(
+            "turn: {allocations} allocations × {channels} {what} × {rate} packets/s {direction}{burst}, {size} B, {transport}"
+        )
+    }
+}
+
+/// How many descriptors this process may have.
+fn open_files_limit() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The CPUs that a process may use, from a list as 0-2,7.
+fn allowed_cpus(process: Process) -> Option<Vec<usize>> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
+    let mut cpus = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        cpus.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
+    }
+    Some(cpus)
+}

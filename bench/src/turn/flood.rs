@@ -1,0 +1,137 @@
+//! Allocates without credentials from very many addresses, as an attacker with forged sources would send them.
+
+use super::datagrams::{Datagrams, send_from};
+use super::message::Request;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::Instant;
+
+/// Source ports: each serves all addresses.
+const SOCKETS: usize = 16;
+/// Sent before packets of flows have their turn.
+const AT_ONCE: u64 = 32;
+
+/// An IPv4 network in the form of 127.64.0.0/10.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Network {
+    first: u32,
+    bits: u32,
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is no IPv4 network; give one as 127.64.0.0/10");
+        let (address, bits) = text.split_once('/').ok_or_else(bad)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| bad())?;
+        let bits = bits.parse::<u32>().ok().filter(|bits| (8..=32).contains(bits)).ok_or_else(bad)?;
+        Ok(Self { first: u32::from(address) & (u32::MAX << (32 - bits)), bits })
+    }
+}
+
+impl Network {
+    /// The n-th address, beginning again after the last.
+    pub(super) fn address(self, n: u64) -> Ipv4Addr {
+        let size = 1u64 << (32 - self.bits);
+        Ipv4Addr::from(self.first + (n % size) as u32)
+    }
+}
+
+/// The flood and what it got back.
+pub(super) struct Flood {
+    sockets: Vec<UdpSocket>,
+    network: Network,
+    to: SocketAddrV4,
+    message: Vec<u8>,
+    per_s: f64,
+    total: u64,
+    begin: Option<Instant>,
+    turn: usize,
+    pub(super) sent: u64,
+    pub(super) refused: u64,
+    pub(super) replies: u64,
+    pub(super) reply_bytes: u64,
+}
+
+impl Flood {
+    /// # Errors
+    /// When sockets cannot be opened, or the network is not of this machine.
+    pub(super) fn new(to: SocketAddr, network: Network, total: u64, per_s: u32) -> io::Result<Self> {
+        let SocketAddr::V4(to) = to else {
+            return Err(io::Error::other("spoofed requests need an IPv4 server"));
+        };
+        let sockets = (0..SOCKETS).map(|_| {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
+        let message = Request::Allocate { ipv6: false }.message(None).map_err(io::Error::other)?.raw;
+        Ok(Self {
+            sockets: sockets.collect::<io::Result<_>>()?,
+            network,
+            to,
+            message,
+            per_s: f64::from(per_s),
+            total,
+            begin: None,
+            turn: 0,
+            sent: 0,
+            refused: 0,
+            replies: 0,
+            reply_bytes: 0,
+        })
+    }
+
+    /// How many requests, and how many in a second.
+    pub(super) fn size(&self) -> (u64, f64) {
+        (self.total, self.per_s)
+    }
+
+    fn is_over(&self) -> bool {
+        self.sent + self.refused >= self.total
+    }
+
+    pub(super) fn request_bytes(&self) -> u64 {
+        self.message.len() as u64 * self.sent
+    }
+
+    /// Sends what is due, and takes replies. Whether more will be due soon.
+    pub(super) fn send_due(&mut self, now: Instant, datagrams: &mut Datagrams) -> bool {
+        let begin = *self.begin.get_or_insert(now);
+        let due = (((now - begin).as_secs_f64() * self.per_s) as u64).min(self.total);
+        let done = self.sent + self.refused;
+        for n in done..due.min(done + AT_ONCE) {
+            // The transaction id: another one for each, as from different clients.
+            self.message[12..20].copy_from_slice(&n.to_be_bytes());
+            // Neighbours in time are neighbours neither in port nor in prefix.
+            let socket = &self.sockets[n as usize % SOCKETS];
+            let source = self.network.address((n / SOCKETS as u64).wrapping_mul(0x9e37_79b1));
+            match send_from(socket, source, self.to, &self.message) {
+                Ok(()) => self.sent += 1,
+                Err(_) => self.refused += 1,
+            }
+        }
+        self.turn = (self.turn + 1) % SOCKETS;
+        if let Ok(count) = datagrams.receive(&self.sockets[self.turn]) {
+            self.replies += count as u64;
+            self.reply_bytes += (0..count).map(|index| datagrams.get(index).bytes.len() as u64).sum::<u64>();
+        }
+        !self.is_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read() {
+        let network: Network = "127.77.5.0/24".parse().unwrap();
+        assert_eq!(network.address(0), Ipv4Addr::new(127, 77, 5, 0));
+        assert_eq!(network.address(256 + 9), Ipv4Addr::new(127, 77, 5, 9));
+        for text in ["127.0.0.1", "127.0.0.0/33", "x/8", "10.0.0.0/4", "::1/64"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The servers that are compared, each started afresh on its own CPU with a configuration of its own.
+
+use super::datagrams::Datagrams;
+use super::error::TurnError;
+use super::leg::{Leg, Transport};
+use super::message::{Request, parse_response};
+use crate::load::Process;
+use anyhow::{Context, bail};
+use std::fmt::Write;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A server must answer within this time.
+const START_WITHIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// The secret of both; it protects nothing.
+pub(super) const SECRET: &str = "only-for-this-run";
+/// Descriptors of a server beside those of allocations.
+const OWN_DESCRIPTORS: usize = 4096;
+
+/// Who is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Kind {
+    /// plausch-relay.
+    Ours,
+    /// Debian's coturn.
+    Coturn,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Coturn => "coturn",
+        }
+    }
+}
+
+/// How to start one.
+pub(super) struct Setup<'a> {
+    pub(super) transport: Transport,
+    pub(super) cpu: usize,
+    pub(super) allocations: usize,
+    /// The program plausch-relay.
+    pub(super) relay: &'a Path,
+}
+
+/// A running server. It ends, and its folder is removed, when this is dropped.
+pub(super) struct Server {
+    child: Child,
+    folder: PathBuf,
+    pub(super) address: SocketAddr,
+    pub(super) process: Process,
+}
+
+impl Server {
+    /// # Errors
+    /// When it cannot be started or does not answer, with the end of what it said.
+    pub(super) fn start(kind: Kind, setup: &Setup<'_>) -> anyhow::Result<Self> {
+        let mut tag = [0; 8];
+        getrandom::fill(&mut tag).context("no random numbers")?;
+        let folder = std::env::temp_dir().join(format!("plausch-bench-{:016x}", u64::from_be_bytes(tag)));
+        fs::create_dir(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let started = match kind {
+            Kind::Ours => ours(setup, &folder),
+            Kind::Coturn => coturn(setup, &folder),
+        };
+        let server = started.and_then(|(mut command, address)| {
+            let log = fs::File::create(folder.join("log"))?;
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            let child = command.spawn().with_context(|| format!("cannot start {}", kind.name()))?;
+            let process = Process { pid: child.id() };
+            Ok(Self { child, folder: folder.clone(), address, process })
+        });
+        match server {
+            Ok(mut server) => {
+                server.wait(kind, setup.transport)?;
+                Ok(server)
+            }
+            Err(error) => {
+                // The first error says more than that the folder stays.
+                let _ = fs::remove_dir_all(&folder);
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks until it answers.
+    fn wait(&mut self, kind: Kind, transport: Transport) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_WITHIN;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended at its start ({status}): {}", kind.name(), self.last_words());
+            }
+            match self.answers(transport) {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(TurnError::Unreachable { .. } | TurnError::Tls { .. }) if Instant::now() < deadline => {
+                    thread::sleep(ASK_AGAIN);
+                }
+                Ok(false) => bail!("{} does not answer: {}", kind.name(), self.last_words()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn answers(&self, transport: Transport) -> Result<bool, TurnError> {
+        let mut leg = Leg::connect(transport, self.address, None)?;
+        let Ok(message) = (Request::Allocate { ipv6: false }).message(None) else { return Ok(false) };
+        let mut answered = false;
+        if leg.send(&message.raw).is_ok() {
+            thread::sleep(ASK_AGAIN);
+            // A closed port is told by the receive; it is asked again.
+            let _ = leg.receive(&mut Datagrams::new(), |frame, _| answered |= parse_response(frame).is_some());
+        }
+        Ok(answered)
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+        if last.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            last.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already, and the folder may be in use by nobody else.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// On one CPU, and with enough descriptors where we may raise them.
+fn pinned(program: &Path, setup: &Setup<'_>) -> Command {
+    let wanted = setup.allocations + OWN_DESCRIPTORS;
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nofile={wanted}:{wanted}"));
+    command.args(["taskset", "-c"]).arg(setup.cpu.to_string()).arg(program);
+    command
+}
+
+fn coturn(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr)> {
+    let program = find_program("turnserver")
+        .context("there is no turnserver; install Debian's coturn with scripts/bench-peers")?;
+    let (port, tls_port) = (free_port()?, free_port()?);
+    let mut text = format!(
+        "listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\ntls-listening-port={tls_port}\n\
+         min-port=20000\nmax-port=65535\nrelay-threads=1\n\
+         use-auth-secret\nstatic-auth-secret={SECRET}\nrealm=bench\n\
+         allow-loopback-peers\nno-cli\nno-dtls\nno-multicast-peers\nno-rfc5780\nno-software-attribute\n\
+         log-file={log}\nsimple-log\nno-stdout-log\npidfile={folder}/pid\nuserdb={folder}/turndb\n",
+        log = folder.join("turnserver.log").display(),
+        folder = folder.display(),
+    );
+    let mut address = SocketAddr::from(([127, 0, 0, 1], port));
+    if setup.transport == Transport::Tls {
+        make_certificate(folder)?;
+        writeln!(text, "cert={0}/cert.pem\npkey={0}/key.pem", folder.display())?;
+        address.set_port(tls_port);
+    } else {
+        text += "no-tls\n";
+    }
+    let file = folder.join("turnserver.conf");
+    fs::write(&file, text)?;
+    let mut command = pinned(&program, setup);
+    command.arg("-c").arg(file);
+    Ok((command, address))
+}
+
+fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr)> {
+    let program = setup.relay;
+    if !program.exists() {
+        bail!("there is no {}; build it with `cargo build --release -p plausch-relay`", program.display());
+    }
+    if setup.transport == Transport::Tls {
+        bail!("the relay has its certificate from control; give the address of a whole service with --server");
+    }
+    let (port, media, link) = (free_port()?, free_port()?, free_port()?);
+    let text = format!(
+        "[media]\ncpus = [{cpu}]\nfirst_port = {media}\naddresses = [\"127.0.0.1\"]\n\
+         [link]\ncontrol = \"127.0.0.1:{link}\"\n[state]\ndirectory = \"{folder}\"\n\
+         [turn]\nudp_port = {port}\ntcp_port = {port}\ntls_ports = []\n\
+         shared_secrets = [\"{SECRET}\"]\nallow_peers = [\"127.0.0.0/8\"]\n",
+        cpu = setup.cpu,
+        folder = folder.display(),
+    );
+    let file = folder.join("relay.toml");
+    fs::write(&file, text)?;
+    let mut command = pinned(program, setup);
+    command.arg("--config").arg(file);
+    Ok((command, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+/// A certificate for coturn.
+fn make_certificate(folder: &Path) -> anyhow::Result<()> {
+    let status = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"])
+        .args(["-subj", "/CN=bench", "-keyout"])
+        .arg(folder.join("key.pem"))
+        .arg("-out")
+        .arg(folder.join("cert.pem"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("there is no openssl to make a certificate with; install it")?;
+    if !status.success() {
+        bail!("openssl could not make a certificate ({status})");
+    }
+    Ok(())
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// A port that nobody uses, neither by UDP nor by TCP.
+fn free_port() -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let address = socket.local_addr()?;
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(address.port()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!("no port of 127.0.0.1 is free")
+}
