@@ -35,8 +35,8 @@ Examples:
   one speaker, more and more bitrate    plausch-bench overload --viewers 100 --html overload.html
   a meeting of eight                    plausch-bench overload --publishers 8 --viewers 0 --video-kbps 2000
 
-The bench may be what ends first: `plausch-bench self` says which rate it takes. Steps in which it had no CPU left are
-marked `client-bound` and say nothing about the server.")]
+The bench may be what ends first: `plausch-bench self` says which rate it takes. Steps in which it had no CPU left, or
+in which its own sockets overflowed, are marked `client-bound` and say nothing about the server.")]
 pub(crate) struct OverloadArguments {
     #[command(flatten)]
     load: LoadArguments,
@@ -121,6 +121,9 @@ struct Moment {
     relay: Option<ProcessSample>,
     bench: ProcessSample,
     machine: Machine,
+    /// Datagrams that were too many for their sockets: the relay's, and the bench's.
+    relay_drops: u64,
+    bench_drops: u64,
 }
 
 impl Moment {
@@ -133,6 +136,8 @@ impl Moment {
             relay: relay.map(|relay| relay.sample().ok_or_else(|| ended(relay))).transpose()?,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),
+            relay_drops: relay.and_then(|relay| relay.dropped_datagrams()).unwrap_or(0),
+            bench_drops: Process::own().dropped_datagrams().unwrap_or(0),
         })
     }
 }
