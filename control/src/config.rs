@@ -1,5 +1,6 @@
 //! The configuration: one TOML file with comments, every value checked at start.
 
+use crate::host::Host;
 use crate::rates::Rate;
 use crate::sdp::CodecPolicy;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +23,8 @@ pub struct Config {
     pub https: Vec<SocketAddr>,
     pub certificate: Certificate,
     pub link: SocketAddr,
+    /// Where browsers find TURN, if not at the name by which they asked for the page.
+    pub turn_host: Option<Host>,
     pub state_dir: PathBuf,
     pub limits: Limits,
     pub codecs: CodecPolicy,
@@ -101,20 +104,19 @@ impl Config {
         let certificate = match (file.https.certificate, file.https.key) {
             (certificate, key) if certificate.as_os_str().is_empty() && key.as_os_str().is_empty() => {
                 ensure!(
-                    https.is_empty() || !file.https.names.is_empty(),
+                    !file.https.names.is_empty(),
                     "https.names is empty; give the name of this server, or certificate and key"
                 );
                 Certificate::Generated { names: file.https.names }
             }
             (certificate, key) => {
-                for (name, path) in [("certificate", &certificate), ("key", &key)] {
+                let named = [("certificate", &certificate), ("key", &key)];
+                for (name, path) in named {
                     let given = !path.as_os_str().is_empty();
                     ensure!(given, "https.{name} is empty; give both certificate and key, or none");
-                    ensure!(
-                        https.is_empty() || path.is_file(),
-                        "https.{name} names {}, which is not there",
-                        path.display()
-                    );
+                }
+                for (name, path) in named {
+                    ensure!(path.is_file(), "https.{name} names {}, which is not there", path.display());
                 }
                 Certificate::Files { certificate, key }
             }
@@ -123,6 +125,12 @@ impl Config {
         if let Some(port) = port("PLAUSCH_LINK_PORT")? {
             link.set_port(port);
         }
+        let turn_host = match file.turn.host.as_str() {
+            "" => None,
+            host => Some(Host::parse(host).with_context(|| {
+                format!("turn.host is \"{host}\", which is no name or address of a server; give it without a port")
+            })?),
+        };
         let state_dir = variable("PLAUSCH_STATE_DIR").map(PathBuf::from).unwrap_or(file.state.directory);
         let state_dir = if state_dir.as_os_str().is_empty() { default_state_dir(&variable)? } else { state_dir };
         let codecs = CodecPolicy { video: file.media.video_codecs, opus_dtx: file.media.opus_dtx };
@@ -143,6 +151,7 @@ impl Config {
             https,
             certificate,
             link,
+            turn_host,
             state_dir,
             limits,
             codecs,
@@ -166,6 +175,7 @@ struct File {
     http: Http,
     https: Https,
     link: Link,
+    turn: Turn,
     state: State,
     limits: FileLimits,
     media: Media,
@@ -218,6 +228,12 @@ impl Default for Link {
     fn default() -> Self {
         Self { listen: ([127, 0, 0, 1], 7900).into() }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Turn {
+    host: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -346,7 +362,10 @@ mod tests {
                 "[https]\nlisten = [\"0.0.0.0:443\"]\ncertificate = \"/nowhere\"\nkey = \"/nowhere\"",
                 "names /nowhere, which is not there",
             ),
-            ("[https]\nlisten = [\"0.0.0.0:443\"]\nnames = []", "https.names is empty"),
+            ("[https]\ncertificate = \"/nowhere\"\nkey = \"/nowhere\"", "names /nowhere, which is not there"),
+            ("[https]\nnames = []", "https.names is empty"),
+            ("[turn]\nhost = \"turn.example:3478\"", "turn.host is \"turn.example:3478\""),
+            ("[turn]\nhost = \"a b\"", "no name or address"),
             ("[media]\nvideo_codecs = []", "media.video_codecs is empty"),
             ("[media]\nvideo_codecs = [\"vp8\", \"vp8\"]", "twice"),
             ("[media]\nvideo_codecs = [\"opus\"]", "names opus"),

@@ -1,6 +1,7 @@
 //! What is served over HTTP, and under which rules a browser shows it.
 
 use crate::assets;
+use crate::host::Host;
 use crate::rates::Prefix;
 use crate::service::Service;
 use crate::session;
@@ -8,7 +9,7 @@ use crate::whip;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -76,6 +77,7 @@ async fn metrics(
 async fn signalling(
     State(service): State<Arc<Service>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -83,6 +85,7 @@ async fn signalling(
         return (StatusCode::FORBIDDEN, "Only pages of this server may use this.\n").into_response();
     }
     let prefix = client_address(&service, peer, &headers).and_then(Prefix::of);
+    let host = Host::asked_for(&uri, &headers, service.config.behind_proxy);
     let permitted = service.clone();
     upgrade
         // Allocated for every socket, and most of them are silent.
@@ -92,7 +95,7 @@ async fn signalling(
         .max_frame_size(SIGNALLING_MESSAGE_BYTES)
         .on_upgrade(async move |socket| {
             if let Some(_permit) = permitted.open_socket(prefix) {
-                session::run(service, socket, prefix).await;
+                session::run(service, socket, prefix, host).await;
             }
         })
 }
@@ -112,9 +115,10 @@ fn is_our_page(headers: &HeaderMap, behind_proxy: bool) -> bool {
         || (behind_proxy && headers.get_all("x-forwarded-host").iter().any(ours))
 }
 
-/// Who asks. Behind a proxy that is the last address that the proxy added; `None` if it added none.
+/// Who asks. Behind a proxy on this machine that is the last address that the proxy added; `None` if it added none. Who
+/// comes past the proxy, over HTTPS or the relay's edge, is not believed.
 pub(crate) fn client_address(service: &Service, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
-    if !service.config.behind_proxy {
+    if !service.config.behind_proxy || !peer.ip().to_canonical().is_loopback() {
         return Some(peer.ip());
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back();

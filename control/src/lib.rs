@@ -6,10 +6,12 @@
 
 pub mod assets;
 pub mod config;
+pub mod host;
 pub mod http;
 pub mod https;
 pub mod metrics;
 pub mod names;
+pub mod proxy;
 pub mod random;
 pub mod rates;
 pub mod relay_link;
@@ -21,4 +23,5 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod state_dir;
+pub mod turn;
 pub mod whip;

@@ -60,6 +60,7 @@ fn start() -> Result<()> {
 async fn serve(config: Config) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let mut server = Server::start(config).await?;
     for address in server.http() {
         tracing::info!("serving http://{address}");
@@ -67,10 +68,13 @@ async fn serve(config: Config) -> Result<()> {
     for address in server.https() {
         tracing::info!("serving https://{address}");
     }
-    tokio::select! {
-        result = server.run() => return result,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            result = server.run() => return result,
+            Some(()) = hangup.recv() => server.reload_certificate(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
     }
     server.stop().await;
     tracing::info!("stopped");

@@ -1,6 +1,7 @@
 //! The relay, as control sees it: who it is, what it was asked, and the link on which it is asked.
 
 use crate::service::Service;
+use crate::turn::SettingsVersion;
 use plausch_link::{Connection, Listener, Receiver, Sender};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
 use plausch_relay_api::limits::{LINK_QUEUE_COMMANDS, PARTICIPANTS_PER_SHARD};
@@ -21,6 +22,10 @@ pub struct Relay {
     /// Which link this is: events of an earlier one are ignored.
     pub link: u64,
     pub hello: Arc<Hello>,
+    /// It runs on this machine.
+    pub local: bool,
+    /// What it was told last of TURN.
+    pub turn: Option<SettingsVersion>,
     pub loads: Vec<ShardLoad>,
     commands: mpsc::Sender<CommandFrame>,
     next: u64,
@@ -28,10 +33,18 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn new(link: u64, hello: Hello) -> (Self, mpsc::Receiver<CommandFrame>) {
+    pub fn new(link: u64, hello: Hello, local: bool) -> (Self, mpsc::Receiver<CommandFrame>) {
         let (commands, queue) = mpsc::channel(LINK_QUEUE_COMMANDS);
-        let relay =
-            Self { link, hello: Arc::new(hello), loads: Vec::new(), commands, next: 0, waiting: HashMap::new() };
+        let relay = Self {
+            link,
+            hello: Arc::new(hello),
+            local,
+            turn: None,
+            loads: Vec::new(),
+            commands,
+            next: 0,
+            waiting: HashMap::new(),
+        };
         (relay, queue)
     }
 
@@ -100,7 +113,7 @@ async fn serve(
 ) -> Result<String, String> {
     let first = timeout(SNAPSHOT_TIMEOUT, read_snapshot(&mut connection)).await;
     let (hello, snapshot) = first.map_err(|_| "it sent no snapshot in time".to_owned())??;
-    let (relay, queue) = Relay::new(link, hello);
+    let (relay, queue) = Relay::new(link, hello, connection.is_local());
     let (shards, participants) = (relay.hello.shards.len(), snapshot.len());
     service.relay_arrived(relay, snapshot);
     tracing::info!(shards, participants, "relay connected");

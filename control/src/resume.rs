@@ -1,9 +1,6 @@
 //! Resume tokens: who holds one is that participant in that room, over restarts of both processes.
 
 use crate::names::RoomKey;
-use crate::random;
-use crate::state_dir::StateDir;
-use anyhow::{Context, Result};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,13 +18,6 @@ const ID_BYTES: usize = 8;
 impl ResumeSecret {
     pub fn new(secret: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
-    }
-
-    /// Reads `control.secret`, or makes it.
-    pub fn load_or_create(state: &StateDir) -> Result<Self> {
-        let secret = state.secret_file("control.secret", || Ok(random::bytes::<32>().to_vec()))?;
-        let secret = secret.as_slice().try_into().context("control.secret must hold 32 bytes; delete it")?;
-        Ok(Self::new(secret))
     }
 
     /// The token of a participant in a room.

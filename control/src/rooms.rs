@@ -15,7 +15,7 @@ use crate::room::{Member, Outbox, Presence, Room};
 use bytes::Bytes;
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
 use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
-use plausch_signalling::{Answer, ErrorCode, MediaState, ServerMessage};
+use plausch_signalling::{Answer, ErrorCode, IceServers, MediaState, ServerMessage};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -169,13 +169,20 @@ impl Rooms {
     }
 
     /// What the participant is told first.
-    pub fn welcome(&self, participant: ParticipantId, resume: String, answer: Option<Answer>) -> Option<ServerMessage> {
+    pub fn welcome(
+        &self,
+        participant: ParticipantId,
+        resume: String,
+        answer: Option<Answer>,
+        ice: Option<IceServers>,
+    ) -> Option<ServerMessage> {
         let room = self.room_of(participant)?;
         Some(ServerMessage::Welcome {
             participant: participant.to_string(),
             resume,
             room: room.title.clone(),
             answer,
+            ice,
             participants: room.others(participant),
             slots: room.slots(participant),
         })
@@ -375,6 +382,12 @@ impl Rooms {
     fn insert_room(&mut self, room: Room) {
         self.by_key.insert(room.key.clone(), room.id);
         self.rooms.insert(room.id, room);
+    }
+
+    /// The shard of the room, or the one that it would get now.
+    pub fn shard_of(&self, key: Option<&RoomKey>, shards: &[ShardId]) -> Option<ShardId> {
+        let room = key.and_then(|key| self.rooms.get(self.by_key.get(key)?));
+        room.map(|room| room.shard).filter(|shard| shards.contains(shard)).or_else(|| self.least_loaded(shards))
     }
 
     fn least_loaded(&self, shards: &[ShardId]) -> Option<ShardId> {

@@ -1,18 +1,20 @@
 //! The running program: its sockets and tasks.
 
 use crate::config::Config;
-use crate::resume::ResumeSecret;
+use crate::https::CertificateStore;
+use crate::proxy::ProxyAcceptor;
 use crate::service::Service;
 use crate::state_dir::StateDir;
-use crate::{http, https, relay_link};
+use crate::{http, relay_link};
 use anyhow::{Context, Result, bail};
 use axum_server::tls_rustls::RustlsConfig;
 use plausch_link::{Identity, Listener};
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,6 +22,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// A client has this long for the head of its first request, and of each one after it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 1024;
+/// Between two looks at the certificate's files.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Control with all its sockets open. Dropping it ends everything.
 pub struct Server {
@@ -27,6 +31,7 @@ pub struct Server {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     link: SocketAddr,
+    reload: Arc<Notify>,
     tasks: JoinSet<Result<()>>,
 }
 
@@ -34,19 +39,26 @@ impl Server {
     /// Opens all sockets, and begins to serve.
     pub async fn start(config: Config) -> Result<Self> {
         let state = StateDir::create(config.state_dir.clone())?;
-        let secret = ResumeSecret::load_or_create(&state)?;
+        let secret = state.control_secret()?;
         let plain = bind_all(&config.http, "http.listen or PLAUSCH_HTTP_PORT")?;
         let secure = bind_all(&config.https, "https.listen")?;
         let identity = Identity::load_or_create(&state.path().join("link"))?;
         let listener = Listener::bind(&identity, config.link)?;
         let link = listener.local_addr()?;
-        let tls = match secure.is_empty() {
-            true => None,
-            false => Some(RustlsConfig::from_config(https::server_config(&config.certificate, &state)?)),
-        };
-        let service = Arc::new(Service::new(config, secret));
+        let certificates = CertificateStore::load(&config.certificate, &state)?;
+        let tls = RustlsConfig::from_config(certificates.tls());
+        let edge = bind((Ipv4Addr::LOCALHOST, 0).into()).context("cannot use a TCP port of this machine")?;
+        let service = Arc::new(Service::new(config, &secret));
+        service.set_certificate(certificates.present().clone());
+        service.set_edge_http(edge.local_addr()?);
 
         let mut tasks = JoinSet::new();
+        let mut server = axum_server::from_tcp(edge)?
+            .acceptor(ProxyAcceptor { timeout: HEADER_TIMEOUT })
+            .first_request_timeout(HEADER_TIMEOUT);
+        set_timeouts(server.http_builder());
+        let app = http::router(service.clone(), true).into_make_service();
+        tasks.spawn(async move { server.serve(app).await.context("the HTTP server for the relay's edge failed") });
         let mut http_addresses = Vec::new();
         for socket in plain {
             http_addresses.push(socket.local_addr()?);
@@ -57,9 +69,8 @@ impl Server {
         }
         let mut https_addresses = Vec::new();
         for socket in secure {
-            let Some(tls) = tls.clone() else { break };
             https_addresses.push(socket.local_addr()?);
-            let mut server = axum_server::from_tcp_rustls(socket, tls)?.first_request_timeout(HEADER_TIMEOUT);
+            let mut server = axum_server::from_tcp_rustls(socket, tls.clone())?.first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
             let app = http::router(service.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
             tasks.spawn(async move { server.serve(app).await.context("the HTTPS server failed") });
@@ -69,6 +80,8 @@ impl Server {
             links.await;
             bail!("the listener for relays ended")
         });
+        let reload = Arc::new(Notify::new());
+        tasks.spawn(watch_certificate(service.clone(), certificates, tls, reload.clone()));
         let ticking = service.clone();
         tasks.spawn(async move {
             let mut ticks = interval(TICK);
@@ -78,7 +91,7 @@ impl Server {
                 ticking.tick();
             }
         });
-        Ok(Self { service, http: http_addresses, https: https_addresses, link, tasks })
+        Ok(Self { service, http: http_addresses, https: https_addresses, link, reload, tasks })
     }
 
     /// Addresses of plain HTTP, with the real ports.
@@ -93,6 +106,11 @@ impl Server {
     /// Where a relay dials.
     pub fn link(&self) -> SocketAddr {
         self.link
+    }
+
+    /// Looks at the certificate's files now instead of within a minute.
+    pub fn reload_certificate(&self) {
+        self.reload.notify_one();
     }
 
     /// Runs until something that must not end does.
@@ -110,6 +128,40 @@ impl Server {
         // The goodbye on the link is one packet.
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.tasks.shutdown().await;
+    }
+}
+
+/// Takes a renewed certificate for HTTPS and for the relay's edge. Connections that are open go on with the old one.
+async fn watch_certificate(
+    service: Arc<Service>,
+    mut certificates: CertificateStore,
+    tls: RustlsConfig,
+    reload: Arc<Notify>,
+) -> Result<()> {
+    let mut trouble = String::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CERTIFICATE_INTERVAL) => {}
+            () = reload.notified() => trouble.clear(),
+        }
+        match certificates.reload() {
+            Ok(true) => {
+                tls.reload_from_config(certificates.tls());
+                service.set_certificate(certificates.present().clone());
+                tracing::info!("the new certificate is in use");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                // Once, not every minute; who renews certificates may be between its two files.
+                let text = format!("{error:#}");
+                if text != trouble {
+                    tracing::warn!("the certificate stays the old one: {text}");
+                    trouble = text;
+                }
+                continue;
+            }
+        }
+        trouble.clear();
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod joining;
 mod resources;
+mod turn;
 
 pub use joining::{Join, Problem};
 pub use resources::{Opened, Patched, Refusal, Visit};
@@ -12,11 +13,12 @@ pub use resources::{Opened, Patched, Refusal, Visit};
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
 use crate::random;
-use crate::rates::{Prefix, PrefixRates};
+use crate::rates::{Prefix, PrefixRates, Rate};
 use crate::relay_link::Relay;
 use crate::resume::ResumeSecret;
 use crate::room::Outbox;
 use crate::rooms::Rooms;
+use crate::turn::{Edge, TurnKey};
 use axum::extract::ws::Utf8Bytes;
 use plausch_relay_api::{CommandError, Event, Hello, ParticipantId, ParticipantSnapshot, ShardId};
 use plausch_signalling::{ErrorCode, MediaState, ServerMessage};
@@ -31,10 +33,13 @@ pub struct Service {
     pub config: Config,
     pub metrics: Metrics,
     secret: ResumeSecret,
+    turn_key: TurnKey,
     started: Instant,
     state: Mutex<State>,
     linked: watch::Sender<bool>,
     joins: Mutex<PrefixRates>,
+    /// How often credentials of TURN may be asked for.
+    credentials: Mutex<PrefixRates>,
     sockets: Mutex<HashMap<Prefix, usize>>,
     sessions: AtomicU64,
 }
@@ -43,6 +48,7 @@ struct State {
     rooms: Rooms,
     sessions: HashMap<ParticipantId, Attached>,
     relay: Option<Relay>,
+    edge: Edge,
 }
 
 /// A joined session's queue to its socket. Dropping it closes the socket.
@@ -58,18 +64,22 @@ pub struct SocketPermit<'a> {
 }
 
 impl Service {
-    pub fn new(config: Config, secret: ResumeSecret) -> Self {
+    /// `secret`: of the state folder.
+    pub fn new(config: Config, secret: &[u8; 32]) -> Self {
         Self {
             metrics: Metrics::default(),
-            secret,
+            secret: ResumeSecret::new(secret),
+            turn_key: TurnKey::new(secret),
             started: Instant::now(),
             state: Mutex::new(State {
                 rooms: Rooms::new(config.limits, random::id()),
                 sessions: HashMap::new(),
                 relay: None,
+                edge: Edge::default(),
             }),
             linked: watch::Sender::new(false),
             joins: Mutex::new(PrefixRates::new(config.limits.joins)),
+            credentials: Mutex::new(PrefixRates::new(credentials_rate(config.limits.joins))),
             sockets: Mutex::new(HashMap::new()),
             sessions: AtomicU64::new(1),
             config,
@@ -159,6 +169,7 @@ impl Service {
         let mut out = Outbox::default();
         let linked = state.relay.is_some();
         state.rooms.tick(self.now(), linked, &mut out);
+        state.tell_turn(&self.turn_key, &mut out);
         state.settle(out, self);
     }
 
@@ -169,6 +180,7 @@ impl Service {
         self.metrics.relay_connections.fetch_add(1, Relaxed);
         state.relay = Some(relay);
         let mut out = Outbox::default();
+        state.tell_turn(&self.turn_key, &mut out);
         state.rooms.reconcile(snapshot, self.now(), &mut out);
         state.settle(out, self);
         self.linked.send_replace(ready);
@@ -309,12 +321,17 @@ impl Drop for SocketPermit<'_> {
     }
 }
 
+/// A page asks when it opens and when it tests its network, and then at each ICE restart.
+fn credentials_rate(joins: Rate) -> Rate {
+    Rate { burst: joins.burst.saturating_mul(4), per_second: joins.per_second * 4.0 }
+}
+
 /// A message as text. Our own types always serialise.
 pub(crate) fn encode(message: &ServerMessage) -> Utf8Bytes {
     serde_json::to_string(message).unwrap_or_default().into()
 }
 
 /// The candidates of a shard.
-fn candidates(hello: &Hello, shard: ShardId) -> &[std::net::SocketAddr] {
+pub(crate) fn candidates(hello: &Hello, shard: ShardId) -> &[std::net::SocketAddr] {
     hello.shards.iter().find(|info| info.shard == shard).map(|info| info.candidates.as_slice()).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! One WebSocket: one client, and after its `join` one participant.
 
+use crate::host::Host;
 use crate::rates::{Bucket, Prefix, Rate};
 use crate::service::{Join, Problem, Service, encode};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -37,6 +38,8 @@ struct Session {
     service: Arc<Service>,
     number: u64,
     prefix: Option<Prefix>,
+    /// By which the client asked for this server.
+    host: Option<Host>,
     participant: Option<ParticipantId>,
     messages: Bucket,
     offers: Bucket,
@@ -45,11 +48,12 @@ struct Session {
 }
 
 /// Serves a socket until it ends.
-pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Prefix>) {
+pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Prefix>, host: Option<Host>) {
     let (outgoing, queue) = mpsc::channel(SIGNALLING_QUEUE_MESSAGES);
     let mut session = Session {
         number: service.next_session(),
         prefix,
+        host,
         participant: None,
         messages: Bucket::full(MESSAGE_RATE, service.now()),
         offers: Bucket::full(OFFER_RATE, service.now()),
@@ -131,6 +135,11 @@ impl Session {
         let result = match message {
             Message::Text(text) => match serde_json::from_str(&text) {
                 Ok(ClientMessage::Leave) => return Some(End::Left),
+                Ok(ClientMessage::IceServers { room }) => {
+                    let ice = self.service.ice_servers(self.prefix, &room, self.host.as_ref()).await;
+                    let sent = send(socket, Message::Text(encode(&ServerMessage::IceServers { ice }))).await;
+                    return (!sent).then_some(End::Lost);
+                }
                 Ok(message) => self.handle(message).await,
                 Err(_) => Err(ErrorCode::BadMessage.into()),
             },
@@ -147,7 +156,8 @@ impl Session {
         match (message, self.participant) {
             (ClientMessage::Join { version, room, name, resume, offer, media }, None) => {
                 let join = Join { version, room, name, resume, offer, media };
-                let joined = self.service.join(self.number, self.prefix, self.outgoing.clone(), join).await?;
+                let outgoing = self.outgoing.clone();
+                let joined = self.service.join(self.number, self.prefix, self.host.as_ref(), outgoing, join).await?;
                 self.participant = Some(joined);
                 // From now on the room alone holds a sender, so that it can end this session by dropping it.
                 self.outgoing = mpsc::channel(1).0;

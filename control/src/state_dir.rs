@@ -1,5 +1,6 @@
 //! The folder in which control keeps its secrets.
 
+use crate::random;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::Write;
@@ -22,6 +23,12 @@ impl StateDir {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Reads `control.secret`, or makes it: what is signed by it outlives a restart.
+    pub fn control_secret(&self) -> Result<[u8; 32]> {
+        let secret = self.secret_file("control.secret", || Ok(random::bytes::<32>().to_vec()))?;
+        secret.as_slice().try_into().context("control.secret must hold 32 bytes; delete it")
     }
 
     /// Reads a file; if there is none, makes its content and writes it so that it is there whole or not at all.

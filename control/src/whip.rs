@@ -3,6 +3,7 @@
 //! No answer lets other origins' pages in (no CORS): a page could use its visitors' browsers to enter rooms on a
 //! network that only they can reach. Tools that are no browsers do not ask.
 
+use crate::host::Host;
 use crate::http::client_address;
 use crate::rates::Prefix;
 use crate::sdp::Purpose;
@@ -14,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use plausch_relay_api::limits::SIGNALLING_MESSAGE_BYTES;
-use plausch_signalling::ErrorCode;
+use plausch_signalling::{ErrorCode, IceServers};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,10 +55,21 @@ fn endpoint(purpose: Purpose) -> MethodRouter<Arc<Service>> {
             begin(service, prefix, purpose, room, query, request).await
         },
     )
-    .options(async || {
-        let headers = [(header::ALLOW, "OPTIONS, POST"), (ACCEPT_POST, SDP)];
-        (StatusCode::NO_CONTENT, headers).into_response()
-    })
+    .options(
+        async move |State(service): Shared,
+                    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+                    Path(room): Path<String>,
+                    uri: Uri,
+                    headers: HeaderMap| {
+            let prefix = client_address(&service, peer, &headers).and_then(Prefix::of);
+            let host = Host::asked_for(&uri, &headers, service.config.behind_proxy);
+            let ice = service.ice_servers(prefix, &room, host.as_ref()).await;
+            let headers = [(header::ALLOW, "OPTIONS, POST"), (ACCEPT_POST, SDP), (header::CACHE_CONTROL, "no-store")];
+            let mut response = (StatusCode::NO_CONTENT, headers).into_response();
+            add_links(&mut response, &ice);
+            response
+        },
+    )
 }
 
 /// A session.
@@ -111,12 +123,13 @@ async fn begin(
         return failure(&service, ErrorCode::RateLimited.into());
     }
     let uri = request.uri().clone();
+    let host = Host::asked_for(&uri, request.headers(), service.config.behind_proxy);
     let sdp = match read_body(&service, prefix, request).await {
         Ok(text) => text,
         Err(response) => return response,
     };
     let name = query.name.unwrap_or_else(|| default_name(purpose).to_owned());
-    let visit = Visit { purpose, room, name, follows: query.participant, sdp };
+    let visit = Visit { purpose, room, name, follows: query.participant, host, sdp };
     // A client that gives up must not leave half a participant behind.
     let opening = service.clone();
     match tokio::spawn(async move { opening.open(visit).await }).await {
@@ -136,7 +149,26 @@ fn created(uri: &Uri, opened: &Opened) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (ACCEPT_PATCH, FRAGMENT),
     ];
-    (StatusCode::CREATED, headers, opened.answer.clone()).into_response()
+    let mut response = (StatusCode::CREATED, headers, opened.answer.clone()).into_response();
+    if let Some(ice) = &opened.ice {
+        add_links(&mut response, ice);
+    }
+    response
+}
+
+/// Names the TURN servers as RFC 9725, section 4.6, has it: one `Link` for each address.
+fn add_links(response: &mut Response, ice: &IceServers) {
+    for server in &ice.servers {
+        for url in &server.urls {
+            let link = format!(
+                "<{url}>; rel=\"ice-server\"; username=\"{}\"; credential=\"{}\"; credential-type=\"password\"",
+                server.username, server.credential
+            );
+            if let Ok(link) = HeaderValue::from_str(&link) {
+                response.headers_mut().append(header::LINK, link);
+            }
+        }
+    }
 }
 
 async fn change(

@@ -8,6 +8,17 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+#[macro_use]
+mod wrong {
+    /// Makes a `ConfigError::Value`.
+    macro_rules! wrong {
+        ($($argument:tt)+) => { crate::config::ConfigError::Value(format!($($argument)+)) };
+    }
+}
+mod turn;
+
+pub use turn::{Port, Turn};
+
 /// The default configuration with its comments.
 pub const DEFAULT: &str = include_str!("../relay.toml");
 
@@ -20,11 +31,6 @@ pub enum ConfigError {
     Syntax { file: String, reason: String },
     #[error("{0}")]
     Value(String),
-}
-
-/// Makes a `ConfigError::Value`.
-macro_rules! wrong {
-    ($($argument:tt)+) => { ConfigError::Value(format!($($argument)+)) };
 }
 
 /// The configuration after all checks.
@@ -41,6 +47,8 @@ pub struct Config {
     pub handshake_threads: usize,
     pub control: SocketAddr,
     pub metrics: Option<SocketAddr>,
+    /// `None`: switched off.
+    pub turn: Option<Turn>,
     pub state: PathBuf,
     pub limits: Limits,
     pub log_level: String,
@@ -53,6 +61,44 @@ pub struct Limits {
     pub participants_per_shard: usize,
     pub participants_per_room: usize,
     pub handshakes_per_shard: usize,
+    pub turn_allocations_per_shard: usize,
+    pub turn_allocations_per_user: usize,
+    pub turn_open_ports_per_shard: usize,
+    pub turn_permissions_per_allocation: usize,
+    pub turn_bytes_per_second: u64,
+    pub turn_new_peers_per_second: u32,
+    pub turn_connections: usize,
+    pub turn_connections_per_prefix: usize,
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, value, most) in [
+            ("participants_per_shard", self.participants_per_shard, limits::PARTICIPANTS_PER_SHARD),
+            ("participants_per_room", self.participants_per_room, limits::PARTICIPANTS_PER_ROOM),
+            ("handshakes_per_shard", self.handshakes_per_shard, limits::HANDSHAKES_PER_SHARD),
+            ("turn_allocations_per_shard", self.turn_allocations_per_shard, limits::TURN_ALLOCATIONS_PER_SHARD),
+            // A name that all clients of another program share needs more than a person does.
+            ("turn_allocations_per_user", self.turn_allocations_per_user, limits::TURN_ALLOCATIONS_PER_SHARD),
+            ("turn_open_ports_per_shard", self.turn_open_ports_per_shard, limits::TURN_OPEN_PORTS_PER_SHARD),
+            (
+                "turn_permissions_per_allocation",
+                self.turn_permissions_per_allocation,
+                limits::TURN_PERMISSIONS_PER_ALLOCATION,
+            ),
+            ("turn_bytes_per_second", self.turn_bytes_per_second as usize, limits::TURN_BYTES_PER_SECOND as usize),
+            (
+                "turn_new_peers_per_second",
+                self.turn_new_peers_per_second as usize,
+                limits::TURN_NEW_PEERS_PER_SECOND as usize,
+            ),
+            ("turn_connections", self.turn_connections, limits::EDGE_CONNECTIONS),
+            ("turn_connections_per_prefix", self.turn_connections_per_prefix, limits::EDGE_CONNECTIONS_PER_PREFIX),
+        ] {
+            within(&format!("limits.{key}"), value, most)?;
+        }
+        Ok(())
+    }
 }
 
 /// Which driver a shard has.
@@ -71,6 +117,7 @@ struct File {
     media: Media,
     link: Link,
     metrics: Metrics,
+    turn: turn::Section,
     state: State,
     limits: Limits,
     log: Log,
@@ -150,6 +197,8 @@ impl Config {
         let own: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError::Syntax { file: name.to_owned(), reason: error.to_string() })?;
         let mut merged: toml::Table = toml::from_str(DEFAULT).map_err(syntax)?;
+        let given = own.get("turn").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+        let given: HashSet<String> = given.cloned().collect();
         for (section, values) in own {
             let Some(known) = merged.get_mut(&section).and_then(toml::Value::as_table_mut) else {
                 return Err(wrong!("{name}: there is no section [{section}]"));
@@ -166,19 +215,20 @@ impl Config {
         // Section by section, so that a wrong value is said with its place.
         let mut section = |name_of: &str| merged.remove(name_of).unwrap_or(toml::Value::Boolean(false));
         let sections = (section("media"), section("link"), section("metrics"), section("state"));
-        let (limits, log) = (section("limits"), section("log"));
+        let (turn, limits, log) = (section("turn"), section("limits"), section("log"));
         let file = File {
             media: read(name, "media", sections.0)?,
             link: read(name, "link", sections.1)?,
             metrics: read(name, "metrics", sections.2)?,
+            turn: read(name, "turn", turn)?,
             state: read(name, "state", sections.3)?,
             limits: read(name, "limits", limits)?,
             log: read(name, "log", log)?,
         };
-        Self::check(file, env)
+        Self::check(file, &given, env)
     }
 
-    fn check(file: File, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    fn check(file: File, given: &HashSet<String>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let port = |name: &str| -> Result<Option<u16>, ConfigError> {
             let Some(text) = env(name) else { return Ok(None) };
             let port = text.parse().ok().filter(|port| *port != 0);
@@ -231,9 +281,17 @@ impl Config {
                 )
             })?),
         };
-        within("limits.participants_per_shard", file.limits.participants_per_shard, limits::PARTICIPANTS_PER_SHARD)?;
-        within("limits.participants_per_room", file.limits.participants_per_room, limits::PARTICIPANTS_PER_ROOM)?;
-        within("limits.handshakes_per_shard", file.limits.handshakes_per_shard, limits::HANDSHAKES_PER_SHARD)?;
+        let last_port = first_port.saturating_add(cpus.len() as u16 - 1);
+        let around = turn::Around {
+            given,
+            port: port("PLAUSCH_TURN_PORT")?,
+            tls_port: port("PLAUSCH_TURN_TLS_PORT")?,
+            shards: cpus.len(),
+            media: first_port..=last_port,
+            cpus: allowed.len(),
+        };
+        let turn = file.turn.check(&around)?;
+        file.limits.check()?;
         if !["error", "warn", "info", "debug"].contains(&file.log.level.as_str()) {
             return Err(wrong!("log.level is '{}', but must be error, warn, info or debug", file.log.level));
         }
@@ -246,6 +304,7 @@ impl Config {
             handshake_threads,
             control,
             metrics,
+            turn,
             state: state_directory(file.state.directory, env)?,
             limits: file.limits,
             log_level: file.log.level,
@@ -332,6 +391,14 @@ mod tests {
                 participants_per_shard: limits::PARTICIPANTS_PER_SHARD,
                 participants_per_room: limits::PARTICIPANTS_PER_ROOM,
                 handshakes_per_shard: limits::HANDSHAKES_PER_SHARD,
+                turn_allocations_per_shard: limits::TURN_ALLOCATIONS_PER_SHARD,
+                turn_allocations_per_user: limits::TURN_ALLOCATIONS_PER_USER,
+                turn_open_ports_per_shard: limits::TURN_OPEN_PORTS_PER_SHARD,
+                turn_permissions_per_allocation: limits::TURN_PERMISSIONS_PER_ALLOCATION,
+                turn_bytes_per_second: limits::TURN_BYTES_PER_SECOND,
+                turn_new_peers_per_second: limits::TURN_NEW_PEERS_PER_SECOND,
+                turn_connections: limits::EDGE_CONNECTIONS,
+                turn_connections_per_prefix: limits::EDGE_CONNECTIONS_PER_PREFIX,
             }
         );
     }
@@ -381,6 +448,7 @@ mod tests {
             ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
             ("[metrics]\nlisten = \"here\"", "metrics.listen"),
             ("[limits]\nparticipants_per_room = 1025", "limits.participants_per_room is 1025"),
+            ("[limits]\nturn_connections = 0", "limits.turn_connections is 0"),
             ("[log]\nlevel = \"loud\"", "log.level"),
         ] {
             let error = parse(text).expect_err(text).to_string();

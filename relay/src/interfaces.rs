@@ -61,8 +61,8 @@ fn passing_addresses(text: &str) -> HashSet<Ipv6Addr> {
     text.lines().filter_map(parse).collect()
 }
 
-/// Addresses of all interfaces that are up, in the kernel's order.
-fn all_addresses() -> io::Result<Vec<IpAddr>> {
+/// Addresses of all interfaces that are up, in the kernel's order, also those that nobody is told of.
+pub fn all_addresses() -> io::Result<Vec<IpAddr>> {
     let mut list: *mut libc::ifaddrs = null_mut();
     // SAFETY: on success `list` is a linked list that is ours until freeifaddrs.
     if unsafe { libc::getifaddrs(&raw mut list) } != 0 {

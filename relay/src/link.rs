@@ -1,20 +1,29 @@
 //! The main thread's work: commands of control to the shards, news of the shards to control. Media never waits for
 //! any of it; while there is no link, shards go on as they are.
 
+use crate::edge;
+use crate::interfaces;
 use crate::ring::{Receiver, Sender};
 use crate::shard::{FromShard, Status, Ticket, ToShard};
 use anyhow::{Result, anyhow};
 use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::CommandFrame;
-use plausch_relay_api::limits::{LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS};
-use plausch_relay_api::{Command, CommandError, Event, Hello, ParticipantId, ShardId, ShardLoad};
+use plausch_relay_api::limits::{
+    HOST_ADDRESSES_INTERVAL_MS, LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS,
+};
+use plausch_relay_api::{
+    Command, CommandError, CommandId, Event, Hello, ParticipantId, ShardId, ShardLoad, TurnSettings,
+};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+/// Of a command that the hub gives by itself: links are counted from one.
+const NOBODY: Ticket = Ticket { link: 0, id: CommandId(0), first_put: None };
 
 type ShardEnd = (Sender<ToShard>, Receiver<FromShard>);
 
@@ -34,15 +43,40 @@ pub struct Hub {
     notify: Arc<Notify>,
     /// Where each participant is: most commands name the participant only.
     places: HashMap<ParticipantId, Place>,
+    /// What control said last of TURN; a shard that starts again is told anew.
+    turn: Option<Box<TurnSettings>>,
+    /// `None`: there is no edge.
+    edge: Option<Arc<edge::Shared>>,
+    host: HostAddresses,
+    /// Commands for all shards, and how many shards have not done them yet.
+    awaited: Vec<(Ticket, usize)>,
     /// Counts connections.
     link: u64,
     load: Load,
 }
 
 impl Hub {
-    pub fn new(hello: Hello, shards: Vec<ShardEnd>, statuses: Vec<Arc<Mutex<Status>>>, notify: Arc<Notify>) -> Self {
+    pub fn new(
+        hello: Hello,
+        shards: Vec<ShardEnd>,
+        statuses: Vec<Arc<Mutex<Status>>>,
+        notify: Arc<Notify>,
+        edge: Option<Arc<edge::Shared>>,
+    ) -> Self {
         let load = Load { measured_at: Instant::now(), busy: vec![Duration::ZERO; shards.len()] };
-        Self { hello, shards, statuses, notify, places: HashMap::new(), link: 0, load }
+        Self {
+            hello,
+            shards,
+            statuses,
+            notify,
+            places: HashMap::new(),
+            turn: None,
+            edge,
+            host: HostAddresses::new(),
+            awaited: Vec::new(),
+            link: 0,
+            load,
+        }
     }
 
     pub fn hello(&self) -> &Hello {
@@ -103,7 +137,10 @@ impl Hub {
     /// Without a link: keeps the rings empty and the places right. Never ends.
     async fn discard(&mut self) -> ! {
         loop {
-            self.notify.notified().await;
+            tokio::select! {
+                () = self.notify.notified() => {}
+                () = sleep_until(self.host.look_at) => self.tell_addresses(),
+            }
             for shard in 0..self.shards.len() {
                 self.shards[shard].0.flush();
                 while let Ok(message) = self.shards[shard].1.pop() {
@@ -119,6 +156,7 @@ impl Hub {
         sender: &mut plausch_link::Sender<Event>,
     ) -> Result<()> {
         self.link += 1;
+        self.awaited.clear();
         let mut outgoing = VecDeque::new();
         send(sender, &Event::Hello(self.hello.clone())).await?;
         self.snapshot(sender, &mut outgoing).await?;
@@ -136,6 +174,7 @@ impl Hub {
                 },
                 () = self.notify.notified() => self.collect(&mut outgoing),
                 _ = load.tick() => outgoing.push_back(self.load()),
+                () = sleep_until(self.host.look_at) => self.tell_addresses(),
             }
         }
     }
@@ -177,9 +216,13 @@ impl Hub {
     /// Hands a command to its shard; an answer that is known here is given at once.
     fn dispatch(&mut self, frame: CommandFrame) -> Option<Event> {
         let CommandFrame { id, command } = frame;
-        let participant = command.participant();
-        let place = self.places.get(&participant).copied();
         let done = |result| Some(Event::Done { id, result });
+        let command = match command {
+            Command::SetTurn(settings) => return self.set_turn(id, settings),
+            command => command,
+        };
+        let Some(participant) = command.participant() else { return done(Err(CommandError::UnknownParticipant)) };
+        let place = self.places.get(&participant).copied();
         let (shard, first_put) = match (&command, place) {
             (Command::PutParticipant(spec), Some(place)) if spec.shard != place.shard => {
                 return done(Err(CommandError::Moved));
@@ -210,6 +253,56 @@ impl Hub {
         None
     }
 
+    /// Keeps the settings and gives each shard its part; the answer comes when all shards have it.
+    fn set_turn(&mut self, id: CommandId, settings: Box<TurnSettings>) -> Option<Event> {
+        if settings.secrets.len() > TURN_SECRETS {
+            return Some(Event::Done { id, result: Err(CommandError::Limit("secrets of TURN".to_owned())) });
+        }
+        if let Some(edge) = &self.edge
+            && let Err(error) = edge.set(&settings)
+        {
+            return Some(Event::Done { id, result: Err(error) });
+        }
+        self.turn = Some(settings);
+        let ticket = Ticket { link: self.link, id, first_put: None };
+        self.awaited.push((ticket, self.shards.len()));
+        (0..self.shards.len()).for_each(|shard| self.tell_turn(shard, ticket));
+        None
+    }
+
+    fn tell_turn(&mut self, shard: usize, ticket: Ticket) {
+        let Some(settings) = &self.turn else { return };
+        // Shards need neither the key of the certificate nor where control's pages are.
+        let part = TurnSettings { secrets: settings.secrets.clone(), certificate: None, http: None };
+        let (to_shard, _) = &mut self.shards[shard];
+        to_shard.send(ToShard::Control { ticket, command: Command::SetTurn(Box::new(part)) });
+        to_shard.flush();
+    }
+
+    /// Tells the shards when this host's addresses have changed: TURN does not relay to them.
+    fn tell_addresses(&mut self) {
+        let Some(addresses) = self.host.changed() else { return };
+        for (to_shard, _) in &mut self.shards {
+            to_shard.send(ToShard::HostAddresses(addresses.clone()));
+            to_shard.flush();
+        }
+    }
+
+    /// The answer to control that a shard's answer leads to.
+    fn answer(&mut self, ticket: Ticket, result: Result<(), CommandError>) -> Option<Event> {
+        if ticket.link != self.link {
+            return None;
+        }
+        if let Some(index) = self.awaited.iter().position(|(awaited, _)| *awaited == ticket) {
+            self.awaited[index].1 -= 1;
+            if self.awaited[index].1 > 0 && result.is_ok() {
+                return None;
+            }
+            self.awaited.swap_remove(index);
+        }
+        Some(Event::Done { id: ticket.id, result })
+    }
+
     fn collect(&mut self, outgoing: &mut VecDeque<Event>) {
         for shard in 0..self.shards.len() {
             // A shard that has news has made room.
@@ -217,11 +310,9 @@ impl Hub {
             while let Ok(message) = self.shards[shard].1.pop() {
                 self.note(&message);
                 match message {
-                    FromShard::Done { ticket, result } if ticket.link == self.link => {
-                        outgoing.push_back(Event::Done { id: ticket.id, result });
-                    }
+                    FromShard::Done { ticket, result } => outgoing.extend(self.answer(ticket, result)),
                     FromShard::Event(event) => outgoing.push_back(event),
-                    FromShard::Done { .. } | FromShard::Snapshot { .. } => {}
+                    FromShard::Snapshot { .. } => {}
                 }
             }
         }
@@ -236,7 +327,10 @@ impl Hub {
             {
                 self.places.remove(participant);
             }
-            FromShard::Event(Event::ShardRestarted { shard }) => self.places.retain(|_, place| place.shard != *shard),
+            FromShard::Event(Event::ShardRestarted { shard }) => {
+                self.places.retain(|_, place| place.shard != *shard);
+                self.tell_turn(usize::from(shard.0), NOBODY);
+            }
             _ => {}
         }
     }
@@ -261,6 +355,28 @@ impl Hub {
     }
 }
 
+/// Watches this host's addresses.
+struct HostAddresses {
+    look_at: tokio::time::Instant,
+    known: Vec<IpAddr>,
+}
+
+impl HostAddresses {
+    const INTERVAL: Duration = Duration::from_millis(HOST_ADDRESSES_INTERVAL_MS);
+
+    fn new() -> Self {
+        let known = interfaces::all_addresses().unwrap_or_default();
+        Self { look_at: tokio::time::Instant::now() + Self::INTERVAL, known }
+    }
+
+    fn changed(&mut self) -> Option<Vec<IpAddr>> {
+        self.look_at = tokio::time::Instant::now() + Self::INTERVAL;
+        let now = interfaces::all_addresses().ok().filter(|now| *now != self.known)?;
+        self.known.clone_from(&now);
+        Some(now)
+    }
+}
+
 /// What the last `Load` was measured from.
 struct Load {
     measured_at: Instant,
@@ -278,7 +394,7 @@ async fn send(sender: &mut plausch_link::Sender<Event>, event: &Event) -> Result
 mod tests {
     use super::*;
     use crate::ring::{Wake, ring};
-    use plausch_relay_api::{CommandId, Fingerprint, IceParameters, ParticipantSpec, RoomId};
+    use plausch_relay_api::{Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate};
 
     fn put(participant: ParticipantId) -> Command {
         let ice = ["ours", "our-password", "theirs", "their-password"].map(String::from);
@@ -303,8 +419,8 @@ mod tests {
         let notify = Arc::new(Notify::new());
         let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
         let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
-        let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![] };
-        (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify), commands)
+        let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
+        (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify, None), commands)
     }
 
     fn dispatch_all(hub: &mut Hub, commands: impl IntoIterator<Item = Command>) -> Vec<Option<Event>> {
@@ -345,5 +461,48 @@ mod tests {
         assert_eq!(tickets(&mut commands).iter().map(|ticket| ticket.id.0).collect::<Vec<_>>(), [1]);
         hub.collect(&mut VecDeque::new());
         assert_eq!(tickets(&mut commands).iter().map(|ticket| ticket.id.0).collect::<Vec<_>>(), [3]);
+    }
+
+    fn settings(secret: &'static [u8]) -> Box<TurnSettings> {
+        let certificate = TlsCertificate { chain: "chain".into(), key: "key".into() };
+        let http = Some(([127, 0, 0, 1], 1).into());
+        Box::new(TurnSettings { secrets: vec![secret.into()], certificate: Some(certificate), http })
+    }
+
+    #[test]
+    fn turn_settings_are_done_when_every_shard_has_them_and_a_new_shard_gets_them_too() {
+        let notify = Arc::new(Notify::new());
+        let mut ours = Vec::new();
+        let mut theirs = Vec::new();
+        for _ in 0..2 {
+            let (to_shard, commands) = ring(4, Wake::Task(notify.clone()));
+            let (news, from_shard) = ring(4, Wake::Task(notify.clone()));
+            ours.push((to_shard, from_shard));
+            theirs.push((commands, news));
+        }
+        let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
+        let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify, None);
+        let mut told = |hub: &mut Hub, shard: usize| {
+            let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()
+            else {
+                panic!("settings of TURN");
+            };
+            assert_eq!((settings.secrets.len(), settings.certificate.is_none(), settings.http), (1, true, None));
+            theirs[shard].1.send(FromShard::Done { ticket, result: Ok(()) });
+            let mut outgoing = VecDeque::new();
+            hub.collect(&mut outgoing);
+            outgoing.pop_front()
+        };
+        assert_eq!(dispatch_all(&mut hub, [Command::SetTurn(settings(b"one"))]), [None]);
+        assert_eq!(told(&mut hub, 0), None);
+        assert_eq!(told(&mut hub, 1), Some(Event::Done { id: CommandId(1), result: Ok(()) }));
+        hub.note(&FromShard::Event(Event::ShardRestarted { shard: ShardId(1) }));
+        // Nobody waits for this answer, but the link is the first, and the ticket is of none.
+        hub.link = 1;
+        assert_eq!(told(&mut hub, 1), None);
+        let mut many = settings(b"two");
+        many.secrets = vec!["x".into(); TURN_SECRETS + 1];
+        let refused = dispatch_all(&mut hub, [Command::SetTurn(many)]);
+        assert!(matches!(refused[..], [Some(Event::Done { result: Err(CommandError::Limit(_)), .. })]), "{refused:?}");
     }
 }

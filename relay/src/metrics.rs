@@ -1,6 +1,7 @@
 //! Numbers for the operator, in Prometheus' text format, by a responder of a few lines: one path, no keep-alive,
 //! and a limit on everything.
 
+use crate::edge::EdgeCounters;
 use crate::handshake::HandshakeCounters;
 use crate::shard::Status;
 use plausch_engine::CounterKind;
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Numbers {
     pub shards: Vec<Arc<Mutex<Status>>>,
     pub handshakes: Arc<HandshakeCounters>,
+    pub edge: Arc<EdgeCounters>,
 }
 
 /// Answers for ever.
@@ -91,6 +93,9 @@ impl Numbers {
         metric("shard_restarts", CounterKind::Counter, &by_shard(&|status| status.restarts));
         metric("drop_handshake_ring", CounterKind::Counter, &by_shard(&|status| status.drop_handshake_ring));
 
+        metric("drop_edge_ring", CounterKind::Counter, &by_shard(&|status| status.drop_edge_ring));
+        metric("relay_port_failures", CounterKind::Counter, &by_shard(&|status| status.relay_port_failures));
+
         let handshakes = &*self.handshakes;
         let mut metric = |name: &str, kind: &str, value: &AtomicU64| {
             let value = value.load(Ordering::Relaxed);
@@ -105,6 +110,16 @@ impl Numbers {
         metric("drop_not_hello_total", "counter", &handshakes.drop_not_hello);
         metric("drop_limit_total", "counter", &handshakes.drop_limit);
         metric("drop_ring_full_total", "counter", &handshakes.drop_ring_full);
+
+        let mut family = "";
+        for (kind, metric, value) in self.edge.entries() {
+            let name = metric.split('{').next().unwrap_or(metric);
+            if name != family {
+                let _ = writeln!(text, "# TYPE plausch_{name} {kind}");
+                family = name;
+            }
+            let _ = writeln!(text, "plausch_{metric} {value}");
+        }
         text
     }
 }
@@ -115,10 +130,8 @@ mod tests {
 
     #[test]
     fn every_line_is_a_comment_or_a_number() {
-        let numbers = Numbers {
-            shards: vec![Arc::default(), Arc::default()],
-            handshakes: Arc::new(HandshakeCounters::default()),
-        };
+        let numbers =
+            Numbers { shards: vec![Arc::default(), Arc::default()], handshakes: Arc::default(), edge: Arc::default() };
         let text = numbers.text();
         for line in text.lines().filter(|line| !line.starts_with("# TYPE plausch_")) {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -129,5 +142,8 @@ mod tests {
             assert!(text.contains(&format!("plausch_{name}{{shard=\"1\"}} 0\n")), "{name}");
         }
         assert!(text.contains("\nplausch_dtls_sessions 0\n"));
+        assert!(text.contains("\nplausch_edge_drop_total{reason=\"slow\"} 0\n"));
+        let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        assert_eq!(types.iter().collect::<std::collections::HashSet<_>>().len(), types.len(), "each once");
     }
 }

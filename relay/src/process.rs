@@ -1,27 +1,32 @@
 //! The relay's parts, put together: sockets, rings, threads.
 
-use crate::config::Config;
-use crate::driver::{self, Sockets, Waker};
+use crate::config::{Config, Turn};
+use crate::cpus;
+use crate::driver::{self, Waker};
+use crate::edge::records::{Reader, Writer, records};
+use crate::edge::{self, Admission, EdgeCounters};
 use crate::handshake::{self, Bounds, HandshakeCounters, Port};
 use crate::interfaces;
 use crate::link::Hub;
 use crate::metrics;
 use crate::ring::{Wake, ring};
 use crate::shard::{self, Rings, Setup, Status};
-use anyhow::{Context, Result, bail};
+use crate::sockets::{self, ShardSockets};
+use anyhow::{Context, Result};
 use plausch_engine::EngineConfig;
+use plausch_engine::turn::{MediaAddress, TurnConfig, TurnLimits};
 use plausch_link::Identity;
 use plausch_relay_api::framing::PROTOCOL_VERSION;
-use plausch_relay_api::limits::{LOCAL_ADDRESSES, PARTICIPANTS_PER_SHARD, RING_MESSAGES, SOCKET_BUFFER_BYTES};
+use plausch_relay_api::limits::{EDGE_RING_BYTES, PARTICIPANTS_PER_SHARD, RING_MESSAGES};
 use plausch_relay_api::{Hello, ShardId, ShardInfo};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A relay that carries media. Dropping it ends its threads.
 pub struct Relay {
@@ -45,17 +50,20 @@ impl Relay {
             })?),
             None => None,
         };
-        let sockets = bind_all(config)?;
-        warn_of_small_buffers(&sockets);
+        if let Err(error) = driver::raise_descriptor_limit() {
+            tracing::debug!("the limit of descriptors stays as it is: {error}");
+        }
+        let bound = sockets::bind_all(config)?;
+        let shard_count = bound.shards.len();
 
         let mut threads = Threads::default();
         let notify = Arc::new(Notify::new());
         let counters = Arc::new(HandshakeCounters::default());
-        let wakers = (0..sockets.len()).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
+        let wakers = (0..shard_count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
         threads.wakers.clone_from(&wakers);
 
         // By shard, the ends that it has: to each handshake thread and from it.
-        let mut handshakes: Vec<Vec<_>> = sockets.iter().map(|_| Vec::new()).collect();
+        let mut handshakes: Vec<Vec<_>> = (0..shard_count).map(|_| Vec::new()).collect();
         let bounds = Bounds { handshakes: config.limits.handshakes_per_shard, sessions: 2 * PARTICIPANTS_PER_SHARD };
         for index in 0..config.handshake_threads {
             // The thread needs the rings, and the rings need the thread to wake it.
@@ -78,41 +86,63 @@ impl Relay {
             threads.handles.push(thread);
         }
 
+        let edge_counters = Arc::new(EdgeCounters::default());
+        let (edge, edges) = match &config.turn {
+            Some(turn) if !bound.listeners.is_empty() => {
+                let admission = Admission::new(
+                    config.limits.turn_connections,
+                    config.limits.turn_connections_per_prefix,
+                    edge_counters.clone(),
+                );
+                let shared = Arc::new(edge::Shared::new(admission, edge_counters.clone())?);
+                let ends = threads.start_edge(&shared, turn.edge_threads, bound.listeners, &wakers, &config.cpus)?;
+                (Some(shared), ends)
+            }
+            _ => (None, (0..shard_count).map(|_| Vec::new()).collect()),
+        };
+
         let mut infos = Vec::new();
+        for (index, shard) in bound.shards.iter().enumerate() {
+            infos.push(ShardInfo { shard: ShardId(index as u16), candidates: shard.candidates(&config.announce)? });
+        }
+        let turn = match &config.turn {
+            Some(turn) => Some(TurnOfAll::new(config, turn, &bound.shards, &infos)?),
+            None => None,
+        };
         let mut ends = Vec::new();
         let mut statuses = Vec::new();
-        for (index, (sockets, handshakes)) in sockets.into_iter().zip(handshakes).enumerate() {
+        for (index, ((sockets, handshakes), edges)) in bound.shards.into_iter().zip(handshakes).zip(edges).enumerate() {
             let id = ShardId(index as u16);
-            infos.push(ShardInfo { shard: id, candidates: candidates(config, &sockets)? });
             let (to_shard, commands) = ring(RING_MESSAGES, Wake::Shard(wakers[index].clone()));
             let (events, from_shard) = ring(RING_MESSAGES, Wake::Task(notify.clone()));
             let status = Arc::new(Mutex::new(Status::default()));
             let setup = Setup {
                 cpu: config.cpus[index],
-                sockets,
+                sockets: sockets.sockets(),
                 waker: wakers[index].clone(),
                 driver: config.driver,
                 engine: EngineConfig {
                     max_participants: config.limits.participants_per_shard,
                     max_participants_per_room: config.limits.participants_per_room,
+                    turn: turn.as_ref().map(|turn| turn.of_shard(index)),
                     ..EngineConfig::new(id, random()?)
                 },
                 status: status.clone(),
                 stop: threads.stop.clone(),
             };
-            let thread = shard::spawn(setup, Rings { commands, events, handshakes })
+            let thread = shard::spawn(setup, Rings { commands, events, handshakes, edges })
                 .with_context(|| format!("shard {id} cannot start; try driver = \"mmsg\" in [media]"))?;
             threads.handles.push(thread);
             ends.push((to_shard, from_shard));
             statuses.push(status);
         }
-        let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos };
+        let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos, turn: bound.turn };
         Ok(Self {
             identity,
             control: config.control,
-            hub: Hub::new(hello, ends, statuses.clone(), notify),
+            hub: Hub::new(hello, ends, statuses.clone(), notify, edge),
             metrics,
-            numbers: metrics::Numbers { shards: statuses, handshakes: counters },
+            numbers: metrics::Numbers { shards: statuses, handshakes: counters, edge: edge_counters },
             _threads: threads,
         })
     }
@@ -148,115 +178,120 @@ impl Relay {
     }
 }
 
+/// What TURN is made with, for all shards.
+struct TurnOfAll {
+    config: TurnConfig,
+    /// Media addresses with their shard.
+    media: Vec<(usize, SocketAddr)>,
+    /// By shard.
+    relay_ports: Vec<RangeInclusive<u16>>,
+}
+
+impl TurnOfAll {
+    fn new(config: &Config, turn: &Turn, shards: &[ShardSockets], infos: &[ShardInfo]) -> Result<Self> {
+        let mut nonce_key = [0; 32];
+        boring::rand::rand_bytes(&mut nonce_key).context("cannot get random numbers")?;
+        let media = infos.iter().enumerate();
+        let limits = &config.limits;
+        let config = TurnConfig {
+            realm: turn.realm.clone(),
+            nonce_key,
+            unix_seconds: shard::unix_seconds(),
+            users: turn.users.clone(),
+            shared_secrets: turn.shared_secrets.clone(),
+            media: Vec::new(),
+            host_addresses: interfaces::all_addresses().context("cannot ask for this machine's addresses")?,
+            allow_peers: turn.allow_peers.clone(),
+            relay: sockets::relay_addresses(&shards[0].media_addresses()?, &config.announce),
+            relay_ports: turn.relay_ports.clone(),
+            nat_discovery: if turn.nat_discovery { Some(shards[0].discovery()?) } else { None },
+            limits: TurnLimits {
+                allocations: limits.turn_allocations_per_shard,
+                allocations_per_user: limits.turn_allocations_per_user,
+                open_ports: limits.turn_open_ports_per_shard,
+                permissions_per_allocation: limits.turn_permissions_per_allocation,
+                bytes_per_second: limits.turn_bytes_per_second,
+                new_peers_per_second: limits.turn_new_peers_per_second,
+                ..TurnLimits::default()
+            },
+        };
+        Ok(Self {
+            config,
+            media: media
+                .flat_map(|(index, info)| info.candidates.iter().map(move |address| (index, *address)))
+                .collect(),
+            relay_ports: (0..shards.len()).map(|shard| turn.relay_ports_of(shard, shards.len())).collect(),
+        })
+    }
+
+    fn of_shard(&self, shard: usize) -> TurnConfig {
+        let media = self.media.iter().map(|(index, address)| MediaAddress { address: *address, here: *index == shard });
+        TurnConfig { media: media.collect(), relay_ports: self.relay_ports[shard].clone(), ..self.config.clone() }
+    }
+}
+
 /// Ends all threads when dropped.
 #[derive(Default)]
 struct Threads {
     stop: Arc<AtomicBool>,
     wakers: Vec<Waker>,
+    /// Dropped to end the edge's threads.
+    edge_stop: Option<watch::Sender<()>>,
     handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts the edge. Gives back, by shard, its ends of the rings.
+    fn start_edge(
+        &mut self,
+        shared: &Arc<edge::Shared>,
+        count: usize,
+        listeners: Vec<edge::Listener>,
+        wakers: &[Waker],
+        shard_cpus: &[usize],
+    ) -> Result<Vec<Vec<(Writer, Reader)>>> {
+        let (stop, stopped) = watch::channel(());
+        self.edge_stop = Some(stop);
+        let mut cpus = cpus::allowed().unwrap_or_default();
+        cpus.retain(|cpu| !shard_cpus.contains(cpu));
+        let mut ends: Vec<Vec<_>> = wakers.iter().map(|_| Vec::new()).collect();
+        for index in 0..count {
+            let notify = Arc::new(Notify::new());
+            let mut shards = Vec::new();
+            for (waker, ends) in wakers.iter().zip(&mut ends) {
+                let (to_shard, from_edge) = records(EDGE_RING_BYTES, Wake::Shard(waker.clone()));
+                let (to_edge, from_shard) = records(EDGE_RING_BYTES, Wake::Task(notify.clone()));
+                shards.push((to_shard, from_shard));
+                ends.push((to_edge, from_edge));
+            }
+            let listeners = listeners.iter().map(|listener| {
+                let edge::Listener { socket, tls, port } = listener;
+                Ok(edge::Listener { socket: socket.try_clone()?, tls: *tls, port: *port })
+            });
+            let setup = edge::Setup {
+                index,
+                cpus: cpus.clone(),
+                listeners: listeners.collect::<io::Result<_>>()?,
+                shards,
+                notify,
+                shared: shared.clone(),
+                stop: stopped.clone(),
+            };
+            self.handles.push(edge::spawn(setup).context("cannot start the threads for TCP and TLS")?);
+        }
+        Ok(ends)
+    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        drop(self.edge_stop.take());
         self.wakers.iter().for_each(Waker::wake);
         for handle in self.handles.drain(..) {
             handle.thread().unpark();
             let _ = handle.join();
         }
-    }
-}
-
-/// The kernel takes io_uring apart behind the back of a killed process: its ports are free a moment later only.
-const PORT_PATIENCE: Duration = Duration::from_secs(2);
-const PORT_PAUSE: Duration = Duration::from_millis(20);
-
-/// The sockets of all shards.
-fn bind_all(config: &Config) -> Result<Vec<Sockets>> {
-    let found;
-    let addresses = match &config.addresses {
-        Some(addresses) => addresses,
-        None => {
-            found = interfaces::local_addresses().context("cannot ask for this machine's addresses")?;
-            &found
-        }
-    };
-    let strict = config.addresses.is_some();
-    let deadline = Instant::now() + PORT_PATIENCE;
-    let sockets = (0..config.cpus.len()).map(|index| match config.first_port {
-        0 => bind_any(addresses, strict),
-        first => bind_shard(addresses, first + index as u16, strict, deadline),
-    });
-    sockets.collect()
-}
-
-/// One socket per address, all with the same port. An address that was found and not asked for may be gone again.
-/// Until `deadline` a port in use is asked for again.
-fn bind_shard(addresses: &[IpAddr], port: u16, strict: bool, deadline: Instant) -> Result<Sockets> {
-    let mut sockets: Vec<UdpSocket> = Vec::new();
-    for address in addresses.iter().take(LOCAL_ADDRESSES) {
-        let address = SocketAddr::new(*address, port);
-        let mut bound = driver::bind(address);
-        while bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) && Instant::now() < deadline {
-            thread::sleep(PORT_PAUSE);
-            bound = driver::bind(address);
-        }
-        match bound {
-            Ok(socket) => sockets.push(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
-                "UDP {address} is used by another program; set another first_port in [media] or PLAUSCH_MEDIA_PORT"
-            ),
-            Err(error) if strict => {
-                bail!("cannot bind UDP {address}: {error}; correct addresses in [media]")
-            }
-            Err(error) => tracing::warn!("UDP {address} is left out, it cannot be bound: {error}"),
-        }
-    }
-    if sockets.is_empty() {
-        bail!("none of this machine's addresses can be bound at UDP port {port}; name them in addresses in [media]");
-    }
-    Ok(sockets.into())
-}
-
-/// A port that is free on all addresses.
-fn bind_any(addresses: &[IpAddr], strict: bool) -> Result<Sockets> {
-    const ATTEMPTS: usize = 32;
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let probe = driver::bind(SocketAddr::new(addresses[0], 0)).context("cannot bind any UDP port")?;
-        let port = probe.local_addr()?.port();
-        drop(probe);
-        match bind_shard(addresses, port, strict, Instant::now()) {
-            Ok(sockets) => return Ok(sockets),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("no UDP port is free on all addresses")))
-}
-
-/// What browsers are told: the addresses outside of a NAT first, then the local ones, loopback last.
-fn candidates(config: &Config, sockets: &Sockets) -> io::Result<Vec<SocketAddr>> {
-    let mut local = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
-    let port = local[0].port();
-    local.sort_by_key(|address| interfaces::rank(&address.ip()));
-    let outside = config.announce.iter().map(|address| SocketAddr::new(*address, port));
-    let mut candidates: Vec<SocketAddr> = Vec::new();
-    for address in outside.chain(local) {
-        if !candidates.contains(&address) {
-            candidates.push(address);
-        }
-    }
-    Ok(candidates)
-}
-
-fn warn_of_small_buffers(shards: &[Sockets]) {
-    let smallest = shards.iter().flat_map(|sockets| sockets.iter()).map(driver::received_buffer).min().unwrap_or(0);
-    // The kernel doubles what it grants.
-    if smallest < 2 * SOCKET_BUFFER_BYTES {
-        tracing::warn!(
-            "receive buffers are {} KiB only, and bursts may be lost; set the sysctl net.core.rmem_max to {SOCKET_BUFFER_BYTES}",
-            smallest / 2048
-        );
     }
 }
 

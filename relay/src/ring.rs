@@ -21,7 +21,7 @@ pub enum Wake {
 }
 
 impl Wake {
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         match self {
             Self::Shard(waker) => waker.wake(),
             Self::Thread(thread) => thread.unpark(),

@@ -8,22 +8,27 @@ use crate::cpus;
 use crate::driver::mmsg::Mmsg;
 use crate::driver::uring::Uring;
 use crate::driver::{Driver, DriverCounters, Sockets, Waker, recycle};
+use crate::edge;
+use crate::edge::records::{Kind, Reader, Writer};
 use crate::handshake::ToHandshake;
 use crate::ring::{Receiver, Sender};
-use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Time, TxBatch};
-use plausch_relay_api::limits::{BATCH_PACKETS, COMMANDS_PER_TURN, TX_BYTES, TX_RUNS};
+use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Path, RxPacket, Time, TxBatch};
+use plausch_relay_api::limits::{BATCH_PACKETS, COMMANDS_PER_TURN, DATAGRAM_BYTES, TX_BYTES, TX_RUNS};
 use plausch_relay_api::{Command, CommandError, CommandId, Event, ParticipantId, ParticipantSnapshot};
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often the numbers for others are brought up to date, at most.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a shard that died starts again, so that one that dies at once does not take a CPU for ever.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// How often the engine is told the time of day, by which TURN's users and nonces expire.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause while messages wait for room in a ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
 
@@ -34,6 +39,8 @@ pub enum ToShard {
     Control { ticket: Ticket, command: Command },
     /// Asks for all participants.
     Snapshot { link: u64 },
+    /// This host's addresses have changed.
+    HostAddresses(Vec<IpAddr>),
     /// For the test of what comes after.
     #[cfg(test)]
     Panic,
@@ -63,6 +70,8 @@ pub struct Rings {
     pub events: Sender<FromShard>,
     /// By handshake thread.
     pub handshakes: Vec<(Sender<ToHandshake>, Receiver<EngineCommand>)>,
+    /// By edge thread.
+    pub edges: Vec<(Writer, Reader)>,
 }
 
 /// What others may know of a shard.
@@ -75,6 +84,10 @@ pub struct Status {
     pub restarts: u64,
     /// DTLS datagrams that the handshake thread's ring had no room for.
     pub drop_handshake_ring: u64,
+    /// Packets to TCP clients that the edge's ring had no room for.
+    pub drop_edge_ring: u64,
+    /// Relay ports that could not be opened.
+    pub relay_port_failures: u64,
 }
 
 /// What a shard is made with.
@@ -163,6 +176,12 @@ struct Shard<'a, D> {
     /// The numbers have changed since they were published.
     unpublished: bool,
     published_at: Time,
+    clock_told_at: Time,
+    /// Where packets of the edge are while the engine has them, and the memory of the list of them.
+    from_edge: Box<[[u8; DATAGRAM_BYTES]]>,
+    edge_storage: Vec<RxPacket<'static>>,
+    /// There are clients of the edge, or were: only then it is worth looking for packets to them.
+    has_edge: bool,
 }
 
 impl<'a, D: Driver> Shard<'a, D> {
@@ -170,6 +189,9 @@ impl<'a, D: Driver> Shard<'a, D> {
         // The engine's time begins with the engine; nothing compares times of two shards.
         let mut engine = setup.engine.clone();
         engine.seed = engine.seed.wrapping_add(restarts);
+        if let Some(turn) = &mut engine.turn {
+            turn.unix_seconds = unix_seconds();
+        }
         Self {
             setup,
             rings,
@@ -180,6 +202,10 @@ impl<'a, D: Driver> Shard<'a, D> {
             status: Status { restarts, ..Status::default() },
             unpublished: true,
             published_at: Time(0),
+            clock_told_at: Time(0),
+            from_edge: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
+            edge_storage: Vec::with_capacity(BATCH_PACKETS),
+            has_edge: false,
         }
     }
 
@@ -205,18 +231,25 @@ impl<'a, D: Driver> Shard<'a, D> {
             }
             storage = recycle(rx);
             self.send()?;
-            // A large room's packets need more than one batch, and no input may come between.
-            while self.engine.poll_timeout() <= now {
-                self.engine.handle_timeout(now, &mut self.tx);
-                self.unpublished = true;
-                self.send()?;
-            }
-            pending = self.commands(now)?;
-            self.effects();
-            if !self.flush() && pending == Pending::Nothing {
-                pending = Pending::Rings;
+            self.catch_up(now)?;
+            pending = self.edges(now)?.max(self.commands(now)?);
+            self.catch_up(now)?;
+            self.effects(now);
+            self.send()?;
+            if !self.flush() {
+                pending = pending.max(Pending::Rings);
             }
             self.publish(now);
+        }
+        Ok(())
+    }
+
+    /// Does what is due. A large room's packets need more than one batch, and no input may come between.
+    fn catch_up(&mut self, now: Time) -> io::Result<()> {
+        while self.engine.poll_timeout() <= now {
+            self.engine.handle_timeout(now, &mut self.tx);
+            self.unpublished = true;
+            self.send()?;
         }
         Ok(())
     }
@@ -241,6 +274,9 @@ impl<'a, D: Driver> Shard<'a, D> {
         if self.tx.is_empty() {
             return Ok(());
         }
+        if self.has_edge {
+            self.send_to_edge();
+        }
         let full = self.driver.counters().drop_send_full;
         let sent = self.driver.send(&mut self.tx);
         self.tx.clear();
@@ -250,9 +286,55 @@ impl<'a, D: Driver> Shard<'a, D> {
         sent
     }
 
+    /// Takes the packets to TCP clients out of the batch.
+    fn send_to_edge(&mut self) {
+        let Self { tx, rings, status, .. } = self;
+        tx.retain_runs(|run, bytes| {
+            if !run.path.local.is_edge() {
+                return true;
+            }
+            let thread = rings.edges.get_mut(edge::thread_of(run.path.local));
+            if !thread.is_some_and(|(to_edge, _)| to_edge.data(run.path, bytes, run.segment)) {
+                status.drop_edge_ring += run.datagrams() as u64;
+            }
+            false
+        });
+    }
+
+    /// Takes a limited number of packets of TCP clients from each edge thread.
+    fn edges(&mut self, now: Time) -> io::Result<Pending> {
+        let mut pending = Pending::Nothing;
+        for thread in 0..self.rings.edges.len() {
+            let (_, from_edge) = &mut self.rings.edges[thread];
+            if from_edge.is_empty() {
+                continue;
+            }
+            (self.has_edge, self.unpublished) = (true, true);
+            let mut rx = recycle(std::mem::take(&mut self.edge_storage));
+            let closed = receive_from_edge(from_edge, &mut self.from_edge, &mut rx);
+            if !from_edge.is_empty() {
+                pending = Pending::Commands;
+            }
+            self.engine.handle_batch(now, &mut rx, &mut self.tx);
+            self.edge_storage = recycle(rx);
+            self.send()?;
+            self.catch_up(now)?;
+            if let Some(path) = closed {
+                let _ = self.engine.handle_command(now, EngineCommand::EdgeClosed { path }, &mut self.tx);
+                self.send()?;
+            }
+        }
+        Ok(pending)
+    }
+
     /// Takes a limited number of commands of main and of each handshake thread.
     fn commands(&mut self, now: Time) -> io::Result<Pending> {
         let mut pending = Pending::Nothing;
+        if now.since(self.clock_told_at) >= CLOCK_INTERVAL {
+            self.clock_told_at = now;
+            let command = EngineCommand::UnixTime { seconds: unix_seconds() };
+            let _ = self.engine.handle_command(now, command, &mut self.tx);
+        }
         for _ in 0..COMMANDS_PER_TURN {
             let Ok(message) = self.rings.commands.pop() else { break };
             self.unpublished = true;
@@ -260,12 +342,16 @@ impl<'a, D: Driver> Shard<'a, D> {
                 ToShard::Control { ticket, command } => {
                     let result = self.engine.handle_command(now, EngineCommand::Control(command), &mut self.tx);
                     // Before the answer: what the command led to comes before what control does next.
-                    self.effects();
+                    self.effects(now);
                     self.rings.events.send(FromShard::Done { ticket, result });
                 }
                 ToShard::Snapshot { link } => {
                     let participants = self.engine.snapshot().collect();
                     self.rings.events.send(FromShard::Snapshot { link, participants });
+                }
+                ToShard::HostAddresses(addresses) => {
+                    let command = EngineCommand::HostAddresses(addresses);
+                    let _ = self.engine.handle_command(now, command, &mut self.tx);
                 }
                 #[cfg(test)]
                 ToShard::Panic => panic!("asked for by a test"),
@@ -290,7 +376,7 @@ impl<'a, D: Driver> Shard<'a, D> {
     }
 
     /// Passes on what the engine asks of the world.
-    fn effects(&mut self) {
+    fn effects(&mut self, now: Time) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Dtls { participant, generation, fingerprint, datagram } => {
@@ -313,6 +399,14 @@ impl<'a, D: Driver> Shard<'a, D> {
                     // The next one says it anew.
                     let _ = self.rings.events.offer(FromShard::Event(Event::Speakers { room, speakers }));
                 }
+                Effect::OpenPort { local, address } => {
+                    if self.driver.open_port(local, address).is_err() {
+                        self.status.relay_port_failures += 1;
+                        let command = EngineCommand::PortFailed { local };
+                        let _ = self.engine.handle_command(now, command, &mut self.tx);
+                    }
+                }
+                Effect::ClosePort { local } => self.driver.close_port(local),
             }
         }
     }
@@ -327,6 +421,9 @@ impl<'a, D: Driver> Shard<'a, D> {
         let mut flushed = self.rings.events.flush();
         for (sender, _) in &mut self.rings.handshakes {
             flushed &= sender.flush();
+        }
+        for (to_edge, _) in &mut self.rings.edges {
+            flushed &= to_edge.flush();
         }
         flushed
     }
@@ -345,11 +442,33 @@ impl<'a, D: Driver> Shard<'a, D> {
 }
 
 /// Why the driver must not wait for long.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Pending {
     Nothing,
-    /// Commands are in the rings already.
-    Commands,
     /// Messages of ours wait for room in a ring.
     Rings,
+    /// Commands are in the rings already.
+    Commands,
+}
+
+/// Copies packets out of the ring of an edge thread, until there is none, room for none, or a connection has ended: what
+/// came before the end is handled before it.
+fn receive_from_edge<'d>(
+    from_edge: &mut Reader,
+    storage: &'d mut [[u8; DATAGRAM_BYTES]],
+    rx: &mut Vec<RxPacket<'d>>,
+) -> Option<Path> {
+    for data in storage {
+        let (path, kind, len) = from_edge.next(data)?;
+        match kind {
+            Kind::Data { .. } => rx.push(RxPacket { path, data: &mut data[..len] }),
+            Kind::Closed => return Some(path),
+        }
+    }
+    None
+}
+
+/// What the clock of this machine says.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

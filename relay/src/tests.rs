@@ -1,6 +1,6 @@
 //! A whole relay in this process, with a fake control and independent clients.
 
-use crate::config::{Config, DriverChoice};
+use crate::config::{Config, DriverChoice, Port};
 use crate::process::Relay;
 use dtls::config::{Config as DtlsConfig, ExtendedMasterSecretType};
 use dtls::conn::DTLSConn;
@@ -50,6 +50,7 @@ impl Whole {
         let listener = Listener::bind(&identity, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let mut config = Config::load(None, |name| (name == "HOME").then(|| "/nowhere".to_owned())).unwrap();
         config.first_port = 0;
+        free_turn_ports(&mut config);
         config.driver = driver;
         config.control = listener.local_addr().unwrap();
         config.metrics = Some((Ipv4Addr::LOCALHOST, 0).into());
@@ -114,6 +115,13 @@ impl Whole {
         timeout(PATIENCE, self.running).await.unwrap().unwrap();
         std::fs::remove_dir_all(&self.state).unwrap();
     }
+}
+
+/// TURN on any free ports, so that tests run beside each other and beside a relay of somebody else.
+fn free_turn_ports(config: &mut Config) {
+    let turn = config.turn.as_mut().unwrap();
+    let any = Port { number: 0, required: true };
+    (turn.udp, turn.tcp, turn.tls) = (Some(any), Some(any), vec![any]);
 }
 
 struct Control {
@@ -345,6 +353,7 @@ async fn what_keeps_it_from_starting_is_said() {
     let state = std::env::temp_dir().join(format!("plausch-relay-test-{}-taken", std::process::id()));
     let mut config = Config::load(None, |name| (name == "HOME").then(|| "/nowhere".to_owned())).unwrap();
     config.state.clone_from(&state);
+    free_turn_ports(&mut config);
     config.first_port = taken.local_addr().unwrap().port();
     config.addresses = Some(vec![Ipv4Addr::LOCALHOST.into()]);
     let error = Relay::start(&config).await.err().unwrap().to_string();

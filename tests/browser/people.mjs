@@ -1,9 +1,11 @@
 // People at real browsers with fake cameras and microphones. They find what they use by role and name, as a
 // screen reader does; what they receive is read from the browser's own statistics.
+import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
+import { trust } from './certificates.mjs';
 import { until } from './service.mjs';
 
 const chromiumFlags = [
@@ -39,9 +41,10 @@ const firefoxPreferences = {
     'services.settings.server': 'http://127.0.0.1:1',
 };
 
-/** Starts a browser: `chromium` or `firefox`, with its own profile. */
-export async function launch(kind, { flags = [] } = {}) {
+/** Starts a browser: `chromium` or `firefox`, with its own profile. `authority`: the file of a certificate that it trusts. */
+export async function launch(kind, { flags = [], authority } = {}) {
     const profile = mkdtempSync(join(tmpdir(), `plausch-${kind}-`));
+    if (authority) trust(kind === 'firefox' ? profile : join(profile, '.pki/nssdb'), authority);
     const browser =
         kind === 'firefox'
             ? await puppeteer.launch({
@@ -57,6 +60,7 @@ export async function launch(kind, { flags = [] } = {}) {
                   headless: true,
                   userDataDir: profile,
                   args: [...chromiumFlags, ...flags],
+                  env: { ...process.env, HOME: profile },
               });
     const close = browser.close.bind(browser);
     browser.close = async () => {
@@ -72,11 +76,37 @@ const role = (role, name) => `::-p-aria([name="${name}"][role="${role}"])`;
 function watchConnections() {
     const connections = [];
     const Native = window.RTCPeerConnection;
+    // As a person whose network lets only one way through: `window.testOnly` is `udp`, `tcp` or `tls`.
+    const forced = (configuration = {}) => {
+        const only = window.testOnly;
+        // The page's own tests of the network say which way they mean.
+        if (!only || configuration.iceTransportPolicy === 'relay') return configuration;
+        const wanted = (url) => url.startsWith('turns:') === (only === 'tls') && url.endsWith(only === 'udp' ? '=udp' : '=tcp');
+        const iceServers = configuration.iceServers.map((server) => ({ ...server, urls: server.urls.filter(wanted) }));
+        return { ...configuration, iceServers, iceTransportPolicy: 'relay' };
+    };
     window.RTCPeerConnection = class extends Native {
-        constructor(...args) {
-            super(...args);
+        constructor(configuration) {
+            super(forced(configuration));
             connections.push(this);
         }
+        setConfiguration(configuration) {
+            super.setConfiguration(forced({ ...configuration, iceTransportPolicy: 'all' }));
+        }
+    };
+    /** Our end of the candidate pair in use, for each connection that has one. */
+    window.testRoutes = async () => {
+        const routes = [];
+        for (const connection of connections) {
+            if (connection.connectionState !== 'connected') continue;
+            const stats = await connection.getStats();
+            const entries = [...stats.values()];
+            const chosen = entries.find(({ type }) => type === 'transport')?.selectedCandidatePairId;
+            const pair = chosen ? stats.get(chosen) : entries.find((entry) => entry.type === 'candidate-pair' && entry.selected);
+            const local = pair && stats.get(pair.localCandidateId);
+            if (local) routes.push({ type: local.candidateType, by: local.relayProtocol, sent: pair.bytesSent, received: pair.bytesReceived });
+        }
+        return routes;
     };
     const inbound = async () => {
         const found = [];
@@ -122,7 +152,8 @@ function watchConnections() {
 }
 
 export class Person {
-    static async open(browser, service, name, { viewport = { width: 1280, height: 800 }, language = 'en-US' } = {}) {
+    /** `only`: the one way to TURN that the person's connection may use, `udp`, `tcp` or `tls`. */
+    static async open(browser, service, name, { viewport = { width: 1280, height: 800 }, language = 'en-US', only } = {}) {
         const person = new Person();
         person.name = name;
         person.service = service;
@@ -136,6 +167,7 @@ export class Person {
         });
         person.page.on('request', (request) => person.requests.push(request.url()));
         if (viewport) await person.page.setViewport(viewport);
+        if (only) await person.page.evaluateOnNewDocument((way) => (window.testOnly = way), only);
         await person.page.evaluateOnNewDocument(watchConnections);
         await person.page.evaluateOnNewDocument((tag) => {
             Object.defineProperty(navigator, 'language', { get: () => tag });
@@ -178,6 +210,13 @@ export class Person {
         await this.type('Your name', this.name);
         await this.press('Join conference');
         await this.see('button', 'Leave');
+    }
+
+    /** Our end of the route that media takes at the moment. */
+    async route() {
+        const routes = await this.page.evaluate(() => window.testRoutes());
+        assert.equal(routes.length, 1, `${this.name} has one connection: ${JSON.stringify(routes)}`);
+        return routes[0];
     }
 
     inbound() {

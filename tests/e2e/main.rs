@@ -16,4 +16,5 @@ mod processes;
 mod restarts;
 mod service;
 mod speech;
+mod turn;
 mod whip;

@@ -16,8 +16,13 @@ use tokio::time::{sleep, timeout};
 static PLACES: Semaphore = Semaphore::const_new(2);
 /// How long a process may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Ports of one service: HTTP, metrics, link, HTTPS, then media of up to 60 shards.
+/// Ports of one service: HTTP, metrics, link, HTTPS, then media of up to 56 shards, and at the end TURN.
 const PORT_BLOCK: u16 = 64;
+const TURN_PLACE: u16 = 60;
+const TURN_TLS_PLACE: u16 = 62;
+/// Relay ports of one service, below all of these.
+const RELAY_PORTS: u16 = 50;
+const FIRST_RELAY_PORT: u16 = 10_000;
 const FIRST_PORT: u16 = 20_000;
 /// Below the ports that the kernel gives away by itself (32768 and more).
 const PORT_BLOCKS: u16 = 190;
@@ -54,6 +59,11 @@ pub(crate) struct Ports {
     pub(crate) link: u16,
     pub(crate) media: u16,
     pub(crate) https: u16,
+    /// UDP and TCP; the port after it is free, too.
+    pub(crate) turn: u16,
+    pub(crate) turn_tls: u16,
+    /// The first of `RELAY_PORTS`.
+    relay: u16,
 }
 
 impl Ports {
@@ -73,11 +83,29 @@ impl Ports {
                 TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
                     && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok()
             };
-            if [base, base + 1, base + 3].into_iter().all(tcp) && (base + 2..base + 8).all(udp) {
-                return Self { http: base, metrics: base + 1, link: base + 2, media: base + 4, https: base + 3 };
+            let (turn, turn_tls) = (base + TURN_PLACE, base + TURN_TLS_PLACE);
+            let all_udp = (base + 2..base + 8).chain([turn, turn + 1]);
+            if [base, base + 1, base + 3, turn, turn_tls].into_iter().all(tcp) && all_udp.into_iter().all(udp) {
+                return Self {
+                    http: base,
+                    metrics: base + 1,
+                    link: base + 2,
+                    media: base + 4,
+                    https: base + 3,
+                    turn,
+                    turn_tls,
+                    relay: FIRST_RELAY_PORT + block * RELAY_PORTS,
+                };
             }
         }
         panic!("no free block of ports between {FIRST_PORT} and 32767");
+    }
+}
+
+impl Ports {
+    /// The range of relay ports, as the relay's configuration has it.
+    pub(crate) fn relay_ports(&self) -> String {
+        format!("{}-{}", self.relay, self.relay + RELAY_PORTS - 1)
     }
 }
 
@@ -140,6 +168,8 @@ impl Service {
             .env("PLAUSCH_LINK_PORT", self.ports.link.to_string())
             .env("PLAUSCH_MEDIA_PORT", self.ports.media.to_string())
             .env("PLAUSCH_METRICS_PORT", self.ports.metrics.to_string())
+            .env("PLAUSCH_TURN_PORT", self.ports.turn.to_string())
+            .env("PLAUSCH_TURN_TLS_PORT", self.ports.turn_tls.to_string())
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null());
         command

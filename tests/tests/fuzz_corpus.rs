@@ -85,6 +85,24 @@ fn the_engine_target_goes_all_the_way() {
     assert!(missed.is_empty(), "the corpus does not reach {missed:?}: run this with PLAUSCH_WRITE_CORPUS=1");
 }
 
+#[test]
+fn the_turn_target_goes_all_the_way() {
+    let target = TARGETS.iter().find(|target| target.name == "turn").unwrap();
+    let counters: Vec<_> = corpus(target).iter().map(|(_, input)| plausch_tests::fuzz::turn::run(input)).collect();
+    let sum = |of: fn(&Counters) -> u64| counters.iter().map(of).sum::<u64>();
+    for (what, count) in [
+        ("requests", sum(|counters| counters.turn_requests)),
+        ("a peer outside", sum(|counters| counters.turn_to_peers)),
+        ("what it answers", sum(|counters| counters.turn_from_peers)),
+        ("the way in memory", sum(|counters| counters.turn_inner_received)),
+        ("forbidden peers", sum(|counters| counters.turn_refused_forbidden)),
+        ("stale nonces", sum(|counters| counters.turn_refused_stale_nonce)),
+        ("challenges", sum(|counters| counters.turn_challenges)),
+    ] {
+        assert!(count > 0, "the corpus does not reach {what}: run this with PLAUSCH_WRITE_CORPUS=1");
+    }
+}
+
 macro_rules! replays {
     ($($name:ident)+) => {
         $(#[test]
@@ -94,4 +112,4 @@ macro_rules! replays {
     };
 }
 
-replays!(demux stun rtp rtcp srtp_open codec signalling framing);
+replays!(demux stun turn turn_framed rtp rtcp srtp_open codec signalling framing);

@@ -193,7 +193,7 @@ impl Session {
 
     async fn handle_message(&mut self, message: ServerMessage) -> Result<(), ClientError> {
         match message {
-            ServerMessage::Welcome { participant, resume, answer, participants, slots, room: _ } => {
+            ServerMessage::Welcome { participant, resume, answer, participants, slots, room: _, ice: _ } => {
                 self.join_due = None;
                 self.shared.live().entered(participant, resume, participants, slots);
                 match answer {

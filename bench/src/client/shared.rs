@@ -87,6 +87,7 @@ impl Live {
             ServerMessage::Slots { slots } => self.slots = slots,
             ServerMessage::Speakers { participants } => self.speakers = participants,
             ServerMessage::Welcome { .. }
+            | ServerMessage::IceServers { .. }
             | ServerMessage::Answer { .. }
             | ServerMessage::MediaLost
             | ServerMessage::Error { .. } => {}

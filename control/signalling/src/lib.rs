@@ -33,6 +33,12 @@ pub enum ClientMessage {
     },
     /// More slots, an ICE restart, or a new PeerConnection (a larger `connection`). Answered by `answer`.
     Offer { offer: Offer },
+    /// Asks for TURN servers, before the first offer and before an ICE restart. May come before `join`; answered by
+    /// `ice-servers`.
+    IceServers {
+        /// As in `join`.
+        room: String,
+    },
     /// What the participant sends changed.
     Media { media: MediaState },
     /// Goodbye; control removes the participant at once and closes the socket.
@@ -98,9 +104,16 @@ pub enum ServerMessage {
         room: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         answer: Option<Answer>,
+        /// Credentials to go on with, from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ice: Option<IceServers>,
         /// The others.
         participants: Vec<Participant>,
         slots: Vec<SlotContent>,
+    },
+    /// Answers `ice-servers`.
+    IceServers {
+        ice: IceServers,
     },
     /// Answers an `offer`.
     Answer {
@@ -139,6 +152,30 @@ pub struct Answer {
     /// Of the offer that is answered.
     pub id: u32,
     pub sdp: String,
+}
+
+/// Where TURN is to be had.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServers {
+    /// As `RTCConfiguration.iceServers`; empty where there is no TURN.
+    pub servers: Vec<IceServer>,
+    /// For tests of a network only: the same server at the port at which media arrives directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<String>,
+    /// How long the credentials are good from now on. A client asks again when half of it is over.
+    pub lifetime_seconds: u32,
+}
+
+/// An `RTCIceServer`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServer {
+    /// RFC 7065.
+    pub urls: Vec<String>,
+    pub username: String,
+    /// Secret.
+    pub credential: String,
 }
 
 /// Another participant.

@@ -1,6 +1,7 @@
 //! Joins and offers: what waits for the relay.
 
 use super::{Service, State, candidates};
+use crate::host::Host;
 use crate::names::{RoomKey, person_name, room_title};
 use crate::rates::Prefix;
 use crate::room::{Outbox, Presence};
@@ -68,6 +69,7 @@ impl Service {
         &self,
         session: u64,
         prefix: Option<Prefix>,
+        host: Option<&Host>,
         outgoing: mpsc::Sender<Utf8Bytes>,
         join: Join,
     ) -> Result<ParticipantId, Problem> {
@@ -134,7 +136,9 @@ impl Service {
         // Others first: what they are told is in the welcome already, so the newcomer is not told twice.
         state.settle(out, self);
         let token = self.secret.token(&key, participant);
-        let Some(welcome) = state.rooms.welcome(participant, token, answer) else {
+        let shard = state.rooms.shard_of(Some(&key), &state.shards());
+        let ice = shard.and_then(|shard| self.ice_servers_at(&state, shard, host));
+        let Some(welcome) = state.rooms.welcome(participant, token, answer, ice) else {
             return Err(ErrorCode::NoRelay.into());
         };
         state.attach(participant, session, outgoing);

@@ -3,6 +3,7 @@
 
 use super::joining::{put, refusal, room_key};
 use super::{Service, State, candidates};
+use crate::host::Host;
 use crate::names::{person_name, room_title};
 use crate::random;
 use crate::rates::Prefix;
@@ -11,7 +12,7 @@ use crate::rooms::Entry;
 use crate::sdp::{IceFragment, LocalFragment, Purpose, SdpError};
 use crate::service::joining::Served;
 use plausch_relay_api::{IceParameters, MediaKind, ParticipantId, ParticipantSpec, RoomId};
-use plausch_signalling::ErrorCode;
+use plausch_signalling::{ErrorCode, IceServers};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What a `POST` says.
@@ -22,6 +23,8 @@ pub struct Visit {
     pub name: String,
     /// The id or name of who is to be watched; only for [`Purpose::Watch`].
     pub follows: Option<String>,
+    /// By which the client asked for this server.
+    pub host: Option<Host>,
     pub sdp: String,
 }
 
@@ -33,6 +36,7 @@ pub struct Opened {
     pub answer: String,
     /// Names the ICE session.
     pub tag: String,
+    pub ice: Option<IceServers>,
 }
 
 /// Why a request failed.
@@ -77,7 +81,7 @@ impl Service {
 
     /// Lets a publisher or a viewer into a room. Must run to its end even if the client is gone meanwhile.
     pub async fn open(&self, visit: Visit) -> Result<Opened, Refusal> {
-        let Visit { purpose, room, name, follows, sdp } = visit;
+        let Visit { purpose, room, name, follows, host, sdp } = visit;
         let key = room_key(&room).ok_or(ErrorCode::BadRoomName)?;
         let name = person_name(&name).ok_or(ErrorCode::BadName)?;
         let presence = match (purpose, follows) {
@@ -121,6 +125,7 @@ impl Service {
             }
         };
         let tag = spec.ice.local_ufrag.clone();
+        let shard = spec.shard;
         let mut state = self.state();
         let mut out = Outbox::default();
         if !state.rooms.commit(*spec, session, &mut out) {
@@ -130,7 +135,8 @@ impl Service {
         state.settle(out, self);
         self.metrics.joins.fetch_add(1, Relaxed);
         tracing::info!(%participant, ?purpose, "joined over HTTP");
-        Ok(Opened { token: self.secret.resource(&key, participant), answer: answer.sdp, tag })
+        let ice = self.ice_servers_at(&state, shard, host.as_ref());
+        Ok(Opened { token: self.secret.resource(&key, participant), answer: answer.sdp, tag, ice })
     }
 
     /// Candidates, or an ICE restart. `matches` says whether the client means the ICE session of this tag.

@@ -8,6 +8,7 @@ mod http;
 mod meeting;
 mod relay;
 mod restarts;
+mod turn;
 mod whip;
 
 use client::Client;

@@ -5,6 +5,7 @@ use plausch_link::{Identity, dial};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
 use plausch_relay_api::{
     Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, ShardId, ShardInfo,
+    TurnPorts, TurnSettings,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,9 @@ pub(crate) struct FakeRelay(Arc<Mutex<State>>);
 struct State {
     participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
     events: Option<mpsc::UnboundedSender<Event>>,
+    /// At which it says that it serves TURN.
+    turn_ports: Option<TurnPorts>,
+    turn: Option<TurnSettings>,
     /// What the next `PutParticipant` is answered with.
     refusal: Option<CommandError>,
     /// Answer the next `AssignSlots` as a shard whose ring is full.
@@ -35,8 +39,13 @@ impl FakeRelay {
             shard: ShardId(n),
             candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
         };
-        let hello =
-            Hello { version: PROTOCOL_VERSION, fingerprint: Fingerprint([0xab; 32]), shards: vec![shard(0), shard(1)] };
+        let shards = vec![shard(0), shard(1)];
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            fingerprint: Fingerprint([0xab; 32]),
+            shards,
+            turn: self.lock().turn_ports.clone(),
+        };
         connection.send(&Event::Hello(hello)).await.unwrap();
         let snapshot: Vec<_> = self.lock().participants.values().cloned().collect();
         for known in snapshot {
@@ -98,9 +107,15 @@ impl FakeRelay {
                 Some(known) => known.spec.note = note,
                 None => result = Err(CommandError::UnknownParticipant),
             },
+            Command::SetTurn(settings) => state.turn = Some(*settings),
         }
         events.insert(0, Event::Done { id: frame.id, result });
         events
+    }
+
+    /// What control said last of TURN.
+    pub(crate) fn turn(&self) -> Option<TurnSettings> {
+        self.lock().turn.clone()
     }
 
     pub(crate) fn send(&self, event: Event) {
@@ -120,6 +135,14 @@ impl FakeRelay {
 
     pub(crate) fn refuse_next(&self, error: CommandError) {
         self.lock().refusal = Some(error);
+    }
+
+    pub(crate) fn forget_turn(&self) {
+        self.lock().turn = None;
+    }
+
+    pub(crate) fn set_turn_ports(&self, ports: TurnPorts) {
+        self.lock().turn_ports = Some(ports);
     }
 
     pub(crate) fn set_busy(&self) {

@@ -4,6 +4,7 @@ use crate::ids::{ParticipantId, RoomId, ShardId, SlotId};
 use crate::media::{CodecMapping, ExtensionIds, Fingerprint, Source, TrackKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// A command of control. Every one is idempotent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,18 +20,48 @@ pub enum Command {
     AssignSlots { participant: ParticipantId, slots: Vec<SlotAssignment> },
     /// Replaces control's note of the participant.
     SetNote { participant: ParticipantId, note: Bytes },
+    /// Replaces what control says of TURN: for all shards and the edge.
+    SetTurn(Box<TurnSettings>),
 }
 
 impl Command {
-    /// The participant that the command is about.
-    pub fn participant(&self) -> ParticipantId {
+    /// The participant that the command is about; `None` for what concerns the whole relay.
+    pub fn participant(&self) -> Option<ParticipantId> {
         match self {
-            Self::PutParticipant(spec) => spec.participant,
+            Self::PutParticipant(spec) => Some(spec.participant),
             Self::RemoveParticipant { participant }
             | Self::AssignSlots { participant, .. }
-            | Self::SetNote { participant, .. } => *participant,
+            | Self::SetNote { participant, .. } => Some(*participant),
+            Self::SetTurn(_) => None,
         }
     }
+}
+
+/// What control says of TURN. The relay forgets it when it ends, and goes on with it while control is away.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TurnSettings {
+    /// Secrets of time-limited credentials, newest first, at most `limits::TURN_SECRETS`. User names are
+    /// `expiry:shard:anything`, with the expiry in Unix seconds and the shard to serve it; the password is the
+    /// base64 of HMAC-SHA1(secret, user name). Such users reach the relay's own media addresses only.
+    pub secrets: Vec<Bytes>,
+    /// With which the edge answers TLS. `None`: it takes no TLS.
+    pub certificate: Option<TlsCertificate>,
+    /// Where control takes the HTTP of the edge's TLS ports: plain, each connection begun by a PROXY protocol
+    /// version 2 header with the client's address. `None`: the edge closes such connections.
+    pub http: Option<SocketAddr>,
+}
+
+impl std::fmt::Debug for TurnSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TurnSettings").field("http", &self.http).finish_non_exhaustive()
+    }
+}
+
+/// A certificate chain and its private key, both PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsCertificate {
+    pub chain: Bytes,
+    pub key: Bytes,
 }
 
 /// All that the relay must know of one participant.

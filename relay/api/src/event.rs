@@ -38,6 +38,20 @@ pub struct Hello {
     /// Of the DTLS certificate with which all shards answer.
     pub fingerprint: Fingerprint,
     pub shards: Vec<ShardInfo>,
+    /// Where TURN is to be had; `None` where it is switched off.
+    #[serde(default)]
+    pub turn: Option<TurnPorts>,
+}
+
+/// The ports at which every shard, or the edge for all of them, takes TURN clients.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TurnPorts {
+    /// 0: not to be had.
+    pub udp: u16,
+    /// `None`: not to be had.
+    pub tcp: Option<u16>,
+    /// Best first. Where 443 is among them, it takes HTTPS as well.
+    pub tls: Vec<u16>,
 }
 
 /// One shard and how it is reached.

@@ -12,7 +12,8 @@ pub mod media;
 
 pub use command::{
     Command, CommandError, IceParameters, ParticipantSpec, SendTrack, SlotAssignment, SlotSpec, SourceRef,
+    TlsCertificate, TurnSettings,
 };
-pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel};
+pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel, TurnPorts};
 pub use ids::{CommandId, ParticipantId, RoomId, ShardId, SlotId};
 pub use media::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, TrackKind};

@@ -31,6 +31,8 @@ pub const RECEIVE_BUFFERS: u16 = 1024;
 pub const SEND_MESSAGES: usize = 256;
 /// Kernel buffer of a socket: 20 ms at 1.6 Gbit/s, for the time in which a shard is not scheduled.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// The same for a port of a TURN allocation, which has one person's media: 20 ms at 100 Mbit/s.
+pub const RELAY_PORT_BUFFER_BYTES: usize = 256 * 1024;
 
 // --- Process ------------------------------------------------------------------------------------------------
 
@@ -40,6 +42,9 @@ pub const SHARDS: usize = 256;
 pub const LOCAL_ADDRESSES: usize = 32;
 /// Threads for DTLS handshakes: 1 ms each makes 1000 joins a second and thread.
 pub const HANDSHAKE_THREADS: usize = 16;
+
+/// Between two looks at which addresses this host has: an interface that comes up is protected from TURN soon.
+pub const HOST_ADDRESSES_INTERVAL_MS: u64 = 5_000;
 
 // --- Participants and rooms ---------------------------------------------------------------------------------
 
@@ -81,6 +86,93 @@ pub const DTLS_OUTGOING_DATAGRAMS: usize = 16;
 /// First time-out of a DTLS flight, doubled each time (RFC 9147, section 5.8.2, allows less than its 1 s where the
 /// round trip is known to be short; a needless repetition costs 2 KB).
 pub const DTLS_RETRANSMIT_MS: u32 = 150;
+
+// --- TURN ---------------------------------------------------------------------------------------------------
+
+/// Secrets of time-limited credentials in force at once: the new one and the one before.
+pub const TURN_SECRETS: usize = 2;
+/// Between two secrets: a day.
+pub const TURN_SECRET_S: u64 = 86_400;
+/// How long a time-limited credential may be used: longer than any conference of a day. Clients ask for the next one
+/// after half of it. One made in the last moment of its secret's day still lives half the next day, so two secrets do:
+/// TURN_CREDENTIAL_S <= (TURN_SECRETS - 1) * TURN_SECRET_S.
+pub const TURN_CREDENTIAL_S: u64 = 43_200;
+/// Bytes of a PROXY protocol header that control reads. Its specification promises senders that fit into the least
+/// TCP segment (536 bytes) that they arrive whole; addresses need 52, and TLVs may follow.
+pub const PROXY_HEADER_BYTES: usize = 536;
+/// Bytes of a realm: it is in every challenge, which must stay small (see `relay/engine/src/turn/credentials.rs`).
+pub const TURN_REALM_BYTES: usize = 32;
+/// Bytes of a user name (RFC 8489, section 14.3) and of a static user's password.
+pub const TURN_USER_BYTES: usize = 508;
+/// Static users, and secrets of other programs: each secret is one more hash for a user that does not exist.
+pub const TURN_STATIC_USERS: usize = 1024;
+pub const TURN_SHARED_SECRETS: usize = 8;
+/// Allocations on one shard: 131 072 × 1 KiB = 128 MiB.
+pub const TURN_ALLOCATIONS_PER_SHARD: usize = 131_072;
+/// Allocations of one user name at once. A browser makes one for each of its network interfaces, URL and address family.
+pub const TURN_ALLOCATIONS_PER_USER: usize = 32;
+/// Relay ports of one shard that are open sockets, each a descriptor: with 64 shards 131 072, a quarter of the hard limit
+/// that systemd gives a process.
+pub const TURN_OPEN_PORTS_PER_SHARD: usize = 2048;
+/// Addresses that one allocation may have permissions for: ICE with a peer of 16 candidates, four times; × 40 B.
+pub const TURN_PERMISSIONS_PER_ALLOCATION: usize = 64;
+/// Channels of one allocation; × 48 B.
+pub const TURN_CHANNELS_PER_ALLOCATION: usize = 64;
+/// Bytes that one allocation may relay in a second, both directions together: 100 Mbit/s, 40 videos of 2.5 Mbit/s.
+pub const TURN_BYTES_PER_SECOND: u64 = 12_500_000;
+/// New permissions of one allocation in a second, and as many at once as it may have: no port scan goes fast.
+pub const TURN_NEW_PEERS_PER_SECOND: u32 = 16;
+/// RFC 8656, section 3.2: the usual lifetime of an allocation, and the longest that we grant.
+pub const TURN_LIFETIME_S: u32 = 600;
+pub const TURN_LIFETIME_MAX_S: u32 = 3_600;
+/// RFC 8656, section 9: lifetime of a permission; section 12: of a channel.
+pub const TURN_PERMISSION_LIFETIME_MS: u64 = 300_000;
+pub const TURN_CHANNEL_LIFETIME_MS: u64 = 600_000;
+/// RFC 8656, section 7.2: how long a reserved port waits for its owner, and how many may wait on one shard.
+pub const TURN_RESERVATION_MS: u64 = 30_000;
+pub const TURN_RESERVATIONS_PER_SHARD: usize = 256;
+/// How long a nonce is good: RFC 8656, section 5, recommends an hour at most.
+pub const TURN_NONCE_LIFETIME_S: u64 = 3_600;
+/// Answers to strangers of one prefix (/24, /56) by UDP: challenges, refusals and addresses told. Two hundred people behind
+/// one address who all join at once get theirs, two or three each; a victim of forged addresses gets 50 × 120 B =
+/// 48 kbit/s at the most.
+pub const TURN_STRANGER_ANSWERS_PER_SECOND: u32 = 50;
+pub const TURN_STRANGER_ANSWERS_BURST: u32 = 1_000;
+/// Prefixes told apart for that, by hash: 16 384 × 8 B = 128 KiB a shard.
+pub const TURN_STRANGER_PREFIXES: usize = 16_384;
+
+// --- Edge: TCP and TLS --------------------------------------------------------------------------------------
+
+/// Edge threads of a process: each serves some 50 000 packets/s over TLS.
+pub const EDGE_THREADS: usize = 8;
+/// TLS ports, each on every local address; with the plain one and all threads they fit into `LocalSocket`'s range.
+pub const EDGE_TLS_PORTS: usize = 4;
+/// Connections of all threads, and of one prefix (/24, /56): a school behind one address, thrice. 8192 × (16 KiB TLS
+/// state + queue) are 140 MiB idle, and with `EDGE_QUEUE_BYTES` 1.2 GiB when none of them reads.
+pub const EDGE_CONNECTIONS: usize = 8192;
+pub const EDGE_CONNECTIONS_PER_PREFIX: usize = 1024;
+/// From the connection to its first bytes after TLS.
+pub const EDGE_FIRST_BYTES_MS: u64 = 10_000;
+/// A connection without an allocation is closed after this time: a client asks for one at once.
+pub const EDGE_UNALLOCATED_MS: u64 = 60_000;
+/// A connection that says nothing is closed after this time: allocations are refreshed every TURN_LIFETIME_MAX_S at
+/// the least, and end a little later by themselves.
+pub const EDGE_SILENCE_MS: u64 = 3_660_000;
+/// Bytes that wait for a client that reads slowly. From the first mark on, messages larger than
+/// `EDGE_SMALL_BYTES` are dropped, for sound goes before pictures; at the second, all are. 64 KiB are 200 ms at
+/// 2.5 Mbit/s: what is older helps nobody.
+pub const EDGE_QUEUE_LARGE_BYTES: usize = 64 * 1024;
+pub const EDGE_QUEUE_BYTES: usize = 128 * 1024;
+/// Opus of 20 ms has 40 to 340 bytes, with headers of RTP, SRTP and TURN below this.
+pub const EDGE_SMALL_BYTES: usize = 448;
+/// Unsent bytes that the kernel takes of one connection, so that the queue is here, where it knows what to drop.
+pub const EDGE_UNSENT_BYTES: u32 = 32 * 1024;
+/// Bytes read from one connection before another has its turn.
+pub const EDGE_READ_BYTES: usize = 32 * 1024;
+/// Bytes of each ring between an edge thread and a shard: 10 ms at 1.6 Gbit/s.
+pub const EDGE_RING_BYTES: usize = 2 << 20;
+/// How long a web page waits for control, which may be starting again, before the answer is 503.
+pub const EDGE_CONTROL_WAIT_MS: u64 = 3_000;
 
 // --- RTP, RTCP ----------------------------------------------------------------------------------------------
 

@@ -3,9 +3,45 @@
 use plausch_relay_api::limits::{DATAGRAM_BYTES, RTP_BYTES};
 use std::net::SocketAddr;
 
-/// Which of the shard's sockets: an index into the list of local addresses that the driver was opened with.
+/// Where a shard takes packets: an index into the list of sockets that the driver was opened with; or from
+/// [`Self::FIRST_RELAY_PORT`] on a port of a TURN allocation, with a number that the engine gives; or from
+/// [`Self::FIRST_EDGE`] on a TCP listener of the edge, whose clients' streams come as one packet for each message.
+/// A connection is told from others by its listener and the client's address: the edge refuses a second one with the
+/// same. Towards the edge messages are not padded: that is for the stream (RFC 8656, section 12.5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct LocalSocket(pub u8);
+pub struct LocalSocket(pub u16);
+
+impl LocalSocket {
+    pub const FIRST_RELAY_PORT: u16 = 0x0200;
+    /// No socket: a TURN client of this shard reaches its media address with this place in the list in memory. Such
+    /// paths never leave the engine.
+    const FIRST_INNER: u16 = 0xf000;
+    pub const FIRST_EDGE: u16 = 0xff00;
+    /// How many relay ports a shard can have open, and how many media addresses there can be.
+    pub(crate) const RELAY_PORTS: usize = (Self::FIRST_INNER - Self::FIRST_RELAY_PORT) as usize;
+    pub(crate) const INNER_ADDRESSES: usize = (Self::FIRST_EDGE - Self::FIRST_INNER) as usize;
+
+    /// A port that [`crate::Effect`]s open and close.
+    pub fn is_relay_port(self) -> bool {
+        (Self::FIRST_RELAY_PORT..Self::FIRST_INNER).contains(&self.0)
+    }
+
+    /// A listener of the edge: packets go to it and not to the driver.
+    pub fn is_edge(self) -> bool {
+        self.0 >= Self::FIRST_EDGE
+    }
+
+    /// See [`Self::FIRST_INNER`].
+    pub(crate) fn inner(place: u16) -> Self {
+        debug_assert!(usize::from(place) < Self::INNER_ADDRESSES);
+        Self(Self::FIRST_INNER + place)
+    }
+
+    /// The place, if this is no socket.
+    pub(crate) fn inner_place(self) -> Option<usize> {
+        (Self::FIRST_INNER..Self::FIRST_EDGE).contains(&self.0).then(|| usize::from(self.0 - Self::FIRST_INNER))
+    }
+}
 
 /// Where a packet came from or goes to: our socket and their address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -38,6 +74,9 @@ impl TxRun {
     }
 }
 
+/// Bytes of ChannelData before the data: channel number and length (RFC 8656, section 12.4).
+pub(crate) const CHANNEL_HEADER_LEN: usize = 4;
+
 /// Datagrams to send: one arena of bytes and the runs in it. Allocated once.
 #[derive(Debug)]
 pub struct TxBatch {
@@ -46,6 +85,8 @@ pub struct TxBatch {
     reserved: Option<(Path, usize)>,
     runs: Vec<TxRun>,
     max_runs: usize,
+    /// There are runs on paths that are no socket. Each of their datagrams has room for a header of ChannelData in front.
+    has_inner: bool,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
     backlog: bool,
@@ -55,6 +96,11 @@ pub struct TxBatch {
 /// less the IP and UDP headers.
 const RUN_SEGMENTS: usize = 64;
 const RUN_BYTES: usize = 65_000;
+
+/// Room in front of each datagram.
+fn head_of(path: Path) -> usize {
+    if path.local.inner_place().is_some() { CHANNEL_HEADER_LEN } else { 0 }
+}
 
 impl TxBatch {
     /// An arena of `bytes` bytes and `runs` runs.
@@ -66,6 +112,7 @@ impl TxBatch {
             reserved: None,
             runs: Vec::with_capacity(runs),
             max_runs: runs,
+            has_inner: false,
             segmentation: true,
             backlog: false,
         }
@@ -74,16 +121,18 @@ impl TxBatch {
     /// Room for a datagram of up to `len` bytes, or `None` when the batch is full: the caller counts a drop.
     /// A reservation that is not committed is taken back by the next one.
     pub fn reserve(&mut self, path: Path, len: usize) -> Option<&mut [u8]> {
-        if self.runs.len() == self.max_runs || self.arena.len() - self.used < len {
+        let head = head_of(path);
+        if self.runs.len() == self.max_runs || self.arena.len() - self.used < head + len {
             self.reserved = None;
             return None;
         }
         self.reserved = Some((path, len));
-        Some(&mut self.arena[self.used..self.used + len])
+        Some(&mut self.arena[self.used + head..self.used + head + len])
     }
 
     /// Whether so many datagrams with so many bytes together will find room.
     pub fn has_room(&self, datagrams: usize, bytes: usize) -> bool {
+        let bytes = bytes + datagrams * CHANNEL_HEADER_LEN;
         self.max_runs - self.runs.len() >= datagrams && self.arena.len() - self.used >= bytes
     }
 
@@ -91,6 +140,9 @@ impl TxBatch {
     pub fn commit(&mut self, len: usize) {
         let Some((path, reserved)) = self.reserved.take() else { return };
         debug_assert!(0 < len && len <= reserved);
+        let head = head_of(path);
+        self.has_inner |= head > 0;
+        let len = head + len;
         let start = self.used;
         self.used += len;
         if self.segmentation
@@ -106,6 +158,15 @@ impl TxBatch {
             return;
         }
         self.runs.push(TxRun { path, start, len, segment: len });
+    }
+
+    /// Commits what was written, if it was. `false`: the reservation is taken back.
+    pub(crate) fn commit_if(&mut self, written: Option<usize>) -> bool {
+        match written {
+            Some(len) => self.commit(len),
+            None => self.reserved = None,
+        }
+        written.is_some()
     }
 
     /// Copies a finished datagram in. `false`: the batch is full.
@@ -126,6 +187,12 @@ impl TxBatch {
         &self.arena[run.start..run.start + run.len]
     }
 
+    /// Takes out the runs for which `keep` says no, for those that another way than the driver's takes.
+    pub fn retain_runs(&mut self, mut keep: impl FnMut(&TxRun, &[u8]) -> bool) {
+        let arena = &self.arena;
+        self.runs.retain(|run| keep(run, &arena[run.start..run.start + run.len]));
+    }
+
     /// The single datagrams, for receivers that know no runs (tests, simulation).
     pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
         self.runs.iter().flat_map(|run| self.bytes(run).chunks(run.segment).map(|datagram| (run.path, datagram)))
@@ -141,6 +208,59 @@ impl TxBatch {
         self.used = 0;
         self.reserved = None;
         self.runs.clear();
+        self.has_inner = false;
+    }
+
+    /// Whether there are runs on paths that are no socket.
+    pub(crate) fn has_inner(&self) -> bool {
+        self.has_inner
+    }
+
+    /// Makes an inner run ChannelData for a TURN client, where it is.
+    pub(crate) fn wrap(&mut self, run: usize, client: Path, channel: u16) {
+        let Some(run) = self.runs.get_mut(run) else { return };
+        run.path = client;
+        let [n0, n1] = channel.to_be_bytes();
+        let Some(bytes) = self.arena.get_mut(run.start..run.start + run.len) else { return };
+        for datagram in bytes.chunks_mut(run.segment) {
+            let [l0, l1] = ((datagram.len() - CHANNEL_HEADER_LEN) as u16).to_be_bytes();
+            if let Some(header) = datagram.first_chunk_mut::<CHANNEL_HEADER_LEN>() {
+                *header = [n0, n1, l0, l1];
+            }
+        }
+    }
+
+    /// Has one datagram of an inner run written anew for a TURN client, longer by at most `more` bytes. `false`: it did
+    /// not fit.
+    pub(crate) fn copy_inner(
+        &mut self,
+        run: usize,
+        nth: usize,
+        client: Path,
+        more: usize,
+        write: impl FnOnce(&[u8], &mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let Some(&TxRun { start, len, segment, .. }) = self.runs.get(run) else { return false };
+        let (from, to) = (start + nth * segment + CHANNEL_HEADER_LEN, start + len.min((nth + 1) * segment));
+        if from > to || self.reserve(client, to - from + more).is_none() {
+            return false;
+        }
+        let (written, free) = self.arena.split_at_mut(self.used);
+        let result = written.get(from..to).and_then(|datagram| write(datagram, free.get_mut(..to - from + more)?));
+        self.commit_if(result)
+    }
+
+    /// Takes an inner run back.
+    pub(crate) fn take_back(&mut self, run: usize) {
+        if let Some(run) = self.runs.get_mut(run) {
+            run.len = 0;
+        }
+    }
+
+    /// All inner runs are wrapped or taken back.
+    pub(crate) fn forget_inner(&mut self) {
+        self.runs.retain(|run| run.len > 0);
+        self.has_inner = false;
     }
 
     /// Notes that there is more than can be done: more was received than one batch takes, or the network did not take

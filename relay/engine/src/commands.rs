@@ -25,6 +25,12 @@ impl Engine {
                 Ok(())
             }
             Command::AssignSlots { participant, slots } => self.assign(participant, slots, now),
+            Command::SetTurn(settings) => {
+                if let Some(turn) = &mut self.turn {
+                    turn.set(&settings);
+                }
+                Ok(())
+            }
             Command::SetNote { participant, note } => {
                 if note.len() > NOTE_BYTES {
                     return Err(CommandError::Limit("bytes of the note".to_owned()));

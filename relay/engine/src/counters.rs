@@ -52,6 +52,12 @@ counters! {
     Gauge handshakes;
     /// Participants with SRTP keys.
     Gauge connected;
+    /// TURN allocations.
+    Gauge turn_allocations;
+    /// Of their relayed addresses, those that are sockets.
+    Gauge turn_ports;
+    /// Ports that wait for who shows their token.
+    Gauge turn_reservations;
     /// How much of the pictures is left out because there is more than this shard can do: 0 nothing, 128 all.
     Gauge overload;
 
@@ -97,6 +103,48 @@ counters! {
     Counter ice_restarts;
     /// ICE checks answered with 420 Unknown Attribute.
     Counter stun_unknown_attributes;
+    /// Binding requests without credentials that were answered.
+    Counter stun_bindings;
+    /// Of these, with an error.
+    Counter stun_bindings_refused;
+    /// TURN requests that were granted.
+    Counter turn_requests;
+    /// Packets relayed to peers, through a port.
+    Counter turn_to_peers;
+    /// Packets relayed from peers, through a port.
+    Counter turn_from_peers;
+    /// Packets of TURN clients for this shard.
+    Counter turn_inner_received;
+    /// Packets of this shard to its TURN clients.
+    Counter turn_inner_sent;
+    /// Relay ports that could not be opened.
+    Counter turn_ports_failed;
+    /// TURN requests without credentials, answered with 401 and what is needed.
+    Counter turn_challenges;
+    /// TURN requests answered with 400 Bad Request.
+    Counter turn_refused_bad_request;
+    /// TURN requests answered with 401 Unauthenticated: wrong user, password or expiry.
+    Counter turn_refused_unauthenticated;
+    /// TURN requests answered with 403 Forbidden: the policy has no such peers.
+    Counter turn_refused_forbidden;
+    /// TURN requests answered with 420 Unknown Attribute.
+    Counter turn_refused_unknown_attribute;
+    /// TURN requests answered with 437 Allocation Mismatch.
+    Counter turn_refused_mismatch;
+    /// TURN requests answered with 438 Stale Nonce.
+    Counter turn_refused_stale_nonce;
+    /// TURN requests answered with 440 Address Family not Supported.
+    Counter turn_refused_family;
+    /// TURN requests answered with 441 Wrong Credentials: those of another allocation.
+    Counter turn_refused_wrong_user;
+    /// TURN requests answered with 442 Unsupported Transport Protocol.
+    Counter turn_refused_transport;
+    /// TURN requests answered with 443 Peer Address Family Mismatch.
+    Counter turn_refused_peer_family;
+    /// TURN requests answered with 486 Allocation Quota Reached.
+    Counter turn_refused_quota;
+    /// TURN requests answered with 508 Insufficient Capacity.
+    Counter turn_refused_capacity;
     /// The selected path of a participant changed.
     Counter path_changes;
     /// DTLS datagrams handed to the handshake threads.
@@ -116,8 +164,22 @@ counters! {
     Counter drop_stun_integrity;
     /// A check on a path from which media of another participant comes.
     Counter drop_stun_path_taken;
-    /// A TURN channel, which nobody has opened.
+    /// Data for a TURN channel that its sender has not bound.
     Counter drop_turn_channel;
+    /// TURN data that does not hold together, or an empty packet.
+    Counter drop_turn_malformed;
+    /// Data to or from a TURN allocation that there is not.
+    Counter drop_turn_no_allocation;
+    /// Data to or from a peer without a permission.
+    Counter drop_turn_no_permission;
+    /// Data to an address that the policy has not, though there is a permission for its host.
+    Counter drop_turn_forbidden_peer;
+    /// Data beyond the allocation's bandwidth.
+    Counter drop_turn_bandwidth;
+    /// Data to a peer outside before there is a port, or after that could not be opened.
+    Counter drop_turn_no_port;
+    /// Answers to strangers beyond what their prefix may have.
+    Counter drop_turn_stranger_limit;
     /// DTLS from a path without a valid ICE check.
     Counter drop_dtls_unchecked;
     /// More DTLS datagrams than a handshake needs, or too many handshakes at once.

@@ -13,12 +13,13 @@ pub enum Protocol {
     Unknown,
 }
 
-/// RFC 7983, section 7.
+/// RFC 7983, section 7. Clients of the older TURN (RFC 5766, section 11; coturn's among them) have channel numbers up to
+/// 0x7fff, whose first bytes belong to no other protocol.
 pub fn classify(datagram: &[u8]) -> Protocol {
     match *datagram {
         [0..=3, ..] => Protocol::Stun,
         [20..=63, ..] => Protocol::Dtls,
-        [64..=79, ..] => Protocol::ChannelData,
+        [64..=127, ..] => Protocol::ChannelData,
         // RFC 5761, section 4: RTCP packet types 192–223 are RTP payload types 64–95 with the marker bit set.
         [128..=191, 192..=223, ..] => Protocol::Rtcp,
         [128..=191, _, ..] => Protocol::Rtp,
@@ -36,7 +37,7 @@ mod tests {
             let expected = match first {
                 0..=3 => Protocol::Stun,
                 20..=63 => Protocol::Dtls,
-                64..=79 => Protocol::ChannelData,
+                64..=127 => Protocol::ChannelData,
                 128..=191 => Protocol::Rtp,
                 _ => Protocol::Unknown,
             };

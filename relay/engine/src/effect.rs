@@ -1,7 +1,9 @@
 //! What the engine asks of the world, and what it is told besides packets.
 
+use crate::batch::{LocalSocket, Path};
 use crate::srtp::Profile;
 use plausch_relay_api::{Command, DisconnectReason, Fingerprint, ParticipantId, RoomId, SpeakerLevel};
+use std::net::{IpAddr, SocketAddr};
 
 /// Told to [`crate::Engine::handle_command`].
 #[derive(Debug)]
@@ -10,6 +12,14 @@ pub enum EngineCommand {
     Control(Command),
     /// Of a handshake thread.
     Dtls { participant: ParticipantId, generation: u32, input: DtlsInput },
+    /// Of the edge: this connection is closed, and with it ends what TURN had for it. Unknown ones are no error.
+    EdgeClosed { path: Path },
+    /// The port of an [`Effect::OpenPort`] could not be opened; no [`Effect::ClosePort`] follows.
+    PortFailed { local: LocalSocket },
+    /// What the time is, in Unix seconds: once a minute, for clocks are set. TURN's users and nonces expire by it.
+    UnixTime { seconds: u64 },
+    /// All addresses of this host, when they have changed: TURN does not relay to them.
+    HostAddresses(Vec<IpAddr>),
 }
 
 /// What a handshake thread says of one session.
@@ -72,5 +82,15 @@ pub enum Effect {
     Speakers {
         room: RoomId,
         speakers: Vec<SpeakerLevel>,
+    },
+    /// Open a UDP socket with this address for a relay port of TURN, and give what it receives to the engine with
+    /// `local`. Where that fails: [`EngineCommand::PortFailed`].
+    OpenPort {
+        local: LocalSocket,
+        address: SocketAddr,
+    },
+    /// Close it. `local` may be used again at once: what the old socket received before must not come under it.
+    ClosePort {
+        local: LocalSocket,
     },
 }

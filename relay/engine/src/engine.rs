@@ -15,6 +15,7 @@ use crate::speakers::Speakers;
 use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
+use crate::turn::{Turn, TurnConfig};
 use plausch_relay_api::limits::{
     DATAGRAM_BYTES, GATHER_FROM_MEMBERS, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD,
 };
@@ -38,10 +39,12 @@ pub struct EngineConfig {
     pub max_participants_per_room: usize,
     /// Rooms of so many send a frame when all of it is there.
     pub gather_from_members: usize,
+    /// `None`: no TURN, and no STUN but ICE's checks.
+    pub turn: Option<TurnConfig>,
 }
 
 impl EngineConfig {
-    /// With the limits of `limits`.
+    /// With the limits of `limits`, without TURN.
     pub fn new(shard: ShardId, seed: u64) -> Self {
         Self {
             shard,
@@ -49,6 +52,7 @@ impl EngineConfig {
             max_participants: PARTICIPANTS_PER_SHARD,
             max_participants_per_room: PARTICIPANTS_PER_ROOM,
             gather_from_members: GATHER_FROM_MEMBERS,
+            turn: None,
         }
     }
 }
@@ -78,18 +82,21 @@ pub struct Engine {
     pub(crate) awaited: Vec<Key<Participant>>,
     /// Sequence numbers of one NACK.
     pub(crate) sequences: Vec<u16>,
+    pub(crate) turn: Option<Box<Turn>>,
 }
 
 impl Engine {
     /// An engine without participants.
-    pub fn new(config: EngineConfig, _now: Time) -> Self {
+    pub fn new(config: EngineConfig, now: Time) -> Self {
         let mut random = Random::new(config.seed);
         let keys = HashKeys::new(&mut random);
+        let peers = Peers::new(&mut random);
+        let turn = config.turn.as_ref().map(|config| Box::new(Turn::new(config, &mut random, now)));
         Self {
             participants: Slab::new(),
             tracks: Slab::new(),
             rooms: Slab::new(),
-            peers: Peers::new(&mut random),
+            peers,
             by_id: HashMap::with_hasher(keys.clone()),
             by_room: HashMap::with_hasher(keys.clone()),
             by_ufrag: HashMap::with_hasher(keys),
@@ -104,6 +111,7 @@ impl Engine {
             touched: Vec::new(),
             awaited: Vec::new(),
             sequences: Vec::with_capacity(MISSING_PACKETS),
+            turn,
             config,
         }
     }
@@ -120,17 +128,37 @@ impl Engine {
                 self.counters.drop_oversized += 1;
                 continue;
             }
-            match classify(packet.data) {
-                Protocol::Rtp => self.receive_rtp(packet.path, packet.data, now),
-                Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
+            if packet.path.local.is_relay_port() {
+                self.relay_to_client(packet.path, packet.data, now, tx);
+                continue;
+            }
+            let inner = match classify(packet.data) {
+                Protocol::Rtp => {
+                    self.receive_rtp(packet.path, packet.data, now);
+                    None
+                }
+                Protocol::Rtcp => {
+                    self.receive_rtcp(packet.path, packet.data, now, tx);
+                    None
+                }
                 Protocol::Stun => self.receive_stun(packet.path, packet.data, now, tx),
-                Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
-                Protocol::ChannelData => self.counters.drop_turn_channel += 1,
-                Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
+                Protocol::Dtls => {
+                    self.receive_dtls(packet.path, packet.data);
+                    None
+                }
+                Protocol::ChannelData => self.receive_channel_data(packet.path, packet.data, now, tx),
+                Protocol::Unknown => {
+                    self.counters.drop_unknown_protocol += 1;
+                    None
+                }
+            };
+            if let Some(inner) = inner {
+                self.enter(packet, inner, now, tx);
             }
         }
         self.forward(now, tx);
         self.settle(now, tx);
+        self.wrap_inner(now, tx);
     }
 
     /// Takes a command of control, or what a handshake thread says. What a handshake thread says of a participant
@@ -142,8 +170,25 @@ impl Engine {
                 self.dtls_input(participant, generation, input, now, tx);
                 Ok(())
             }
+            EngineCommand::EdgeClosed { path } => {
+                self.edge_closed(path);
+                Ok(())
+            }
+            EngineCommand::PortFailed { local } => {
+                self.port_failed(local);
+                Ok(())
+            }
+            EngineCommand::UnixTime { seconds } => {
+                self.unix_time(seconds, now);
+                Ok(())
+            }
+            EngineCommand::HostAddresses(addresses) => {
+                self.host_addresses(&addresses);
+                Ok(())
+            }
         };
         self.settle(now, tx);
+        self.wrap_inner(now, tx);
         result
     }
 
@@ -161,12 +206,15 @@ impl Engine {
                         self.tell_speakers(key, now);
                     }
                 }
+                Owner::Allocation(index) => self.expire_allocation(index, now),
+                Owner::Reservation(index) => self.expire_reservation(index),
             }
         }
         if self.forward_due <= now {
             self.forward(now, tx);
         }
         self.settle(now, tx);
+        self.wrap_inner(now, tx);
     }
 
     /// When [`Self::handle_timeout`] must be called next; `Time::NEVER` when nothing is due. What did not fit into a

@@ -9,6 +9,8 @@
 //! (with `participant`, `track`, `reception`, `missing`, `cache`) → `gather` →
 //! `egress` (with `slot` and `stream`, where numbers
 //! are rewritten); RTCP comes in through `feedback` and goes out through `reports`. Control's commands are `commands`.
+//! Clients that come through a relay, which is this very engine, are in `turn`: their packets are unwrapped before all
+//! that, and wrapped after it.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,6 +25,7 @@ pub mod rtp;
 pub mod srtp;
 pub mod stun;
 pub mod time;
+pub mod turn;
 
 mod cache;
 mod commands;

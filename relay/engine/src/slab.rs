@@ -96,6 +96,11 @@ impl<T> Slab<T> {
         Some(Key { index: index as u32, generation: place.generation, marker: PhantomData })
     }
 
+    /// All living values have an index below this.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.places.iter().filter_map(|place| place.value.as_ref())
     }

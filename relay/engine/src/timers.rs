@@ -4,12 +4,15 @@ use crate::participant::Participant;
 use crate::room::Room;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::turn::{Allocation, Reservation};
 
 /// Whose deadline it is, by dense index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
     Participant(usize),
     Room(usize),
+    Allocation(usize),
+    Reservation(usize),
 }
 
 impl Owner {
@@ -21,15 +24,31 @@ impl Owner {
         Self::Room(key.index())
     }
 
+    pub(crate) fn allocation(key: Key<Allocation>) -> Self {
+        Self::Allocation(key.index())
+    }
+
+    pub(crate) fn reservation(key: Key<Reservation>) -> Self {
+        Self::Reservation(key.index())
+    }
+
     fn number(self) -> usize {
         match self {
-            Self::Participant(index) => index * 2,
-            Self::Room(index) => index * 2 + 1,
+            Self::Participant(index) => index * 4,
+            Self::Room(index) => index * 4 + 1,
+            Self::Allocation(index) => index * 4 + 2,
+            Self::Reservation(index) => index * 4 + 3,
         }
     }
 
     fn from_number(number: usize) -> Self {
-        if number.is_multiple_of(2) { Self::Participant(number / 2) } else { Self::Room(number / 2) }
+        let index = number / 4;
+        match number % 4 {
+            0 => Self::Participant(index),
+            1 => Self::Room(index),
+            2 => Self::Allocation(index),
+            _ => Self::Reservation(index),
+        }
     }
 }
 
@@ -173,7 +192,7 @@ mod tests {
             let mut timers = Timers::default();
             let mut model = BTreeMap::new();
             for (index, at, action) in steps {
-                let owner = if index % 2 == 0 { Owner::Participant(index / 2) } else { Owner::Room(index / 2) };
+                let owner = Owner::from_number(index);
                 match action {
                     0 => {
                         timers.set(owner, Time(at));

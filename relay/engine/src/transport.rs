@@ -10,6 +10,7 @@ use crate::stun::{
     Class, FingerprintCheck, IceRole, IntegrityCheck, IntegrityKey, Message, MessageWriter, Method, TransactionId,
 };
 use crate::time::Time;
+use crate::turn::Inner;
 use plausch_relay_api::limits::HANDSHAKES_PER_SHARD;
 use plausch_relay_api::{DisconnectReason, ParticipantId};
 
@@ -17,12 +18,25 @@ use plausch_relay_api::{DisconnectReason, ParticipantId};
 const STUN_ANSWER_BYTES: usize = 160;
 
 impl Engine {
-    /// A Binding request (RFC 8445, section 7.3). Strangers get no answer and leave nothing behind.
-    pub(crate) fn receive_stun(&mut self, path: Path, datagram: &[u8], now: Time, tx: &mut TxBatch) {
+    /// An ICE check, or a message of TURN or of plain STUN. A packet in it may be for this shard.
+    pub(crate) fn receive_stun(&mut self, path: Path, datagram: &[u8], now: Time, tx: &mut TxBatch) -> Option<Inner> {
         let Ok(message) = Message::parse(datagram) else {
             self.counters.drop_stun_malformed += 1;
-            return;
+            return None;
         };
+        // Nothing but TURN comes through the edge.
+        let is_check = (message.class, message.method) == (Class::Request, Method::BINDING)
+            && message.username().is_some()
+            && !path.local.is_edge();
+        if self.turn.is_some() && !is_check {
+            return self.receive_turn(path, &message, now, tx);
+        }
+        self.receive_check(path, &message, now, tx);
+        None
+    }
+
+    /// A Binding request (RFC 8445, section 7.3). Strangers get no answer and leave nothing behind.
+    pub(crate) fn receive_check(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
         if (message.class, message.method) != (Class::Request, Method::BINDING) {
             self.counters.drop_stun_malformed += 1;
             return;
@@ -44,7 +58,7 @@ impl Engine {
             return;
         }
         let answer = Answer { path, transaction_id: message.transaction_id, integrity };
-        let unknown = message.unknown_required();
+        let unknown = message.unknown_required(&[]);
         if !unknown.is_empty() {
             self.counters.stun_unknown_attributes += 1;
             let sent = answer.send(tx, Class::Error, |writer| {

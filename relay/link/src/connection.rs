@@ -59,6 +59,11 @@ impl<In: DeserializeOwned, Out: Serialize> Connection<In, Out> {
         self.sender.send(message).await
     }
 
+    /// The other side runs on this machine.
+    pub fn is_local(&self) -> bool {
+        self.sender.connection.remote_address().ip().to_canonical().is_loopback()
+    }
+
     /// Two halves for two tasks. The link lives until the sending half is closed or both are dropped.
     pub fn split(self) -> (Receiver<In>, Sender<Out>) {
         (self.receiver, self.sender)

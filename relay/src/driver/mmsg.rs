@@ -1,47 +1,57 @@
-//! The driver for places without io_uring: `ppoll`, `recvmmsg`, and `sendmsg` with UDP_SEGMENT.
+//! The driver for places without io_uring: `ppoll` (with an `epoll` for relay ports in it), `recvmmsg`, and `sendmsg`
+//! with UDP_SEGMENT.
 
 use super::message::{NAME_BYTES, Name, Outgoing, send_run};
+use super::ports::Ports;
 use super::{Driver, DriverCounters, Sockets, Waker};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES};
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::time::Duration;
 
 /// See the module.
 pub struct Mmsg {
-    sockets: Sockets,
+    ports: Ports,
     waker: Waker,
-    /// The sockets, then the waker.
+    /// All relay ports: to `ppoll` them one by one would cost each wait as much as there are.
+    relay_ports: OwnedFd,
+    /// The sockets, then the relay ports together, then the waker.
     polled: Vec<libc::pollfd>,
-    /// Where the last round began: every socket gets its turn to be first.
+    /// Where the last round began: every socket gets its turn to be first, and so do the relay ports.
     first: usize,
     data: Box<[[u8; DATAGRAM_BYTES]]>,
     names: Box<[[u8; NAME_BYTES]]>,
     /// What the last `recvmmsg` of each packet said, filled anew every time.
     headers: Box<[libc::mmsghdr]>,
     vectors: Box<[libc::iovec]>,
+    /// Which socket each packet came from.
+    origins: [LocalSocket; BATCH_PACKETS],
     outgoing: Outgoing,
     counters: DriverCounters,
 }
 
 impl Driver for Mmsg {
     fn open(sockets: Sockets, waker: Waker) -> io::Result<Self> {
-        let fds = sockets.iter().map(AsRawFd::as_raw_fd).chain([waker.fd()]);
+        let relay_ports = epoll()?;
+        let fds = sockets.iter().map(AsRawFd::as_raw_fd).chain([relay_ports.as_raw_fd(), waker.fd()]);
         let polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
         // SAFETY: C structs of integers and pointers, for which zeroes are valid.
         let (header, vector): (libc::mmsghdr, libc::iovec) = unsafe { (zeroed(), zeroed()) };
         Ok(Self {
-            sockets,
+            ports: Ports::new(sockets),
             waker,
+            relay_ports,
             polled,
             first: 0,
             data: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             names: vec![[0; NAME_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             headers: vec![header; BATCH_PACKETS].into_boxed_slice(),
             vectors: vec![vector; BATCH_PACKETS].into_boxed_slice(),
+            origins: [LocalSocket(0); BATCH_PACKETS],
             outgoing: Outgoing::new(),
             counters: DriverCounters::default(),
         })
@@ -49,33 +59,26 @@ impl Driver for Mmsg {
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
         self.wait(timeout)?;
-        let sockets = self.sockets.len();
-        if self.polled[sockets].revents != 0 {
+        let sockets = self.ports.sockets();
+        if self.polled[sockets + 1].revents != 0 {
             self.waker.drain();
         }
         let mut filled = 0;
-        // Which socket each packet came from, by the end of its part of the arrays.
-        let mut parts = [(LocalSocket(0), 0); plausch_relay_api::limits::LOCAL_ADDRESSES];
-        let mut part_count = 0;
-        for turn in 0..sockets {
-            let index = (self.first + turn) % sockets;
+        for turn in 0..=sockets {
+            let index = (self.first + turn) % (sockets + 1);
             if self.polled[index].revents == 0 || filled == BATCH_PACKETS {
                 continue;
             }
-            filled += self.receive_from(index, filled);
-            parts[part_count] = (LocalSocket(index as u8), filled);
-            part_count += 1;
-        }
-        self.first = (self.first + 1) % sockets.max(1);
-
-        let mut parts = parts[..part_count].iter();
-        let mut part = parts.next();
-        let packets = self.data.iter_mut().zip(&self.names).zip(&self.headers).take(filled);
-        for (index, ((data, name), header)) in packets.enumerate() {
-            while part.is_some_and(|(_, end)| index >= *end) {
-                part = parts.next();
+            if index == sockets {
+                filled = self.receive_from_relay_ports(filled);
+            } else {
+                filled = self.receive_from(LocalSocket(index as u16), filled);
             }
-            let Some((local, _)) = part else { break };
+        }
+        self.first = (self.first + 1) % (sockets + 1);
+
+        let packets = self.data.iter_mut().zip(&self.names).zip(&self.headers).zip(&self.origins).take(filled);
+        for (((data, name), header), local) in packets {
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
                 self.counters.drop_receive_oversized += 1;
                 continue;
@@ -94,13 +97,34 @@ impl Driver for Mmsg {
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
         let mut refused = false;
         for run in tx.runs() {
-            let fd = self.sockets[run.path.local.0 as usize].as_raw_fd();
+            let Some(fd) = self.ports.fd(run.path.local) else {
+                self.counters.drop_send_refused += run.datagrams() as u64;
+                continue;
+            };
             refused |= send_run(fd, &mut self.outgoing, tx, run, &mut self.counters);
         }
         if refused {
             tx.set_segmentation(false);
         }
         Ok(())
+    }
+
+    fn open_port(&mut self, local: LocalSocket, address: SocketAddr) -> io::Result<()> {
+        let fd = self.ports.open(local, address)?.socket.as_raw_fd();
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: local.0.into() };
+        // SAFETY: both descriptors are open, and the event lives until the call returns.
+        let result = unsafe { libc::epoll_ctl(self.relay_ports.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        self.ports.close(local);
+        Err(error)
+    }
+
+    fn close_port(&mut self, local: LocalSocket) {
+        // With its only descriptor a socket leaves the epoll.
+        self.ports.close(local);
     }
 
     fn counters(&self) -> DriverCounters {
@@ -129,8 +153,23 @@ impl Mmsg {
         }
     }
 
-    /// Fills the arrays from `filled` on; answers by how much.
-    fn receive_from(&mut self, socket: usize, filled: usize) -> usize {
+    /// Takes the relay ports that have something in turn, as the kernel does: who was served is last in its list.
+    fn receive_from_relay_ports(&mut self, mut filled: usize) -> usize {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH_PACKETS];
+        let room = (BATCH_PACKETS - filled) as i32;
+        // SAFETY: there is room for as many events as the call may write.
+        let ready = unsafe { libc::epoll_wait(self.relay_ports.as_raw_fd(), events.as_mut_ptr(), room, 0) };
+        for event in &events[..ready.max(0) as usize] {
+            if filled < BATCH_PACKETS {
+                filled = self.receive_from(LocalSocket(event.u64 as u16), filled);
+            }
+        }
+        filled
+    }
+
+    /// Fills the arrays from `filled` on; answers how far.
+    fn receive_from(&mut self, local: LocalSocket, filled: usize) -> usize {
+        let Some(fd) = self.ports.fd(local) else { return filled };
         let data = self.data[filled..].iter_mut();
         let packets = data.zip(&mut self.names[filled..]).zip(&mut self.vectors[filled..]);
         for (((data, name), vector), header) in packets.zip(&mut self.headers[filled..]) {
@@ -142,7 +181,6 @@ impl Mmsg {
             header.msg_hdr.msg_control = null_mut();
             header.msg_hdr.msg_controllen = 0;
         }
-        let fd = self.sockets[socket].as_raw_fd();
         let headers = &mut self.headers[filled..];
         // SAFETY: every header points to one vector, one name and one buffer of its own, all owned by `self` and at
         // rest until the call returns.
@@ -154,6 +192,18 @@ impl Mmsg {
                 self.counters.receive_errors += 1;
             }
         }
-        received.max(0) as usize
+        let end = filled + received.max(0) as usize;
+        self.origins[filled..end].fill(local);
+        end
     }
+}
+
+fn epoll() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd: RawFd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just opened and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,6 +1,6 @@
 //! UDP sockets as a shard wants them.
 
-use plausch_relay_api::limits::SOCKET_BUFFER_BYTES;
+use plausch_relay_api::limits::{RELAY_PORT_BUFFER_BYTES, SOCKET_BUFFER_BYTES};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::mem::size_of;
@@ -10,6 +10,25 @@ use std::os::fd::AsRawFd;
 /// Binds one local address. The socket blocks: drivers say MSG_DONTWAIT where they mean it, and io_uring waits on
 /// blocking sockets only.
 pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    bind_with(address, SOCKET_BUFFER_BYTES, false)
+}
+
+/// The same for an address that another shard has and [`share`]s: the kernel keeps each client with one of them.
+pub fn bind_shared(address: SocketAddr) -> io::Result<UdpSocket> {
+    bind_with(address, SOCKET_BUFFER_BYTES, true)
+}
+
+/// Lets other shards bind the same address. Whoever was first had it alone until now: no other process does.
+pub fn share(socket: &UdpSocket) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_reuse_port(true)
+}
+
+/// The same for a port of a TURN allocation.
+pub(super) fn bind_relay_port(address: SocketAddr) -> io::Result<UdpSocket> {
+    bind_with(address, RELAY_PORT_BUFFER_BYTES, false)
+}
+
+fn bind_with(address: SocketAddr, buffer: usize, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -19,10 +38,26 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         // believed that says how small: a forged one would have the kernel refuse all pictures to somebody.
         set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
     }
-    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
-    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, buffer)?;
+    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, buffer)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Lets this process have as many descriptors as its hard limit allows: relay ports and connections are many.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct lives until the call returns, which fills it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the struct lives until the call returns, which only reads it.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The receive buffer that the kernel granted, as it counts: twice what was asked for.
@@ -31,8 +66,8 @@ pub fn received_buffer(socket: &UdpSocket) -> usize {
 }
 
 /// With CAP_NET_ADMIN beyond net.core.rmem_max, else up to it.
-fn set_buffer(socket: &Socket, force: i32, plain: i32) -> io::Result<()> {
-    let bytes = SOCKET_BUFFER_BYTES as i32;
+fn set_buffer(socket: &Socket, force: i32, plain: i32, bytes: usize) -> io::Result<()> {
+    let bytes = bytes as i32;
     set_option(socket, libc::SOL_SOCKET, force, bytes).or_else(|_| set_option(socket, libc::SOL_SOCKET, plain, bytes))
 }
 

@@ -50,7 +50,7 @@ fn receives_from_all_sockets_with_their_sender<D: Driver>() {
             peer.send_to(&vec![index as u8; len], address).unwrap();
         }
         let received = collect(&mut driver, 4);
-        let path = Path { local: LocalSocket(index as u8), remote: peer.local_addr().unwrap() };
+        let path = Path { local: LocalSocket(index as u16), remote: peer.local_addr().unwrap() };
         let lens: Vec<_> = received.iter().map(|(_, data)| data.len()).collect();
         assert_eq!(lens, [0, 1, 1200, DATAGRAM_BYTES]);
         assert!(received.iter().all(|(from, data)| *from == path && data.iter().all(|byte| *byte == index as u8)));
@@ -75,7 +75,7 @@ fn sends_runs_as_datagrams<D: Driver>() {
     let mut tx = TxBatch::new(2 << 20, 2000);
     for (index, socket) in sockets.iter().enumerate() {
         let peer = peer(socket.local_addr().unwrap());
-        let path = Path { local: LocalSocket(index as u8), remote: peer.local_addr().unwrap() };
+        let path = Path { local: LocalSocket(index as u16), remote: peer.local_addr().unwrap() };
         let lens: Vec<usize> = [1200; 20].into_iter().chain([700, 1, 1200, 1200, 90]).collect();
         for (number, len) in lens.iter().enumerate() {
             assert!(tx.push(path, &vec![number as u8; *len]));
@@ -192,6 +192,118 @@ fn sockets_outlive_the_driver<D: Driver>() {
     assert_eq!(collect(&mut driver, 1).len(), 1);
 }
 
+fn relay_port(number: u16) -> LocalSocket {
+    LocalSocket(LocalSocket::FIRST_RELAY_PORT + number)
+}
+
+/// An address whose port is free now.
+fn free_address(like: Ipv4Addr) -> SocketAddr {
+    UdpSocket::bind((like, 0)).unwrap().local_addr().unwrap()
+}
+
+/// Opens a port at an address that is free at the moment.
+fn open_port<D: Driver>(driver: &mut D, local: LocalSocket) -> SocketAddr {
+    for _ in 0..10 {
+        let address = free_address(Ipv4Addr::LOCALHOST);
+        if driver.open_port(local, address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port is free");
+}
+
+fn relay_ports_come_and_go<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let peer = peer(sockets[0].local_addr().unwrap());
+    let remote = peer.local_addr().unwrap();
+    let ports = [relay_port(0), relay_port(7), relay_port(300)];
+    let addresses = ports.map(|port| open_port(&mut driver, port));
+    let taken = driver.open_port(relay_port(8), addresses[0]).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(driver.open_port(ports[1], free_address(Ipv4Addr::LOCALHOST)).is_err(), "the number is taken");
+    assert!(driver.open_port(LocalSocket(0), free_address(Ipv4Addr::LOCALHOST)).is_err());
+
+    for (number, address) in addresses.iter().enumerate() {
+        peer.send_to(&[number as u8; 10], address).unwrap();
+        peer.send_to(&[number as u8; 20], address).unwrap();
+    }
+    peer.send_to(&[9; 30], sockets[0].local_addr().unwrap()).unwrap();
+    let received = collect(&mut driver, 7);
+    for (number, local) in ports.into_iter().enumerate() {
+        let own: Vec<_> = received.iter().filter(|(path, _)| *path == Path { local, remote }).collect();
+        assert_eq!(own.iter().map(|(_, data)| data.len()).collect::<Vec<_>>(), [10, 20]);
+        assert!(own.iter().all(|(_, data)| data.iter().all(|byte| *byte == number as u8)));
+    }
+    assert_eq!(received.len(), 7);
+
+    let mut tx = TxBatch::new(1 << 20, 100);
+    for local in ports.into_iter().chain([relay_port(9)]) {
+        assert!(tx.push(Path { local, remote }, &[1; 100]));
+        assert!(tx.push(Path { local, remote }, &[2; 100]));
+    }
+    driver.send(&mut tx).unwrap();
+    let mut buffer = [0; 200];
+    for address in addresses {
+        for byte in [1, 2] {
+            assert_eq!(peer.recv_from(&mut buffer).unwrap(), (100, address));
+            assert_eq!(buffer[..100], [byte; 100]);
+        }
+    }
+    assert_eq!(driver.counters().drop_send_refused, 2, "the port that was never opened");
+
+    driver.close_port(ports[1]);
+    driver.close_port(ports[1]);
+    // What the kernel still has to let go of goes with the next wait.
+    assert_eq!(collect(&mut driver, 1).len(), 0);
+    let free = UdpSocket::bind(addresses[1]).expect("the port is free again");
+    drop(free);
+    driver.open_port(ports[1], addresses[1]).unwrap();
+    for address in addresses {
+        peer.send_to(&[4; 4], address).unwrap();
+    }
+    assert_eq!(collect(&mut driver, 3).len(), 3);
+}
+
+fn what_a_closed_port_received_is_nobodys<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let peer = peer(sockets[0].local_addr().unwrap());
+    for round in 0..20u8 {
+        let address = open_port(&mut driver, relay_port(0));
+        // Armed before the packets come.
+        driver.receive(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        for _ in 0..2 * BATCH_PACKETS {
+            peer.send_to(&[round; 3], address).unwrap();
+        }
+        // A part is with the engine, a part may wait in the driver.
+        let mut rx = Vec::with_capacity(BATCH_PACKETS);
+        driver.receive(SOON, &mut rx).unwrap();
+        assert!(rx.iter().all(|packet| packet.data == [round; 3]), "nothing of the port before");
+        drop(rx);
+        driver.close_port(relay_port(0));
+    }
+    let address = sockets[0].local_addr().unwrap();
+    for _ in 0..usize::from(RECEIVE_BUFFERS) * 2 {
+        peer.send_to(&[77; 3], address).unwrap();
+    }
+    let received = collect(&mut driver, usize::from(RECEIVE_BUFFERS) * 2);
+    assert_eq!(received.len(), usize::from(RECEIVE_BUFFERS) * 2, "no buffer was lost");
+    assert!(received.iter().all(|(path, data)| path.local == LocalSocket(0) && data[..] == [77; 3]));
+}
+
+fn a_thousand_ports_at_once<D: Driver>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let peer = peer(sockets[0].local_addr().unwrap());
+    let addresses: Vec<_> = (0..1000).map(|number| open_port(&mut driver, relay_port(number))).collect();
+    for address in &addresses {
+        peer.send_to(&address.port().to_be_bytes(), address).unwrap();
+    }
+    let mut received = collect(&mut driver, addresses.len());
+    received.sort_by_key(|(path, _)| path.local);
+    let ports: Vec<u16> = received.iter().map(|(_, data)| u16::from_be_bytes(data[..].try_into().unwrap())).collect();
+    assert_eq!(ports, addresses.iter().map(SocketAddr::port).collect::<Vec<_>>());
+    (0..1000).for_each(|number| driver.close_port(relay_port(number)));
+}
+
 macro_rules! both {
     ($($test:ident),+ $(,)?) => {
         mod uring {
@@ -213,6 +325,9 @@ both!(
     a_wake_while_something_is_sent_is_not_lost,
     goes_on_after_the_buffers_ran_out,
     sockets_outlive_the_driver,
+    relay_ports_come_and_go,
+    what_a_closed_port_received_is_nobodys,
+    a_thousand_ports_at_once,
 );
 
 #[test]

@@ -2,6 +2,7 @@
 //! wake-ups and deadlines in the same wait. A packet that arrives costs no system call of its own.
 
 use super::message::{NAME_BYTES, Name, Outgoing, send_in_pieces};
+use super::ports::Ports;
 use super::{Driver, DriverCounters, Sockets, Waker, segmentation_refused};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -12,7 +13,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -33,16 +33,18 @@ const _: () = assert!(SEND_MESSAGES < SUBMISSIONS as usize);
 const _: () = assert!(RECEIVE_BUFFERS as u32 + SUBMISSIONS <= COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two());
 
-/// What a completion is about, in the upper half of its user data; the lower half is an index.
+/// What a completion is about, in the upper half of its user data; the lower half is an index. For a receive it is the
+/// socket's number, and above that the generation of a relay port.
 const RECEIVE: u64 = 1 << 32;
 const SEND: u64 = 2 << 32;
 const WAKE: u64 = 3 << 32;
+const CANCEL: u64 = 4 << 32;
 
 /// See the module.
 pub struct Uring {
     // Dropped first: no buffer may go before the ring that writes to it.
     ring: IoUring,
-    sockets: Sockets,
+    ports: Ports,
     waker: Waker,
     buffers: Buffers,
     /// Describes the layout of received messages to the kernel.
@@ -52,8 +54,8 @@ pub struct Uring {
     wake_armed: bool,
     /// Somebody woke the shard while it was sending: the next wait is none.
     woken: bool,
-    /// Per socket: a multishot receive is under way.
-    armed: Vec<bool>,
+    /// Sockets and relay ports without a multishot receive under way, by their user data.
+    unarmed: Vec<u64>,
     /// Received, and not given to the engine yet.
     ready: VecDeque<Ready>,
     /// Buffers that the engine has until the next call of `receive`.
@@ -85,8 +87,8 @@ impl Driver for Uring {
         layout.msg_namelen = NAME_BYTES as libc::socklen_t;
         let mut driver = Self {
             ring,
-            armed: vec![false; sockets.len()],
-            sockets,
+            unarmed: (0..sockets.len() as u64).map(|index| RECEIVE | index).collect(),
+            ports: Ports::new(sockets),
             waker,
             buffers,
             layout,
@@ -106,7 +108,7 @@ impl Driver for Uring {
         driver.arm()?;
         driver.ring.submit()?;
         driver.reap();
-        if driver.armed.iter().any(|armed| !armed) && driver.counters.receive_buffers_empty == 0 {
+        if !driver.unarmed.is_empty() && driver.counters.receive_buffers_empty == 0 {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring has no multishot recvmsg"));
         }
         Ok(driver)
@@ -141,9 +143,12 @@ impl Driver for Uring {
         let mut refused = false;
         for chunk in tx.runs().chunks(SEND_MESSAGES) {
             for (index, run) in chunk.iter().enumerate() {
-                let fd = Fd(self.sockets[run.path.local.0 as usize].as_raw_fd());
+                let Some(fd) = self.ports.fd(run.path.local) else {
+                    self.results[index] = -libc::EBADF;
+                    continue;
+                };
                 let header = self.outgoing[index].prepare(run.path.remote, tx.bytes(run), run.segment);
-                let send = opcode::SendMsg::new(fd, header)
+                let send = opcode::SendMsg::new(Fd(fd), header)
                     .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
                     .build()
                     .user_data(SEND | index as u64);
@@ -164,8 +169,10 @@ impl Driver for Uring {
                     continue;
                 }
                 let error = io::Error::from_raw_os_error(-self.results[index]);
-                if datagrams > 1 && segmentation_refused(&error) {
-                    let fd = self.sockets[run.path.local.0 as usize].as_raw_fd();
+                if datagrams > 1
+                    && segmentation_refused(&error)
+                    && let Some(fd) = self.ports.fd(run.path.local)
+                {
                     refused |= send_in_pieces(fd, &mut self.outgoing[index], tx, run, &mut self.counters);
                 } else {
                     self.counters.count_refused(&error, datagrams);
@@ -178,25 +185,65 @@ impl Driver for Uring {
         Ok(())
     }
 
+    fn open_port(&mut self, local: LocalSocket, address: SocketAddr) -> io::Result<()> {
+        let port = self.ports.open(local, address)?;
+        self.unarmed.push(receive_data(local, port.generation));
+        Ok(())
+    }
+
+    fn close_port(&mut self, local: LocalSocket) {
+        let Some(port) = self.ports.close(local) else { return };
+        // The receive under way holds the socket, and with it the port, until it is cancelled.
+        let data = receive_data(local, port.generation);
+        let cancel = opcode::AsyncCancel::new(data).build().user_data(CANCEL);
+        if self.push(&cancel).is_err() {
+            self.counters.receive_errors += 1;
+        }
+        let Self { ready, buffers, .. } = self;
+        ready.retain(|ready| {
+            let other = ready.path.local != local;
+            if !other {
+                buffers.provide(ready.buffer);
+            }
+            other
+        });
+        buffers.publish();
+    }
+
     fn counters(&self) -> DriverCounters {
         self.counters
     }
 }
 
+/// User data of a receive.
+fn receive_data(local: LocalSocket, generation: u16) -> u64 {
+    RECEIVE | u64::from(generation) << 16 | u64::from(local.0)
+}
+
+/// Socket and generation in the user data of a receive.
+fn receive_place(data: u64) -> (LocalSocket, u16) {
+    (LocalSocket(data as u16), (data >> 16) as u16)
+}
+
+/// Whether a receive belongs to a socket that is open still.
+fn is_current(ports: &Ports, data: u64) -> bool {
+    let (local, generation) = receive_place(data);
+    !local.is_relay_port() || ports.relay_port(local).is_some_and(|port| port.generation == generation)
+}
+
 impl Uring {
     /// Starts what is not under way: a receive per socket and the read of the eventfd.
     fn arm(&mut self) -> io::Result<()> {
-        for index in 0..self.armed.len() {
-            if self.armed[index] {
+        while let Some(data) = self.unarmed.pop() {
+            if !is_current(&self.ports, data) {
                 continue;
             }
-            let fd = Fd(self.sockets[index].as_raw_fd());
-            let receive = opcode::RecvMsgMulti::new(fd, &raw const *self.layout, GROUP)
+            let Some(fd) = self.ports.fd(receive_place(data).0) else { continue };
+            let receive = opcode::RecvMsgMulti::new(Fd(fd), &raw const *self.layout, GROUP)
                 .flags(libc::MSG_TRUNC as u32)
                 .build()
-                .user_data(RECEIVE | index as u64);
+                .user_data(data);
             self.push(&receive)?;
-            self.armed[index] = true;
         }
         if !self.wake_armed {
             let pointer = (&raw mut *self.wakeups).cast();
@@ -230,14 +277,38 @@ impl Uring {
     /// Takes the completions. Bounded by the size of the queue.
     fn reap(&mut self) {
         // Split borrows: the queue is read while the rest of the driver is written.
-        let Self { ring, buffers, layout, armed, ready, counters, results, sends_under_way, wake_armed, woken, .. } =
-            self;
+        let Self {
+            ring,
+            ports,
+            buffers,
+            layout,
+            unarmed,
+            ready,
+            counters,
+            results,
+            sends_under_way,
+            wake_armed,
+            woken,
+            ..
+        } = self;
         for completion in ring.completion() {
             let index = completion.user_data() as u32 as usize;
             match completion.user_data() & !u64::from(u32::MAX) {
                 RECEIVE => {
-                    armed[index] = cqueue::more(completion.flags());
+                    let data = completion.user_data();
+                    let current = is_current(ports, data);
+                    if !cqueue::more(completion.flags()) && current {
+                        unarmed.push(data);
+                    }
                     match completion.result() {
+                        // The end of a port that was closed, or what came before it.
+                        errno if errno < 0 && !current => {}
+                        _ if !current => {
+                            if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
+                                buffers.provide(buffer);
+                                buffers.publish();
+                            }
+                        }
                         errno if errno == -libc::ENOBUFS => counters.receive_buffers_empty += 1,
                         errno if errno < 0 => counters.receive_errors += 1,
                         len => {
@@ -245,7 +316,7 @@ impl Uring {
                                 counters.receive_errors += 1;
                                 continue;
                             };
-                            let local = LocalSocket(index as u8);
+                            let (local, _) = receive_place(data);
                             match parse(buffers, buffer, len as usize, layout) {
                                 Ok((len, remote)) => {
                                     ready.push_back(Ready { buffer, len, path: Path { local, remote } });

@@ -38,7 +38,7 @@ pub fn stun(input: &[u8]) {
     let fragments = message.username_fragments();
     assert!(fragments.is_none() || message.username().is_some());
     let _ = (message.priority(), message.use_candidate(), message.ice_role());
-    let _ = (message.xor_mapped_address(), message.error_code(), message.unknown_required().as_slice().len());
+    let _ = (message.xor_mapped_address(), message.error_code(), message.unknown_required(&[]).as_slice().len());
     let integrity = message.check_integrity(&IntegrityKey::short_term(b"a password that the fuzzer lacks"));
     assert_ne!(integrity, IntegrityCheck::Valid, "HMAC-SHA1 was guessed");
     if message.check_fingerprint() == FingerprintCheck::Valid {

@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod engine;
 pub mod mutate;
 pub mod seeds;
+pub mod turn;
 
 /// One fuzz target.
 pub struct Target {
@@ -20,9 +21,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "demux", body: engine::demux, seeds: seeds::demux, mutations: 15_000 },
     Target { name: "stun", body: bodies::stun, seeds: seeds::stun, mutations: 150_000 },
+    Target { name: "turn", body: turn::turn, seeds: seeds::turn, mutations: 30_000 },
+    Target { name: "turn_framed", body: turn::framed, seeds: seeds::turn_framed, mutations: 100_000 },
     Target { name: "rtp", body: bodies::rtp, seeds: seeds::rtp, mutations: 150_000 },
     Target { name: "rtcp", body: bodies::rtcp, seeds: seeds::rtcp, mutations: 150_000 },
     Target { name: "srtp_open", body: bodies::srtp_open, seeds: seeds::srtp_open, mutations: 20_000 },

@@ -1,11 +1,13 @@
 //! Inputs to begin with: one of each kind that a target knows, and some that are wrong in an interesting way.
 
 use crate::fuzz::engine::{self, Op, PUBLISHER, record};
+use crate::fuzz::turn as fuzz_turn;
 use crate::media::{self, Label, Picture, StreamId, Vp8Descriptor};
 use crate::sim::setup::Setup;
 use crate::wire::rtcp::{ReportBlock, Rtcp};
 use crate::wire::rtp::RtpPacket;
 use crate::wire::stun::Check;
+use crate::wire::turn;
 use bytes::BytesMut;
 use plausch_relay_api::framing::{self, CommandFrame};
 use plausch_relay_api::{
@@ -59,6 +61,133 @@ pub fn stun() -> Seeds {
             "success",
             [&[1, 1, 0, 12], &good[4..20], &[0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]].concat(),
         ),
+    ])
+}
+
+/// Type, length and value of an attribute, as [`crate::fuzz::turn::Op::Request`] has them.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    [&kind.to_be_bytes()[..], &[value.len() as u8], value].concat()
+}
+
+/// For [`crate::fuzz::turn::turn`].
+pub fn turn() -> Seeds {
+    use fuzz_turn::{MEDIA, Op, PEER, record};
+    // XOR-PEER-ADDRESS of an IPv4 address: masked with the magic cookie alone.
+    let peer = |text: &str| {
+        let address: std::net::SocketAddrV4 = text.parse().expect("an IPv4 address");
+        let port = (address.port() ^ 0x2112).to_be_bytes();
+        let ip = (u32::from(*address.ip()) ^ 0x2112_a442).to_be_bytes();
+        attribute(0x0012, &[&[0, 1], port.as_slice(), ip.as_slice()].concat())
+    };
+    let request = |method: u8, attributes: &[Vec<u8>]| [vec![method], attributes.concat()].concat();
+    let udp = attribute(0x0019, &[17, 0, 0, 0]);
+    let mut call = Vec::new();
+    record(Op::Request, &request(3, &[udp.clone(), attribute(0x000d, &[0, 0, 4, 0])]), &mut call);
+    record(Op::Request, &request(8, &[peer(PEER), peer(MEDIA)]), &mut call);
+    record(Op::Request, &request(9, &[attribute(0x000c, &[0x40, 1, 0, 0]), peer(PEER)]), &mut call);
+    record(Op::Request, &request(9, &[attribute(0x000c, &[0x40, 2, 0, 0]), peer(MEDIA)]), &mut call);
+    let mut data = call.clone();
+    let stranger = check("localufrag:remote", "a password of some length").encode();
+    for datagram in [
+        turn::channel_data(0x4001, b"to the peer"),
+        turn::channel_data(0x4002, &stranger),
+        turn::channel_data(0x4003, b"to nobody"),
+        turn::send(PEER.parse().expect("an address"), b"to the peer"),
+        turn::send(MEDIA.parse().expect("an address"), &stranger),
+        vec![0x40, 1, 0xff, 0xff, 1, 2, 3],
+        vec![0x40, 1, 0, 0],
+    ] {
+        record(Op::Raw, &datagram, &mut data);
+        record(Op::Stranger, &datagram, &mut data);
+        record(
+            Op::Stream,
+            &[datagram.clone(), vec![0; datagram.len().next_multiple_of(4) - datagram.len()]].concat(),
+            &mut data,
+        );
+        record(Op::Peer, &datagram, &mut data);
+    }
+    let mut refusals = Vec::new();
+    for attributes in [
+        vec![],
+        vec![attribute(0x0019, &[6, 0, 0, 0])],
+        vec![udp.clone(), attribute(0x0018, &[0x80]), attribute(0x0022, &[1; 8])],
+        vec![udp.clone(), attribute(0x0017, &[3, 0, 0, 0])],
+        vec![udp.clone(), attribute(0x7777, &[1])],
+        vec![udp.clone(), attribute(0x0018, &[0x80])],
+        vec![udp.clone()],
+    ] {
+        record(Op::Request, &request(3, &attributes), &mut refusals);
+    }
+    for bad in ["127.0.0.1:80", "0.0.0.0:80", "198.41.0.4:22", "224.0.0.1:1"] {
+        record(Op::Request, &request(8, &[peer(bad)]), &mut refusals);
+        record(Op::Request, &request(9, &[attribute(0x000c, &[0x40, 9, 0, 0]), peer(bad)]), &mut refusals);
+    }
+    for number in [[0x3f, 0xff], [0x80, 0], [0, 0]] {
+        record(
+            Op::Request,
+            &request(9, &[attribute(0x000c, &[number[0], number[1], 0, 0]), peer(PEER)]),
+            &mut refusals,
+        );
+    }
+    let mut families = Vec::new();
+    record(Op::Request, &request(3, &[udp.clone(), attribute(0x8000, &[2, 0, 0, 0])]), &mut families);
+    record(Op::Request, &request(8, &[peer(PEER)]), &mut families);
+    record(Op::Request, &request(4, &[attribute(0x0017, &[2, 0, 0, 0]), attribute(0x000d, &[0; 4])]), &mut families);
+    record(Op::Request, &request(4, &[attribute(0x000d, &[0; 4])]), &mut families);
+    let mut time = call.clone();
+    for step in [1, 80, 150, 255, 255, 255, 255] {
+        record(Op::Wait, &[step], &mut time);
+        record(Op::Raw, &turn::channel_data(0x4001, b"still there?"), &mut time);
+        record(Op::Request, &request(4, &[attribute(0x000d, &[0, 0, 14, 16])]), &mut time);
+    }
+    let mut strangers = Vec::new();
+    let login = turn::Login {
+        name: "talk".into(),
+        realm: "plausch".into(),
+        password: "a password".into(),
+        nonce: b"obMatJos2AAABAAAAAAAAAAAAAAAA".to_vec(),
+    };
+    for datagram in [
+        turn::allocate([1; 12], None),
+        turn::allocate([1; 12], Some(&login)),
+        turn::create_permission([2; 12], &login, PEER.parse().expect("an address")),
+        turn::channel_bind([3; 12], &login, 0x4000, PEER.parse().expect("an address")),
+        stranger,
+    ] {
+        record(Op::Stranger, &datagram, &mut strangers);
+        record(Op::Raw, &datagram, &mut strangers);
+        record(Op::Stream, &datagram, &mut strangers);
+    }
+    named([
+        ("call", call),
+        ("data", data),
+        ("refusals", refusals),
+        ("families", families),
+        ("time", time),
+        ("strangers", strangers),
+    ])
+}
+
+/// For [`crate::fuzz::turn::framed`].
+pub fn turn_framed() -> Seeds {
+    let allocate = turn::allocate([1; 12], None);
+    let padded = |data: &[u8]| {
+        let mut message = turn::channel_data(0x4001, data);
+        message.resize(message.len().next_multiple_of(4), 0);
+        message
+    };
+    let mixed = [allocate.clone(), padded(b"1"), padded(b"1234"), allocate.clone(), padded(&[7; 1_200])].concat();
+    let large = [allocate.clone(), padded(&[7; 3_000]), padded(b"after it"), allocate.clone()].concat();
+    let piecewise = |size: u8, stream: &[u8]| [&[size], stream].concat();
+    named([
+        ("mixed", piecewise(3, &mixed)),
+        ("too-large", piecewise(7, &large)),
+        ("channel-first", piecewise(1, &padded(b"GET"))),
+        ("http", piecewise(2, b"GET / HTTP/1.1\r\n\r\n")),
+        ("cut", piecewise(5, &mixed[..mixed.len() - 3])),
+        ("no-cookie", piecewise(1, &[0, 3, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])),
+        ("odd-length", piecewise(1, &[0, 3, 0, 7])),
+        ("longest", piecewise(64, &[&allocate[..], &[0x40, 1, 0xff, 0xff]].concat())),
     ])
 }
 

@@ -254,10 +254,10 @@ impl Client {
         }
     }
 
-    /// A STUN reply or DTLS from the engine, received on `path`.
-    pub fn receive(&mut self, now: Time, path: Path, datagram: &[u8]) -> Result<(), String> {
+    /// A STUN reply or DTLS from the engine, received on `path`, where the relay knows us as `seen_as`.
+    pub fn receive(&mut self, now: Time, path: Path, seen_as: SocketAddr, datagram: &[u8]) -> Result<(), String> {
         match datagram[0] {
-            0..=3 => self.receive_stun(now, path, datagram),
+            0..=3 => self.receive_stun(now, path, seen_as, datagram),
             20..=63 => {
                 self.receive_dtls(now, word_of(datagram));
                 Ok(())
@@ -266,15 +266,15 @@ impl Client {
         }
     }
 
-    fn receive_stun(&mut self, now: Time, path: Path, datagram: &[u8]) -> Result<(), String> {
+    fn receive_stun(&mut self, now: Time, path: Path, seen_as: SocketAddr, datagram: &[u8]) -> Result<(), String> {
         let transaction: [u8; 12] = datagram.get(8..20).ok_or("STUN cut short")?.try_into().expect("twelve bytes");
         let Some((asked, password)) = self.checks.get(&transaction) else { return Ok(()) };
         if *asked != path {
             return Err(format!("the reply to a check from {asked:?} came to {path:?}"));
         }
         match stun::decode_reply(datagram, password)? {
-            Reply::Success { mapped, .. } if mapped == path.remote => {}
-            Reply::Success { mapped, .. } => return Err(format!("mapped address {mapped} for {}", path.remote)),
+            Reply::Success { mapped, .. } if mapped == seen_as => {}
+            Reply::Success { mapped, .. } => return Err(format!("mapped address {mapped} for {seen_as}")),
             Reply::Error { code, .. } => return Err(format!("a good check was answered with {code}")),
         }
         let first = !self.valid;

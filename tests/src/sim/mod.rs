@@ -9,6 +9,7 @@ pub mod mutation;
 pub mod network;
 pub mod publisher;
 pub mod receiver;
+pub mod relaying;
 pub mod scenario;
 pub mod session;
 pub mod setup;

@@ -37,6 +37,8 @@ pub struct Model {
 pub struct Counts {
     pub delivered: u64,
     pub delivered_bytes: u64,
+    /// Paths of browsers that came by TURN.
+    pub relayed: u64,
     pub forwarded: u64,
     /// For the first time and out of order.
     pub behind: u64,
@@ -63,6 +65,7 @@ impl Counts {
         for (sum, number) in [
             (&mut self.delivered, other.delivered),
             (&mut self.delivered_bytes, other.delivered_bytes),
+            (&mut self.relayed, other.relayed),
             (&mut self.forwarded, other.forwarded),
             (&mut self.behind, other.behind),
             (&mut self.retransmitted, other.retransmitted),

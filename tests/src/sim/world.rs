@@ -8,6 +8,7 @@ use crate::sim::egress::Sent;
 use crate::sim::model::Model;
 use crate::sim::mutation::Mutator;
 use crate::sim::network::{Flight, Link, Quality};
+use crate::sim::relaying::{self, Relaying};
 use crate::sim::session::random_keys;
 use crate::sim::setup::{SHARD, Setup};
 use crate::wire::rtcp::Rtcp;
@@ -70,6 +71,8 @@ pub struct World {
     pub ended: Vec<(ParticipantId, u32, DisconnectReason)>,
     /// The last datagrams that went up, for those who replay.
     pub recent: Vec<Upward>,
+    /// Who comes by TURN, where there is TURN.
+    pub relaying: Option<Relaying>,
     up: Flight<Upward>,
     down: Flight<Downward>,
     from_threads: Flight<EngineCommand>,
@@ -93,6 +96,7 @@ impl World {
             mutator: None,
             ended: Vec::new(),
             recent: Vec::new(),
+            relaying: None,
             up: Flight::default(),
             down: Flight::default(),
             from_threads: Flight::default(),
@@ -101,6 +105,14 @@ impl World {
             tx: TxBatch::new(TX_BYTES, TX_RUNS),
             addresses_used: 0,
         }
+    }
+
+    /// An engine with TURN, by which so many of a thousand paths come, and nobody.
+    pub fn with_turn(seed: u64, permille: u64) -> Self {
+        let mut world = Self::new(seed);
+        world.engine = Engine::new(relaying::config(config(seed)), world.now);
+        world.relaying = Some(Relaying::new(Random::new(seed), permille));
+        world
     }
 
     /// Control puts a participant and its browser begins to connect.
@@ -150,6 +162,9 @@ impl World {
         let ipv6 = self.random.chance(400);
         let path = fresh_path(&mut self.addresses_used, ipv6);
         self.addresses.insert(path.remote, id);
+        if let Some(relaying) = &mut self.relaying {
+            relaying.begin(&mut self.engine, self.now, &mut self.model.counts, path);
+        }
         path
     }
 
@@ -226,7 +241,8 @@ impl World {
             // So that what came in an earlier batch is older.
             self.now = self.now + Duration::from_micros(1);
             batch.iter().for_each(|datagram| self.note_arrival(datagram));
-            let mut buffers: Vec<Vec<u8>> = batch.iter().map(|datagram| datagram.bytes.to_vec()).collect();
+            let mut buffers: Vec<Vec<u8>> = batch.iter().map(|datagram| self.on_the_wire(datagram)).collect();
+            self.model.counts.delivered_bytes += buffers.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
             let paths = batch.iter().map(|datagram| datagram.path);
             let mut rx: Vec<RxPacket<'_>> =
                 buffers.iter_mut().zip(paths).map(|(data, path)| RxPacket { path, data }).collect();
@@ -237,7 +253,6 @@ impl World {
 
     fn note_arrival(&mut self, datagram: &Upward) {
         self.model.counts.delivered += 1;
-        self.model.counts.delivered_bytes += datagram.bytes.len() as u64;
         match &datagram.what {
             What::Check { participant, local_ufrag, use_candidate } => {
                 self.model.check_arrived(self.now, *participant, local_ufrag, datagram.path, *use_candidate);
@@ -250,6 +265,11 @@ impl World {
             }
             What::Dtls { .. } | What::Hostile => {}
         }
+    }
+
+    fn on_the_wire(&self, datagram: &Upward) -> Vec<u8> {
+        let wrapped = self.relaying.as_ref().and_then(|relaying| relaying.wrap(datagram.path, &datagram.bytes));
+        wrapped.unwrap_or_else(|| datagram.bytes.to_vec())
     }
 
     /// Looks at everything that the engine sends and says.
@@ -276,6 +296,10 @@ impl World {
                     path.remote
                 )),
             };
+        };
+        let datagram = match &self.relaying {
+            Some(relaying) => relaying.unwrap(path, datagram)?,
+            None => datagram,
         };
         let first = *datagram.first().ok_or("an empty datagram")?;
         let Some(client) = self.clients.get_mut(&to) else {
@@ -371,6 +395,7 @@ impl World {
                     None => Ok(()),
                 }
             }
+            Effect::OpenPort { .. } | Effect::ClosePort { .. } => Err("a relay port without TURN".to_owned()),
         }
     }
 
@@ -421,7 +446,11 @@ impl World {
                 continue;
             }
             let again = match downward.what {
-                Opened::Plain(bytes) => client.receive(self.now, downward.path, &bytes).map(|()| Vec::new()),
+                Opened::Plain(bytes) => {
+                    let remote = downward.path.remote;
+                    let seen_as = self.relaying.as_ref().map_or(remote, |relaying| relaying.seen_as(downward.path));
+                    client.receive(self.now, downward.path, seen_as, &bytes).map(|()| Vec::new())
+                }
                 Opened::Rtp(packet) => client.receive_rtp(self.now, &packet).map(|()| Vec::new()),
                 Opened::Rtcp(compound) => Ok(client.receive_rtcp(&compound)),
             };

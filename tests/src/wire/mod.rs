@@ -4,4 +4,5 @@
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;
+pub mod turn;
 pub mod twcc;

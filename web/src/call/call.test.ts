@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Participant, ServerMessage } from '../protocol/messages';
 import { Call } from './call';
-import { FakePeerConnection, FakeSocket, fakeLocal } from './fakes';
+import { FakePeerConnection, FakeSocket, fakeIce, fakeLocal } from './fakes';
 import {
   ANSWER_TIMEOUT_MS,
   CONNECT_TIMEOUT_MS,
   DISCONNECTED_GRACE_MS,
+  ICE_SERVERS_TIMEOUT_MS,
   NO_RELAY_RETRY_MS,
   RESTART_TIMEOUT_MS,
   RETRY_FIRST_MS,
@@ -35,6 +36,8 @@ beforeEach(() => {
   vi.useFakeTimers();
   vi.spyOn(Math, 'random').mockReturnValue(0.5);
   FakeSocket.all = [];
+  FakeSocket.iceAsked = 0;
+  FakeSocket.answersIce = true;
   FakePeerConnection.all = [];
   news = [];
   local = fakeLocal();
@@ -43,7 +46,8 @@ beforeEach(() => {
     room: 'Kulturverein Marion',
     local: local.local,
     makeSocket: (url) => new FakeSocket(url) as unknown as WebSocket,
-    makePeerConnection: () => new FakePeerConnection() as unknown as RTCPeerConnection,
+    makePeerConnection: (iceServers) =>
+      new FakePeerConnection({ bundlePolicy: 'max-bundle', iceServers }) as unknown as RTCPeerConnection,
     presence: (kind, participant) => news.push(`${kind} ${participant.id}`),
   });
 });
@@ -123,9 +127,10 @@ describe('joining', () => {
   });
 
   test('a click before anything is ready waits for both', async () => {
-    await call.join('Anna');
+    const joining = call.join('Anna');
     expect(FakeSocket.last.sent).toEqual([]);
     FakeSocket.last.accept();
+    await joining;
     expect(FakeSocket.last.of('join')).toHaveLength(1);
   });
 
@@ -139,9 +144,10 @@ describe('joining', () => {
   });
 
   test('a join without an answer is taken back before the next one', async () => {
-    await call.join('Anna');
+    const joining = call.join('Anna');
     const first = FakeSocket.last;
     first.accept();
+    await joining;
     await settle(ANSWER_TIMEOUT_MS);
     expect(first.closedWith).toBe(1000);
     await settle(RETRY_FIRST_MS);
@@ -183,6 +189,64 @@ describe('joining', () => {
     expect(FakeSocket.last.of('media')).toEqual([]);
     await deliver(welcome({ answer: { id: 1, sdp: 'answer' } }));
     expect(FakeSocket.last.of('media').map(({ media }) => media.microphone)).toEqual([true]);
+  });
+});
+
+describe('TURN servers', () => {
+  test('the first connection has them, and the welcome brings newer ones for later', async () => {
+    call.connect();
+    FakeSocket.last.accept();
+    await call.prepare();
+    expect(FakePeerConnection.last.users).toEqual(['user 1']);
+    await call.join('Anna');
+    await deliver(welcome({ answer: { id: 1, sdp: 'answer' }, ice: fakeIce(7) }));
+    expect(FakeSocket.iceAsked).toBe(1);
+    expect((await call.ice.get()).servers[0]?.username).toBe('user 7');
+    // In use they come with the next restart only.
+    expect(FakePeerConnection.last.users).toEqual(['user 1']);
+  });
+
+  test('a server that has none, or does not answer, keeps nobody out for long', async () => {
+    FakeSocket.answersIce = false;
+    call.connect();
+    FakeSocket.last.accept();
+    const joining = call.join('Anna');
+    await settle(ICE_SERVERS_TIMEOUT_MS);
+    await joining;
+    expect(FakePeerConnection.last.users).toEqual([]);
+    expect(FakeSocket.last.of('join')).toHaveLength(1);
+  });
+
+  test('an ICE restart and a new connection get fresh ones', async () => {
+    await joined();
+    FakePeerConnection.last.become('failed');
+    await settle();
+    expect(FakePeerConnection.last.restarts).toEqual([false, true]);
+    expect(FakePeerConnection.last.users).toEqual(['user 2']);
+    await deliver({ type: 'media-lost' });
+    expect(FakePeerConnection.all).toHaveLength(2);
+    expect(FakePeerConnection.last.users).toEqual(['user 3']);
+  });
+
+  test('growing keeps the servers: another list would restart ICE', async () => {
+    await joined(crowd(9));
+    expect(FakeSocket.last.of('offer')).toHaveLength(1);
+    expect(FakePeerConnection.last.users).toEqual(['user 1']);
+    expect(FakeSocket.iceAsked).toBe(1);
+  });
+
+  test('while new ones are asked for, nothing is offered for the connection that is given up', async () => {
+    await joined();
+    FakeSocket.answersIce = false;
+    await deliver({ type: 'media-lost' });
+    for (const participant of crowd(20)) await deliver({ type: 'participant-joined', participant });
+    await deliver({ type: 'media-lost' });
+    expect(FakeSocket.last.of('offer')).toEqual([]);
+    await settle(ICE_SERVERS_TIMEOUT_MS);
+    expect(FakePeerConnection.all).toHaveLength(2);
+    const offers = FakeSocket.last.of('offer').map(({ offer }) => [offer.connection, offer.slots.length]);
+    expect(offers).toEqual([[2, 24]]);
+    expect(FakePeerConnection.last.users).toEqual(['user 1']);
   });
 });
 

@@ -3,6 +3,7 @@ import {
   VERSION,
   type Answer,
   type ErrorCode,
+  type IceServers,
   type MediaState,
   type Offer,
   type Participant,
@@ -21,6 +22,7 @@ import {
   SLOTS_MAX,
   SLOTS_STEP,
 } from './limits';
+import { IceSource } from './ice';
 import { SEND_KINDS, type LocalTracks } from './local';
 import { Peer, type MakePeerConnection, type Slot } from './peer';
 import { Signalling, type MakeSocket } from './signalling';
@@ -66,6 +68,8 @@ export class Call {
   private readonly attached = signal(false);
   private readonly mediaDown = signal(false);
   private readonly socket: Signalling;
+  /** Where the server is to be found if not directly. */
+  readonly ice: IceSource;
   private readonly stopEffects: (() => void)[] = [];
 
   private name = '';
@@ -86,13 +90,17 @@ export class Call {
     this.roomTitle.value = options.room;
     this.lost = computed(() => this.phase.value === 'joined' && (!this.attached.value || this.mediaDown.value));
     this.socket = new Signalling(options.url, options.makeSocket, {
-      opened: () => this.introduce(),
+      opened: () => {
+        this.ice.opened();
+        this.introduce();
+      },
       received: (message) => void this.received(message),
       lost: () => {
         this.attached.value = false;
         clearTimeout(this.answerDue);
       },
     });
+    this.ice = new IceSource(() => this.socket.send({ type: 'ice-servers', room: options.room }));
     const { local } = options;
     for (const kind of SEND_KINDS) {
       this.stopEffects.push(
@@ -119,7 +127,7 @@ export class Call {
 
   /** Makes the PeerConnection and its first offer ahead of the join. */
   async prepare(): Promise<void> {
-    this.preparing ??= this.makePeer();
+    this.preparing ??= this.ice.get().then((ice) => this.makePeer(ice));
     await this.preparing;
   }
 
@@ -166,6 +174,7 @@ export class Call {
     for (const timer of [this.repair, this.answerDue, this.retry]) clearTimeout(timer);
     // First, so that devices that are closed now are no news to anybody.
     for (const stop of this.stopEffects.splice(0)) stop();
+    this.ice.close();
     this.socket.close();
     this.peer.value?.close();
     this.pending = undefined;
@@ -203,6 +212,8 @@ export class Call {
     switch (message.type) {
       case 'welcome':
         return this.welcomed(message);
+      case 'ice-servers':
+        return this.ice.received(message.ice);
       case 'answer':
         return this.answered(message.answer);
       case 'participant-joined':
@@ -249,6 +260,7 @@ export class Call {
     this.speakers.value = [];
     this.trouble.value = undefined;
     this.attached.value = true;
+    if (welcome.ice !== undefined) this.ice.received(welcome.ice);
     this.phase.value = 'joined';
     this.tellMedia();
     if (!first) this.announceDifference(before);
@@ -289,8 +301,9 @@ export class Call {
       // The server does not know this identity any more: come in afresh, under the same name.
       this.resume = undefined;
       this.phase.value = 'joining';
+      this.pending = undefined;
       this.socket.drop();
-      await this.makePeer();
+      await this.makePeer(await this.ice.get());
       this.introduce();
     } else {
       this.trouble.value = code;
@@ -317,12 +330,13 @@ export class Call {
   // --- Media -----------------------------------------------------------------------------------------------
 
   /** A new PeerConnection in place of the present one, and its first offer, not yet sent. */
-  private async makePeer(): Promise<void> {
+  private async makePeer({ servers }: IceServers): Promise<void> {
+    if (this.ended) return;
     this.connections += 1;
     this.wanted.renew = false;
     this.wanted.restart = false;
     const old = this.peer.value;
-    const peer = new Peer(this.options.makePeerConnection(), this.connections, this.wanted.slots, (state) =>
+    const peer = new Peer(this.options.makePeerConnection(servers), this.connections, this.wanted.slots, (state) =>
       this.peerChanged(peer, state),
     );
     this.pending = undefined;
@@ -367,7 +381,13 @@ export class Call {
     }
     this.mediaDown.value = true;
     this.repairAfter(CONNECT_TIMEOUT_MS, () => void this.renew());
-    await this.makePeer();
+    // Nobody waits for an answer to an offer of the connection that is given up.
+    this.pending = undefined;
+    this.wanted.renew = true;
+    const ice = await this.ice.fresh();
+    // Another renewal, or the old connection itself, was quicker.
+    if (!this.wanted.renew) return;
+    await this.makePeer(ice);
     this.offerPending();
   }
 
@@ -384,14 +404,18 @@ export class Call {
   private async negotiate(): Promise<void> {
     const peer = this.peer.value;
     if (peer === undefined || this.negotiating || this.pending !== undefined || !this.attached.value) return;
+    // One that is about to be replaced.
+    if (this.wanted.renew) return;
     if (!this.wanted.restart && this.wanted.slots <= peer.slots.length) return;
     const iceRestart = this.wanted.restart;
     this.wanted.restart = false;
     this.negotiating = true;
     try {
+      const restart = iceRestart ? { iceServers: (await this.ice.fresh()).servers } : undefined;
+      if (this.peer.value !== peer) return;
       peer.grow(this.wanted.slots);
       this.offers += 1;
-      const offer = await peer.offer(this.offers, iceRestart);
+      const offer = await peer.offer(this.offers, restart);
       if (this.peer.value === peer) this.pending = offer;
     } finally {
       this.negotiating = false;

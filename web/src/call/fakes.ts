@@ -1,12 +1,21 @@
 /** Stand-ins for the browser in the tests of the call logic: they record what is done to them. */
 
 import { computed, signal } from '@preact/signals-core';
-import type { ClientMessage, MediaState, ServerMessage } from '../protocol/messages';
+import type { ClientMessage, IceServers, MediaState, ServerMessage } from '../protocol/messages';
 import { parseClientMessage } from '../protocol/parse';
 import type { LocalTracks } from './local';
 
+/** The n-th answer to `ice-servers`. */
+export function fakeIce(n: number): IceServers {
+  const server = { urls: ['turn:test:3478?transport=udp'], username: `user ${n}`, credential: 'secret' };
+  return { servers: [server], lifetimeSeconds: 43_200 };
+}
+
 export class FakeSocket {
   static all: FakeSocket[] = [];
+  /** Questions for TURN servers on all sockets; each is answered at once, and is not among what was `sent`. */
+  static iceAsked = 0;
+  static answersIce = true;
   readyState = 0;
   closedWith: number | undefined;
   readonly sent: ClientMessage[] = [];
@@ -27,7 +36,13 @@ export class FakeSocket {
   send(json: string): void {
     const message = parseClientMessage(json);
     if (message === undefined) throw new Error(`the client sent what its own parser refuses: ${json}`);
-    this.sent.push(message);
+    if (message.type !== 'ice-servers') {
+      this.sent.push(message);
+      return;
+    }
+    FakeSocket.iceAsked += 1;
+    const ice = fakeIce(FakeSocket.iceAsked);
+    if (FakeSocket.answersIce) queueMicrotask(() => this.deliver({ type: 'ice-servers', ice }));
   }
 
   close(code: number): void {
@@ -86,8 +101,23 @@ export class FakePeerConnection {
   closed = false;
   onconnectionstatechange: (() => void) | null = null;
 
-  constructor() {
+  constructor(private configuration: RTCConfiguration) {
     FakePeerConnection.all.push(this);
+  }
+
+  /** User names of the servers in use. */
+  get users(): (string | undefined)[] {
+    return (this.configuration.iceServers ?? []).map(({ username }) => username);
+  }
+
+  getConfiguration(): RTCConfiguration {
+    return this.configuration;
+  }
+
+  /** As a browser, which refuses to change what is fixed for a connection's life. */
+  setConfiguration(configuration: RTCConfiguration): void {
+    if (configuration.bundlePolicy !== this.configuration.bundlePolicy) throw new Error('the bundle policy is fixed');
+    this.configuration = configuration;
   }
 
   static get last(): FakePeerConnection {

@@ -16,6 +16,11 @@ export const OPEN_TIMEOUT_MS = 6_000;
 /** An offer or join not answered by then: the socket is dead though nobody said so. */
 export const ANSWER_TIMEOUT_MS = 6_000;
 
+/** Asking for TURN servers holds a connection up no longer than this: most networks need none. */
+export const ICE_SERVERS_TIMEOUT_MS = 2_000;
+/** A path to the server that has not been found by then is none: four repetitions of a lost first packet. */
+export const PATH_TIMEOUT_MS = 5_000;
+
 /** `disconnected` often heals by itself within a moment (a lost check); then comes the ICE restart. */
 export const DISCONNECTED_GRACE_MS = 1_000;
 /** An ICE restart that has not helped by then is followed by a new PeerConnection, and that by another. */

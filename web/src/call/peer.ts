@@ -2,7 +2,7 @@ import type { Offer, Sends, SlotMids } from '../protocol/messages';
 import { sendEncodings } from './encodings';
 import { SEND_KINDS, type SendKind } from './local';
 
-export type MakePeerConnection = () => RTCPeerConnection;
+export type MakePeerConnection = (iceServers: RTCIceServer[]) => RTCPeerConnection;
 
 /** What one receiving slot plays. The tracks live as long as the connection; only what they show changes. */
 export interface Slot {
@@ -60,8 +60,11 @@ export class Peer {
     await this.senders[kind].sender.replaceTrack(track);
   }
 
-  async offer(id: number, iceRestart = false): Promise<Offer> {
-    const description = await this.pc.createOffer({ iceRestart });
+  /** `restart`: of ICE, by these servers from now on. */
+  async offer(id: number, restart?: { iceServers: RTCIceServer[] }): Promise<Offer> {
+    // Only here: at any other time a change of servers makes some browsers restart ICE with the next offer by themselves.
+    if (restart !== undefined) this.pc.setConfiguration({ ...this.pc.getConfiguration(), ...restart });
+    const description = await this.pc.createOffer({ iceRestart: restart !== undefined });
     await this.pc.setLocalDescription(description);
     const sends: Sends = {};
     for (const kind of SEND_KINDS) sends[kind] = mid(this.senders[kind]);

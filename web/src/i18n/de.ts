@@ -50,6 +50,12 @@ export const de: Messages = {
   nameUnusable: 'Dieser Name kann nicht verwendet werden. Bitte wählen Sie einen anderen.',
   join: 'Teilnehmen',
   joining: 'Verbinde…',
+  network: {
+    open: 'Ihr Netzwerk lässt Gespräche durch.',
+    detour: 'Ihr Netzwerk ist streng: Gespräche nehmen einen Umweg und klappen trotzdem.',
+    blocked:
+      'Ihr Netzwerk lässt keine Gespräche durch. Versuchen Sie ein anderes, zum Beispiel mobile Daten, oder bitten Sie, wer es betreut, diesen Server durchzulassen.',
+  },
   preview: 'Ihr Kamerabild',
   previewOff: 'Ihre Kamera ist aus',
   previewAsking: 'Ihr Browser fragt, ob er Kamera und Mikrofon verwenden darf. Bitte erlauben Sie es.',

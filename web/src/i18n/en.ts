@@ -46,6 +46,12 @@ export const en = {
   nameUnusable: 'This name cannot be used. Please choose another one.',
   join: 'Join conference',
   joining: 'Joining…',
+  network: {
+    open: 'Your network lets calls through.',
+    detour: 'Your network is strict: calls take a detour and still work.',
+    blocked:
+      'Your network lets no calls through. Try another one, such as mobile data, or ask whoever runs it to let this server through.',
+  },
   preview: 'Your camera picture',
   previewOff: 'Your camera is off',
   previewAsking: 'Your browser asks whether it may use camera and microphone. Please allow it.',

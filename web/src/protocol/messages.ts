@@ -19,6 +19,8 @@ export type ClientMessage =
       offer?: Offer;
       media: MediaState;
     }
+  /** Asks for TURN servers, also before `join`. Answered by `ice-servers`. */
+  | { type: 'ice-servers'; room: string }
   /** More slots, an ICE restart, or a new PeerConnection (a larger `connection`). Answered by `answer`. */
   | { type: 'offer'; offer: Offer }
   | { type: 'media'; media: MediaState }
@@ -66,10 +68,13 @@ export type ServerMessage =
       /** The room's name as it was first typed. */
       room: string;
       answer?: Answer;
+      /** Credentials to go on with, from now on. */
+      ice?: IceServers;
       /** The others. */
       participants: Participant[];
       slots: SlotContent[];
     }
+  | { type: 'ice-servers'; ice: IceServers }
   | { type: 'answer'; answer: Answer }
   | { type: 'participant-joined'; participant: Participant }
   | { type: 'participant-changed'; participant: Participant }
@@ -86,6 +91,24 @@ export interface Answer {
   /** Of the offer that is answered. */
   id: number;
   sdp: string;
+}
+
+/** Where TURN is to be had. */
+export interface IceServers {
+  /** As `RTCConfiguration.iceServers`; empty where there is no TURN. */
+  servers: IceServer[];
+  /** For tests of a network only: the same server at the port at which media arrives directly. */
+  direct?: string;
+  /** How long the credentials are good from now on. */
+  lifetimeSeconds: number;
+}
+
+/** An `RTCIceServer`. */
+export interface IceServer {
+  urls: string[];
+  username: string;
+  /** Secret. Kept in memory only. */
+  credential: string;
 }
 
 /** Another participant. */

@@ -4,9 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { parseClientMessage, parseServerMessage } from './parse';
 
 const folder = fileURLToPath(new URL('../../../control/signalling/fixtures/', import.meta.url));
-const CLIENT_TYPES = ['join', 'offer', 'media', 'leave'];
+const CLIENT_TYPES = ['join', 'ice-servers', 'offer', 'media', 'leave'];
 const SERVER_TYPES = [
   'welcome',
+  'ice-servers',
   'answer',
   'participant-joined',
   'participant-changed',
@@ -24,14 +25,16 @@ describe('the fixtures that Rust parses too', () => {
   test.each(files)('%s', (file) => {
     const json = readFileSync(folder + file, 'utf8');
     const value = JSON.parse(json) as { type: string };
-    seen.add(value.type);
-    const parsed = CLIENT_TYPES.includes(value.type) ? parseClientMessage(json) : parseServerMessage(json);
+    const client = file.startsWith('client-');
+    seen.add(`${client ? 'client' : 'server'} ${value.type}`);
+    const parsed = client ? parseClientMessage(json) : parseServerMessage(json);
     // Fixtures hold every field in full, so nothing may be lost or added.
     expect(parsed).toEqual(value);
   });
 
   test('there is one for each message', () => {
-    expect([...seen].sort()).toEqual([...CLIENT_TYPES, ...SERVER_TYPES].sort());
+    const all = [...CLIENT_TYPES.map((type) => `client ${type}`), ...SERVER_TYPES.map((type) => `server ${type}`)];
+    expect([...seen].sort()).toEqual(all.sort());
   });
 });
 
@@ -54,6 +57,9 @@ describe('what is refused or ignored', () => {
     '{"type":"slots","slots":[{"slot":"1","participant":"a","source":"person"}]}',
     '{"type":"slots","slots":[{"slot":1,"participant":"a","source":"window"}]}',
     '{"type":"participant-left","participant":{}}',
+    '{"type":"ice-servers","ice":{"servers":[{"urls":"turn:a","username":"u","credential":"c"}],"lifetimeSeconds":1}}',
+    '{"type":"ice-servers","ice":{"servers":[]}}',
+    '{"type":"ice-servers","ice":{"servers":[{"urls":["turn:a"],"username":"u"}],"lifetimeSeconds":1}}',
   ])('%s', (json) => {
     expect(parseServerMessage(json)).toBeUndefined();
   });

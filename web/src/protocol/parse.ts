@@ -5,6 +5,8 @@ import {
   SOURCES,
   type Answer,
   type ClientMessage,
+  type IceServer,
+  type IceServers,
   type MediaState,
   type Offer,
   type Participant,
@@ -31,6 +33,8 @@ const sends = object<Sends>({
 const slotMids = object<SlotMids>({ audio: text, video: text });
 const offer = object<Offer>({ id: count, connection: count, sdp: text, sends, slots: list(slotMids) });
 const answer = object<Answer>({ id: count, sdp: text });
+const iceServer = object<IceServer>({ urls: list(text), username: text, credential: text });
+const iceServers = object<IceServers>({ servers: list(iceServer), direct: optional(text), lifetimeSeconds: count });
 const participant = object<Participant>({
   id: text,
   name: text,
@@ -49,9 +53,11 @@ const SERVER: Shapes<ServerMessage> = {
     resume: text,
     room: text,
     answer: optional(answer),
+    ice: optional(iceServers),
     participants: list(participant),
     slots: list(slotContent),
   }),
+  'ice-servers': object<Of<ServerMessage, 'ice-servers'>>({ type: oneOf(['ice-servers']), ice: iceServers }),
   answer: object<Of<ServerMessage, 'answer'>>({ type: oneOf(['answer']), answer }),
   'participant-joined': object<Of<ServerMessage, 'participant-joined'>>({
     type: oneOf(['participant-joined']),
@@ -81,6 +87,7 @@ const CLIENT: Shapes<ClientMessage> = {
     offer: optional(offer),
     media: mediaState,
   }),
+  'ice-servers': object<Of<ClientMessage, 'ice-servers'>>({ type: oneOf(['ice-servers']), room: text }),
   offer: object<Of<ClientMessage, 'offer'>>({ type: oneOf(['offer']), offer }),
   media: object<Of<ClientMessage, 'media'>>({ type: oneOf(['media']), media: mediaState }),
   leave: object<Of<ClientMessage, 'leave'>>({ type: oneOf(['leave']) }),

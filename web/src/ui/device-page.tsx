@@ -25,6 +25,7 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
   const complaint = useSignal<'nameMissing' | 'nameUnusable' | undefined>(nameRefused ? 'nameUnusable' : undefined);
   const joining = call.phase.value === 'joining';
   const trouble = call.trouble.value;
+  const network = session.network.value;
 
   useEffect(() => {
     document.title = `${session.room} – Plausch`;
@@ -91,8 +92,8 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
           <button type="submit" class="primary join" aria-disabled={joining}>
             {joining ? t.joining : t.join}
           </button>
-          <p class="advice" role="status">
-            {joining && trouble !== undefined && t.errors[trouble]}
+          <p class={network === 'blocked' ? 'advice warned' : 'advice'} role="status">
+            {joining && trouble !== undefined ? t.errors[trouble] : network && t.network[network]}
           </p>
           <DeviceTrouble session={session} />
           <DeviceSelects media={media} />

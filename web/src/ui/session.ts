@@ -1,5 +1,6 @@
 import { computed, effect, signal, untracked } from '@preact/signals';
 import { Call } from '../call/call';
+import { tryPaths, verdict, type Verdict } from '../call/paths';
 import { LocalMedia } from '../devices/media';
 import { savePreferences } from '../devices/preferences';
 import { words } from '../i18n/language';
@@ -22,6 +23,8 @@ export class Session {
   readonly link = signal<'fine' | 'lost' | 'back'>('fine');
   /** The person's own name, once they have joined. */
   readonly name = signal('');
+  /** What the person's network lets through; `undefined` while nothing can be said. */
+  readonly network = signal<Verdict | undefined>(undefined);
   /** The browser wants a click before it plays sound. */
   readonly soundBlocked = signal(false);
   readonly stage = computed(() => {
@@ -30,6 +33,7 @@ export class Session {
     return 'device';
   });
   private firstFrameSeen = false;
+  private networkTest: AbortController | undefined;
   private readonly stops: (() => void)[] = [];
 
   constructor(readonly room: string) {
@@ -38,7 +42,7 @@ export class Session {
       room,
       local: this.media,
       makeSocket: (url) => new WebSocket(url),
-      makePeerConnection: () => new RTCPeerConnection({ bundlePolicy: 'max-bundle' }),
+      makePeerConnection: (iceServers) => new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers }),
       presence: (kind, { name }) => {
         this.news.value = kind === 'joined' ? words.value.joined(name) : words.value.left(name);
       },
@@ -76,10 +80,26 @@ export class Session {
     this.asking.value = false;
     // What goes wrong here comes up again, and is dealt with, at the join.
     if (this.stage.value === 'device') await this.call.prepare().catch(() => undefined);
+    if (this.stage.value === 'device') void this.testNetwork();
+  }
+
+  /** Once for a visit, and only while the person is not joining yet: the call needs the network for itself. */
+  private async testNetwork(): Promise<void> {
+    if (this.networkTest !== undefined || this.call.phase.value !== 'ready') return;
+    this.networkTest = new AbortController();
+    const stop = this.networkTest.signal;
+    // Its own credentials: it shall not use up what one user may have at once.
+    const ice = await this.call.ice.fresh();
+    if (stop.aborted) return;
+    const paths = await tryPaths(ice, (configuration) => new RTCPeerConnection(configuration), stop, (paths) => {
+      this.network.value = verdict(paths, false);
+    });
+    if (!stop.aborted) this.network.value = verdict(paths, true);
   }
 
   join(name: string): void {
     performance.mark(JOIN_CLICK);
+    this.networkTest?.abort();
     this.name.value = name;
     savePreferences({ name });
     // The device page has said it; in the room only news are worth a notice.
@@ -88,6 +108,7 @@ export class Session {
   }
 
   leave(): void {
+    this.networkTest?.abort();
     this.call.leave();
     this.media.close();
   }

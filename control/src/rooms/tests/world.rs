@@ -121,6 +121,7 @@ impl World {
             Command::SetNote { participant, note } => {
                 self.relay.participants.get_mut(&participant).unwrap().spec.note = note;
             }
+            Command::SetTurn(_) => panic!("rooms know nothing of TURN"),
         }
     }
 
@@ -161,7 +162,7 @@ impl World {
 
     pub(super) fn welcome(&mut self, participant: ParticipantId, session: u64) {
         let mut client = Client { session, ..Client::default() };
-        let welcome = self.rooms.welcome(participant, String::new(), None).unwrap();
+        let welcome = self.rooms.welcome(participant, String::new(), None, None).unwrap();
         client.hear(participant, welcome);
         self.clients.insert(participant, client);
     }
@@ -292,7 +293,7 @@ impl Client {
             ServerMessage::Slots { slots } => self.slots = slots,
             ServerMessage::Speakers { participants } => self.speakers = participants,
             ServerMessage::MediaLost => self.media_lost += 1,
-            ServerMessage::Answer { .. } | ServerMessage::Error { .. } => {}
+            ServerMessage::Answer { .. } | ServerMessage::IceServers { .. } | ServerMessage::Error { .. } => {}
         }
     }
 }

@@ -117,18 +117,25 @@ pub(super) struct World {
     pub now: Time,
     pub clients: Vec<Client>,
     pub effects: Vec<Effect>,
+    /// What was sent to none of the clients, run by run.
+    pub elsewhere: Vec<(Path, Vec<Vec<u8>>)>,
     tx: TxBatch,
     transactions: u64,
 }
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::with(EngineConfig::new(ShardId(0), 42))
+    }
+
+    pub(super) fn with(config: EngineConfig) -> Self {
         let now = Time::from_millis(1_000_000);
         Self {
-            engine: Engine::new(EngineConfig::new(ShardId(0), 42), now),
+            engine: Engine::new(config, now),
             now,
             clients: Vec::new(),
             effects: Vec::new(),
+            elsewhere: Vec::new(),
             tx: TxBatch::new(1 << 20, 1024),
             transactions: 0,
         }
@@ -179,6 +186,11 @@ impl World {
 
     pub(super) fn shrink_tx(&mut self, bytes: usize) {
         self.tx = TxBatch::new(bytes, 16);
+    }
+
+    pub(super) fn command(&mut self, command: EngineCommand) {
+        self.engine.handle_command(self.now, command, &mut self.tx).unwrap();
+        self.deliver();
     }
 
     pub(super) fn control(&mut self, command: Command) -> Result<(), CommandError> {
@@ -285,9 +297,11 @@ impl World {
         while let Some(effect) = self.engine.poll_effect() {
             self.effects.push(effect);
         }
-        for (path, datagram) in self.tx.datagrams() {
-            if let Some(client) = self.clients.iter_mut().find(|client| client.path == path) {
-                client.receive(datagram);
+        for run in self.tx.runs() {
+            let datagrams = self.tx.bytes(run).chunks(run.segment);
+            match self.clients.iter_mut().find(|client| client.path == run.path) {
+                Some(client) => datagrams.for_each(|datagram| client.receive(datagram)),
+                None => self.elsewhere.push((run.path, datagrams.map(<[u8]>::to_vec).collect())),
             }
         }
         self.tx.clear();
@@ -364,7 +378,7 @@ impl Rtp {
 }
 
 impl Client {
-    fn seal(&mut self, rtp: &Rtp) -> Vec<u8> {
+    pub(super) fn seal(&mut self, rtp: &Rtp) -> Vec<u8> {
         let mut buffer = vec![0; 2_000];
         let fields = HeaderFields {
             marker: rtp.marker,
@@ -391,7 +405,7 @@ impl Client {
         buffer
     }
 
-    fn receive(&mut self, datagram: &[u8]) {
+    pub(super) fn receive(&mut self, datagram: &[u8]) {
         use crate::demux::{Protocol, classify};
         let mut packet = datagram.to_vec();
         match classify(datagram) {

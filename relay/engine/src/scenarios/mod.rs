@@ -5,4 +5,8 @@ mod forwarding;
 mod gathering;
 mod harness;
 mod lifecycle;
+mod relaying;
 mod transport;
+mod turn;
+mod turn_model;
+mod turn_requests;

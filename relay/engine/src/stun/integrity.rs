@@ -1,41 +1,97 @@
-//! MESSAGE-INTEGRITY and FINGERPRINT (RFC 8489, sections 14.5 and 14.7).
+//! MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT (RFC 8489, sections 14.5 to 14.7).
 
 use super::HEADER_LEN;
+use super::attribute::AttributeType;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 
-/// Bytes of an HMAC-SHA1.
-pub(super) const INTEGRITY_LEN: usize = 20;
+/// Bytes of an HMAC-SHA256, the longer one.
+pub(super) const MAX_INTEGRITY_LEN: usize = 32;
 /// Bytes of a FINGERPRINT.
 pub(super) const FINGERPRINT_LEN: usize = 4;
 /// RFC 8489, section 14.7: so that the CRC differs from that of other protocols on the same port.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
-/// A prepared key of MESSAGE-INTEGRITY: HMAC-SHA1 with its inner and outer states computed once.
+/// Which of the two attributes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntegrityKind {
+    /// MESSAGE-INTEGRITY, 20 bytes.
+    Sha1,
+    /// MESSAGE-INTEGRITY-SHA256. Shorter values than all 32 bytes are for usages that say so; none of ours does.
+    Sha256,
+}
+
+impl IntegrityKind {
+    pub(super) const fn attribute(self) -> AttributeType {
+        match self {
+            Self::Sha1 => AttributeType::MESSAGE_INTEGRITY,
+            Self::Sha256 => AttributeType::MESSAGE_INTEGRITY_SHA256,
+        }
+    }
+
+    const fn len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+}
+
+/// A prepared key: the HMAC with its inner and outer states computed once.
 #[derive(Clone, Debug)]
 pub struct IntegrityKey {
     key: hmac::Key,
+    kind: IntegrityKind,
+}
+
+/// An HMAC: its first `len` bytes.
+pub(super) struct Integrity {
+    bytes: [u8; MAX_INTEGRITY_LEN],
+    len: usize,
+}
+
+impl Integrity {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
 }
 
 impl IntegrityKey {
-    /// Short-term credentials (RFC 8489, section 9.1.1): the password's bytes. ICE's passwords are ASCII, so
-    /// there is nothing to prepare.
-    pub fn short_term(password: &[u8]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password) }
+    /// A key of any length for this attribute.
+    pub fn new(kind: IntegrityKind, key: &[u8]) -> Self {
+        let algorithm = match kind {
+            IntegrityKind::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            IntegrityKind::Sha256 => hmac::HMAC_SHA256,
+        };
+        Self { key: hmac::Key::new(algorithm, key), kind }
     }
 
-    /// The HMAC over `covered`, a message up to MESSAGE-INTEGRITY, as if the message ended with that attribute:
-    /// the header's length says so, whatever follows.
-    pub(super) fn sign(&self, covered: &[u8]) -> Option<[u8; INTEGRITY_LEN]> {
-        let header = header_ending_after(covered, INTEGRITY_LEN)?;
+    /// Short-term credentials (RFC 8489, section 9.1.1) with HMAC-SHA1: the password's bytes. ICE's passwords are ASCII,
+    /// so there is nothing to prepare.
+    pub fn short_term(password: &[u8]) -> Self {
+        Self::new(IntegrityKind::Sha1, password)
+    }
+
+    /// The attribute that it makes and checks.
+    pub fn kind(&self) -> IntegrityKind {
+        self.kind
+    }
+
+    /// The HMAC over `covered`, a message up to the attribute, as if the message ended with that: the header's length
+    /// says so, whatever follows.
+    pub(super) fn sign(&self, covered: &[u8]) -> Option<Integrity> {
+        let len = self.kind.len();
+        let header = header_ending_after(covered, len)?;
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&header);
         context.update(covered.get(HEADER_LEN..)?);
-        context.sign().as_ref().first_chunk().copied()
+        let mut bytes = [0; MAX_INTEGRITY_LEN];
+        bytes.get_mut(..len)?.copy_from_slice(context.sign().as_ref());
+        Some(Integrity { bytes, len })
     }
 
     pub(super) fn verify(&self, covered: &[u8], value: &[u8]) -> bool {
-        self.sign(covered).is_some_and(|expected| verify_slices_are_equal(&expected, value).is_ok())
+        self.sign(covered).is_some_and(|expected| verify_slices_are_equal(expected.as_slice(), value).is_ok())
     }
 }
 
@@ -47,7 +103,7 @@ fn header_ending_after(covered: &[u8], value_len: usize) -> Option<[u8; HEADER_L
     Some(header)
 }
 
-/// The outcome of looking for a valid MESSAGE-INTEGRITY.
+/// The outcome of looking for a valid MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IntegrityCheck {
     Absent,

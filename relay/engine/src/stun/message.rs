@@ -1,9 +1,10 @@
 //! Reading messages.
 
-use super::attribute::{AttributeIter, AttributeType, IceRole, RawIter};
-use super::integrity::{FINGERPRINT_LEN, FingerprintCheck, INTEGRITY_LEN, IntegrityCheck, IntegrityKey, fingerprint};
+use super::attribute::{AttributeIter, AttributeType, IceRole, PlacedIter, RawIter};
+use super::integrity::{FINGERPRINT_LEN, FingerprintCheck, IntegrityCheck, IntegrityKey, IntegrityKind, fingerprint};
 use super::{HEADER_LEN, MAGIC_COOKIE};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 
 /// A message's class (RFC 8489, section 5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -20,6 +21,13 @@ pub struct Method(pub u16);
 
 impl Method {
     pub const BINDING: Self = Self(0x001);
+    /// RFC 8656, section 17.
+    pub const ALLOCATE: Self = Self(0x003);
+    pub const REFRESH: Self = Self(0x004);
+    pub const SEND: Self = Self(0x006);
+    pub const DATA: Self = Self(0x007);
+    pub const CREATE_PERMISSION: Self = Self(0x008);
+    pub const CHANNEL_BIND: Self = Self(0x009);
 }
 
 /// RFC 8489, section 5.
@@ -66,7 +74,7 @@ impl<'a> Message<'a> {
         Ok(Self { bytes, class: class_of(kind), method: method_of(kind), transaction_id: TransactionId(id) })
     }
 
-    /// The attributes up to MESSAGE-INTEGRITY and FINGERPRINT, in order.
+    /// The attributes up to the integrity and FINGERPRINT, in order.
     pub fn attributes(&self) -> AttributeIter<'a> {
         AttributeIter::new(self.attribute_bytes())
     }
@@ -108,7 +116,28 @@ impl<'a> Message<'a> {
 
     /// XOR-MAPPED-ADDRESS (RFC 8489, section 14.2).
     pub fn xor_mapped_address(&self) -> Option<SocketAddr> {
-        read_xor_address(self.attribute(AttributeType::XOR_MAPPED_ADDRESS)?, self.transaction_id)
+        self.xor_addresses(AttributeType::XOR_MAPPED_ADDRESS).next()?
+    }
+
+    /// All attributes of this type, which are addresses like XOR-MAPPED-ADDRESS; `None` for one that is malformed.
+    pub fn xor_addresses(&self, kind: AttributeType) -> impl Iterator<Item = Option<SocketAddr>> {
+        let id = self.transaction_id;
+        self.attributes()
+            .filter(move |attribute| attribute.kind == kind)
+            .map(move |attribute| read_xor_address(attribute.value, id))
+    }
+
+    /// Where in the message the value of the first attribute of this type is.
+    pub fn value_range(&self, kind: AttributeType) -> Option<Range<usize>> {
+        let found = PlacedIter::new(self.attribute_bytes()).find(|placed| placed.attribute.kind == kind)?;
+        let start = HEADER_LEN + found.offset + 4;
+        Some(start..start + found.attribute.value.len())
+    }
+
+    /// The integrity by which the message is to be judged: the better one of those that it has (RFC 8489, section 9.2.4).
+    pub fn integrity_kind(&self) -> Option<IntegrityKind> {
+        let has = |kind: IntegrityKind| self.attribute(kind.attribute()).is_some();
+        [IntegrityKind::Sha256, IntegrityKind::Sha1].into_iter().find(|&kind| has(kind))
     }
 
     /// The number of ERROR-CODE, 300–699 (RFC 8489, section 14.8).
@@ -119,28 +148,33 @@ impl<'a> Message<'a> {
     }
 
     /// Comprehension-required attributes that we do not know: a request that has any is answered with 420
-    /// (RFC 8489, section 6.3.1).
-    pub fn unknown_required(&self) -> UnknownAttributes {
+    /// (RFC 8489, section 6.3.1). `also` are known besides those of STUN and ICE.
+    pub fn unknown_required(&self, also: &[AttributeType]) -> UnknownAttributes {
         let mut unknown = UnknownAttributes::default();
-        for attribute in self.attributes().filter(|attribute| !attribute.kind.is_understood()) {
+        let known = |kind: AttributeType| kind.is_understood() || also.contains(&kind);
+        for attribute in self.attributes().filter(|attribute| !known(attribute.kind)) {
             unknown.push(attribute.kind);
         }
         unknown
     }
 
-    /// Checks the first MESSAGE-INTEGRITY.
+    /// Checks the integrity attribute that the key is for.
     pub fn check_integrity(&self, key: &IntegrityKey) -> IntegrityCheck {
-        let mut all = RawIter::new(self.attribute_bytes());
-        let Some(found) = all.find(|placed| placed.attribute.kind == AttributeType::MESSAGE_INTEGRITY) else {
+        let mut all = PlacedIter::new(self.attribute_bytes());
+        let Some(found) = all.find(|placed| placed.attribute.kind == key.kind().attribute()) else {
             return IntegrityCheck::Absent;
         };
-        let value = found.attribute.value;
         let covered = self.bytes.get(..HEADER_LEN + found.offset);
-        if value.len() == INTEGRITY_LEN && covered.is_some_and(|covered| key.verify(covered, value)) {
+        if covered.is_some_and(|covered| key.verify(covered, found.attribute.value)) {
             IntegrityCheck::Valid
         } else {
             IntegrityCheck::Wrong
         }
+    }
+
+    /// Whether there is a FINGERPRINT, right or wrong.
+    pub fn has_fingerprint(&self) -> bool {
+        self.attribute(AttributeType::FINGERPRINT).is_some()
     }
 
     /// Checks FINGERPRINT, which must be the last attribute.
@@ -163,7 +197,7 @@ impl<'a> Message<'a> {
     }
 
     /// The value of an attribute that has exactly `N` bytes.
-    fn fixed<const N: usize>(&self, kind: AttributeType) -> Option<[u8; N]> {
+    pub fn fixed<const N: usize>(&self, kind: AttributeType) -> Option<[u8; N]> {
         self.attribute(kind)?.as_array().copied()
     }
 }

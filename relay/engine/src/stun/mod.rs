@@ -1,6 +1,5 @@
-//! STUN (RFC 8489) and what ICE adds to it (RFC 8445): a view over borrowed bytes and a writer.
-//!
-//! TURN will add its methods and attributes here.
+//! STUN (RFC 8489) and what ICE (RFC 8445), TURN (RFC 8656) and NAT discovery (RFC 5780) add to it: a view over borrowed
+//! bytes and a writer.
 
 mod attribute;
 mod integrity;
@@ -10,7 +9,7 @@ mod tests;
 mod writer;
 
 pub use attribute::{Attribute, AttributeIter, AttributeType, IceRole};
-pub use integrity::{FingerprintCheck, IntegrityCheck, IntegrityKey};
+pub use integrity::{FingerprintCheck, IntegrityCheck, IntegrityKey, IntegrityKind};
 pub use message::{Class, Message, Method, StunError, TransactionId, UnknownAttributes};
 pub use writer::MessageWriter;
 

@@ -63,18 +63,33 @@ impl<'a> MessageWriter<'a> {
 
     /// XOR-MAPPED-ADDRESS (RFC 8489, section 14.2); a v4-mapped address is written as IPv4.
     pub fn xor_mapped_address(&mut self, address: SocketAddr) -> &mut Self {
-        let [p0, p1] = (address.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes();
+        self.xor_address(AttributeType::XOR_MAPPED_ADDRESS, address)
+    }
+
+    /// Any attribute that is an address like XOR-MAPPED-ADDRESS.
+    pub fn xor_address(&mut self, kind: AttributeType, address: SocketAddr) -> &mut Self {
+        self.masked_address(kind, address, address_mask(self.transaction_id))
+    }
+
+    /// Any attribute that is an address like MAPPED-ADDRESS (RFC 8489, section 14.1).
+    pub fn address(&mut self, kind: AttributeType, address: SocketAddr) -> &mut Self {
+        self.masked_address(kind, address, 0)
+    }
+
+    /// The mask of an IPv6 address begins with those of a port and of an IPv4 address.
+    fn masked_address(&mut self, kind: AttributeType, address: SocketAddr, mask: u128) -> &mut Self {
+        let [p0, p1] = (address.port() ^ (mask >> 112) as u16).to_be_bytes();
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => {
-                let [a, b, c, d] = (u32::from(ip) ^ MAGIC_COOKIE).to_be_bytes();
-                self.attribute(AttributeType::XOR_MAPPED_ADDRESS, &[0, FAMILY_V4, p0, p1, a, b, c, d])
+                let [a, b, c, d] = (u32::from(ip) ^ (mask >> 96) as u32).to_be_bytes();
+                self.attribute(kind, &[0, FAMILY_V4, p0, p1, a, b, c, d])
             }
             IpAddr::V6(ip) => {
                 let mut value = [0; 20];
                 let [_, family, q0, q1, rest @ ..] = &mut value;
                 (*family, *q0, *q1) = (FAMILY_V6, p0, p1);
-                *rest = (u128::from(ip) ^ address_mask(self.transaction_id)).to_be_bytes();
-                self.attribute(AttributeType::XOR_MAPPED_ADDRESS, &value)
+                *rest = (u128::from(ip) ^ mask).to_be_bytes();
+                self.attribute(kind, &value)
             }
         }
     }
@@ -109,10 +124,10 @@ impl<'a> MessageWriter<'a> {
         }
     }
 
-    /// MESSAGE-INTEGRITY over what is written so far.
+    /// The key's integrity attribute over what is written so far.
     pub fn integrity(&mut self, key: &IntegrityKey) -> &mut Self {
         match self.written().and_then(|covered| key.sign(covered)) {
-            Some(value) => self.attribute(AttributeType::MESSAGE_INTEGRITY, &value),
+            Some(value) => self.attribute(key.kind().attribute(), value.as_slice()),
             None => self,
         }
     }

@@ -1,0 +1,75 @@
+//! TURN: what clients and the relay are told of it.
+
+use super::joining::room_key;
+use super::{Service, State};
+use crate::host::Host;
+use crate::rates::Prefix;
+use crate::room::Outbox;
+use crate::turn::{TurnKey, UnixSeconds};
+use plausch_relay_api::limits::TURN_CREDENTIAL_S;
+use plausch_relay_api::{Command, ShardId, TlsCertificate};
+use plausch_signalling::IceServers;
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+
+impl Service {
+    /// The certificate for TLS at the relay's edge, from now on.
+    pub fn set_certificate(&self, certificate: TlsCertificate) {
+        let mut state = self.state();
+        state.edge.set_certificate(certificate);
+        self.tell_relay(&mut state);
+    }
+
+    /// Where the edge hands HTTP over.
+    pub fn set_edge_http(&self, address: SocketAddr) {
+        let mut state = self.state();
+        state.edge.set_http(address);
+        self.tell_relay(&mut state);
+    }
+
+    fn tell_relay(&self, state: &mut State) {
+        let mut out = Outbox::default();
+        state.tell_turn(&self.turn_key, &mut out);
+        state.settle(out, self);
+    }
+
+    /// TURN servers and fresh credentials for a client that asked by `host` and is, or will be, in `room`. None of them
+    /// for an address that asks too often: calls work without, too, in most networks.
+    pub async fn ice_servers(&self, prefix: Option<Prefix>, room: &str, host: Option<&Host>) -> IceServers {
+        // A page is often there before the relay is, after a start of both.
+        if !self.may_have_credentials(prefix) || self.wait_for_relay().await.is_err() {
+            return no_servers();
+        }
+        let state = self.state();
+        let shard = state.rooms.shard_of(room_key(room).as_ref(), &state.shards());
+        shard.and_then(|shard| self.ice_servers_at(&state, shard, host)).unwrap_or_else(no_servers)
+    }
+
+    fn may_have_credentials(&self, prefix: Option<Prefix>) -> bool {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).take(prefix, self.now())
+    }
+
+    /// `None` while no relay is linked, or for a client that asked by no name.
+    pub(super) fn ice_servers_at(&self, state: &State, shard: ShardId, host: Option<&Host>) -> Option<IceServers> {
+        let host = self.config.turn_host.as_ref().or(host)?;
+        let hello = &state.relay.as_ref()?.hello;
+        Some(self.turn_key.ice_servers(hello, shard, host, UnixSeconds::now()))
+    }
+}
+
+impl State {
+    /// Tells the relay what is new of TURN, if something is: after a link, a change or a day.
+    pub(super) fn tell_turn(&mut self, key: &TurnKey, out: &mut Outbox) {
+        let now = UnixSeconds::now();
+        let version = self.edge.version(now);
+        let Some(relay) = self.relay.as_mut().filter(|relay| relay.hello.turn.is_some()) else { return };
+        if relay.turn != Some(version) {
+            relay.turn = Some(version);
+            out.commands.push(Command::SetTurn(Box::new(self.edge.settings(key, now, relay.local))));
+        }
+    }
+}
+
+fn no_servers() -> IceServers {
+    IceServers { lifetime_seconds: TURN_CREDENTIAL_S as u32, ..IceServers::default() }
+}

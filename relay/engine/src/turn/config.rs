@@ -1,0 +1,121 @@
+//! What TURN is made with.
+
+use crate::batch::LocalSocket;
+use plausch_relay_api::limits;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+/// See the module. All shards of a process have the same, but for `media[..].here` and `relay_ports`.
+#[derive(Clone)]
+pub struct TurnConfig {
+    /// At most `limits::TURN_REALM_BYTES`; it is in every challenge.
+    pub realm: String,
+    /// From a good source of randomness, the same for all shards of a process: nonces of one are valid with all.
+    pub nonce_key: [u8; 32],
+    /// Unix time when the engine is made; corrected by [`crate::EngineCommand::UnixTime`].
+    pub unix_seconds: u64,
+    /// Users with a password of their own.
+    pub users: Vec<StaticUser>,
+    /// Secrets of time-limited users of other programs: `expiry` or `expiry:anything`, the password is the base64 of
+    /// HMAC-SHA1(secret, user name).
+    pub shared_secrets: Vec<Vec<u8>>,
+    /// The addresses at which browsers are told to reach media, of all shards of the process: local ones and announced ones.
+    pub media: Vec<MediaAddress>,
+    /// All addresses of this host.
+    pub host_addresses: Vec<IpAddr>,
+    /// Peers that are allowed though their range is not.
+    pub allow_peers: Vec<Prefix>,
+    /// The addresses with relay ports: best first, and at most `limits::LOCAL_ADDRESSES`.
+    pub relay: Vec<RelayAddress>,
+    /// This shard's part of the ports, on each of `relay`.
+    pub relay_ports: RangeInclusive<u16>,
+    /// RFC 5780: two addresses × two ports, of which each address and each port differs: `[A1 P1, A1 P2, A2 P1, A2 P2]`.
+    pub nat_discovery: Option<[DiscoverySocket; 4]>,
+    pub limits: TurnLimits,
+}
+
+/// A user of the configuration.
+#[derive(Clone)]
+pub struct StaticUser {
+    pub name: String,
+    pub password: String,
+}
+
+/// An address at which media is to be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MediaAddress {
+    pub address: SocketAddr,
+    /// Of this shard: TURN clients reach it in memory.
+    pub here: bool,
+}
+
+/// An address with relay ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelayAddress {
+    /// Where the socket is opened.
+    pub local: IpAddr,
+    /// What clients are told: another one behind NAT, of the same family.
+    pub announced: IpAddr,
+}
+
+/// One of our sockets as clients see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiscoverySocket {
+    pub local: LocalSocket,
+    pub address: SocketAddr,
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    pub address: IpAddr,
+    /// Bits that count: at most 32 or 128.
+    pub bits: u8,
+}
+
+/// Limits that an operator may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TurnLimits {
+    /// Of this shard.
+    pub allocations: usize,
+    pub allocations_per_user: usize,
+    /// Open relay ports of this shard.
+    pub open_ports: usize,
+    pub permissions_per_allocation: usize,
+    pub channels_per_allocation: usize,
+    /// Of one allocation, both directions together.
+    pub bytes_per_second: u64,
+    /// Of one allocation: addresses that it has no permission for at the time.
+    pub new_peers_per_second: u32,
+}
+
+impl Default for TurnLimits {
+    fn default() -> Self {
+        Self {
+            allocations: limits::TURN_ALLOCATIONS_PER_SHARD,
+            allocations_per_user: limits::TURN_ALLOCATIONS_PER_USER,
+            open_ports: limits::TURN_OPEN_PORTS_PER_SHARD,
+            permissions_per_allocation: limits::TURN_PERMISSIONS_PER_ALLOCATION,
+            channels_per_allocation: limits::TURN_CHANNELS_PER_ALLOCATION,
+            bytes_per_second: limits::TURN_BYTES_PER_SECOND,
+            new_peers_per_second: limits::TURN_NEW_PEERS_PER_SECOND,
+        }
+    }
+}
+
+impl fmt::Debug for TurnConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnConfig")
+            .field("realm", &self.realm)
+            .field("relay_ports", &self.relay_ports)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StaticUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticUser").finish_non_exhaustive()
+    }
+}

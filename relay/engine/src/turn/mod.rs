@@ -1,0 +1,255 @@
+//! TURN (RFC 8656) and STUN as a service (RFC 8489): for clients that reach us only through a relay, and for those who
+//! ask for their address.
+//!
+//! A client's messages come by `requests` (who may: `credentials`, `nonce`; to whom: `policy`), and its data and that of
+//! its peers by `relaying`. Most clients want to reach nobody but this very shard: their packets go on in memory as if
+//! they had come from the relayed address, and what the shard sends there is wrapped for the client in the outgoing
+//! batch. A relayed address becomes a socket (`ports`) only where a peer is elsewhere.
+
+mod allocation;
+mod binding;
+mod config;
+mod credentials;
+pub mod framing;
+mod nonce;
+mod policy;
+mod ports;
+mod rate;
+mod relaying;
+mod requests;
+
+pub use config::{DiscoverySocket, MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
+
+pub(crate) use allocation::Allocation;
+pub(crate) use relaying::Inner;
+
+use crate::batch::{LocalSocket, Path, TxBatch};
+use crate::counters::Counters;
+use crate::effect::Effect;
+use crate::engine::Engine;
+use crate::peers::HashKeys;
+use crate::random::Random;
+use crate::slab::{Key, Slab};
+use crate::stun::{Class, IntegrityKey, Message, MessageWriter, Method, TransactionId};
+use crate::time::Time;
+use crate::timers::Owner as TimerOwner;
+use allocation::{Relayed, Socket};
+use credentials::{Credentials, UserId};
+use plausch_relay_api::TurnSettings;
+use plausch_relay_api::limits::TURN_RESERVATION_MS;
+use policy::Policy;
+use ports::{Family, Place, Ports};
+use rate::{Strangers, Tariff};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+const RESERVATION_LIFETIME: Duration = Duration::from_millis(TURN_RESERVATION_MS);
+/// What an allocation may relay at once: a key frame of everybody whom it shows.
+const BYTES_BURST: Duration = Duration::from_millis(500);
+/// The longest answer is to an Allocate request for two families, with 200 bytes; an error that lists attributes has less.
+const ANSWER_BYTES: usize = 320;
+
+/// A port for whoever shows its token (RFC 8656, section 7.2).
+pub(crate) struct Reservation {
+    token: [u8; 8],
+    place: Place,
+}
+
+/// All of TURN that one shard knows.
+pub(crate) struct Turn {
+    limits: TurnLimits,
+    discovery: Option<[DiscoverySocket; 4]>,
+    credentials: Credentials,
+    policy: Policy,
+    ports: Ports,
+    allocations: Slab<Allocation>,
+    /// How many allocations they have.
+    users: HashMap<UserId, u32, HashKeys>,
+    reservations: Slab<Reservation>,
+    strangers: Strangers,
+    /// Unix time at a moment of ours.
+    unix: (u64, Time),
+    bytes: Tariff,
+    new_peers: Tariff,
+    tokens: u64,
+}
+
+impl Turn {
+    pub(crate) fn new(config: &TurnConfig, random: &mut Random, now: Time) -> Self {
+        let limits = config.limits;
+        Self {
+            limits,
+            discovery: config.nat_discovery,
+            credentials: Credentials::new(config, random),
+            policy: Policy::new(config, random),
+            ports: Ports::new(config),
+            allocations: Slab::new(),
+            users: HashMap::with_hasher(HashKeys::new(random)),
+            reservations: Slab::new(),
+            strangers: Strangers::new(random),
+            unix: (config.unix_seconds, now),
+            bytes: Tariff::new(limits.bytes_per_second, BYTES_BURST),
+            new_peers: Tariff::with_burst(
+                u64::from(limits.new_peers_per_second),
+                limits.permissions_per_allocation as u64,
+            ),
+            tokens: random.next_u64(),
+        }
+    }
+
+    pub(crate) fn set(&mut self, settings: &TurnSettings) {
+        self.credentials.set(settings);
+    }
+
+    fn unix_seconds(&self, now: Time) -> u64 {
+        let (seconds, at) = self.unix;
+        seconds.saturating_add(now.since(at).as_secs())
+    }
+
+    /// Frees a relayed address.
+    fn release(&mut self, relayed: &Relayed, effects: &mut impl Extend<Effect>, counters: &mut Counters) {
+        if let Socket::Open(number) = relayed.socket {
+            self.ports.close(number);
+            counters.turn_ports -= 1;
+            effects.extend([Effect::ClosePort { local: local_of(number) }]);
+        }
+        self.ports.release(relayed.place);
+    }
+}
+
+/// The socket of an open relay port.
+fn local_of(number: u16) -> LocalSocket {
+    LocalSocket(LocalSocket::FIRST_RELAY_PORT + number)
+}
+
+impl Engine {
+    /// The allocation is over: by its client, by time, or with its connection.
+    fn remove_allocation(&mut self, key: Key<Allocation>) {
+        let Self { turn: Some(turn), peers, timers, effects, counters, .. } = self else { return };
+        let Some(allocation) = turn.allocations.remove(key) else { return };
+        for relayed in allocation.relayed.iter().flatten() {
+            turn.release(relayed, effects, counters);
+        }
+        peers.remove_allocation(allocation.client);
+        if let Some(count) = turn.users.get_mut(&allocation.owner.id) {
+            *count -= 1;
+            if *count == 0 {
+                turn.users.remove(&allocation.owner.id);
+            }
+        }
+        timers.set(TimerOwner::allocation(key), Time::NEVER);
+        counters.turn_allocations -= 1;
+    }
+
+    /// One of the relayed addresses of an allocation is over, or both are.
+    fn remove_family(&mut self, key: Key<Allocation>, family: Family) {
+        let Self { turn: Some(turn), timers, effects, counters, .. } = self else { return };
+        let Some(allocation) = turn.allocations.get_mut(key) else { return };
+        let Some(relayed) = allocation.drop_family(family) else { return };
+        let (expires, is_over) = (allocation.expires(), allocation.relayed.iter().all(Option::is_none));
+        turn.release(&relayed, effects, counters);
+        if is_over {
+            self.remove_allocation(key);
+        } else {
+            timers.set(TimerOwner::allocation(key), expires);
+        }
+    }
+
+    /// The time of an allocation, or of one of its relayed addresses, has come.
+    pub(crate) fn expire_allocation(&mut self, index: usize, now: Time) {
+        let Some(turn) = &self.turn else { return };
+        let Some(key) = turn.allocations.key_at(index) else { return };
+        let Some(allocation) = turn.allocations.get(key) else { return };
+        let over = [Family::V4, Family::V6]
+            .map(|family| allocation.relayed(family).filter(|relayed| relayed.expires <= now).map(|_| family));
+        for family in over.into_iter().flatten() {
+            self.remove_family(key, family);
+        }
+    }
+
+    /// Nobody came for a reserved port.
+    pub(crate) fn expire_reservation(&mut self, index: usize) {
+        if let Some(turn) = &mut self.turn
+            && let Some(key) = turn.reservations.key_at(index)
+            && let Some(reservation) = turn.reservations.remove(key)
+        {
+            turn.ports.release(reservation.place);
+            self.counters.turn_reservations -= 1;
+        }
+    }
+
+    /// A connection of the edge is closed.
+    pub(crate) fn edge_closed(&mut self, path: Path) {
+        if let Some(key) = self.peers.find_allocation(path) {
+            self.remove_allocation(key);
+        }
+    }
+
+    /// The port of this socket could not be opened.
+    pub(crate) fn port_failed(&mut self, local: LocalSocket) {
+        let Self { turn: Some(turn), counters, .. } = self else { return };
+        let Some(number) = local.0.checked_sub(LocalSocket::FIRST_RELAY_PORT) else { return };
+        let owner = turn.ports.owner(number).and_then(|key| turn.allocations.get_mut(key));
+        let Some(relayed) = owner.and_then(|allocation| {
+            allocation.relayed.iter_mut().flatten().find(|relayed| relayed.socket == Socket::Open(number))
+        }) else {
+            return;
+        };
+        relayed.socket = Socket::Failed;
+        turn.ports.close(number);
+        counters.turn_ports -= 1;
+        counters.turn_ports_failed += 1;
+    }
+
+    /// What the time is.
+    pub(crate) fn unix_time(&mut self, seconds: u64, now: Time) {
+        if let Some(turn) = &mut self.turn {
+            turn.unix = (seconds, now);
+        }
+    }
+
+    /// This host has other addresses.
+    pub(crate) fn host_addresses(&mut self, addresses: &[IpAddr]) {
+        if let Some(turn) = &mut self.turn {
+            turn.policy.set_host_addresses(addresses);
+        }
+    }
+}
+
+/// An answer on the path of its request, with FINGERPRINT where the request had one.
+struct Answer<'a> {
+    path: Path,
+    method: Method,
+    transaction_id: TransactionId,
+    fingerprint: bool,
+    integrity: Option<&'a IntegrityKey>,
+}
+
+impl<'a> Answer<'a> {
+    fn to(message: &Message<'_>, path: Path, integrity: Option<&'a IntegrityKey>) -> Self {
+        Self {
+            path,
+            method: message.method,
+            transaction_id: message.transaction_id,
+            fingerprint: message.has_fingerprint(),
+            integrity,
+        }
+    }
+
+    /// `room` is for what `fill` writes and all that follows. `false`: the batch is full.
+    fn send(&self, tx: &mut TxBatch, room: usize, class: Class, fill: impl FnOnce(&mut MessageWriter<'_>)) -> bool {
+        let Some(buffer) = tx.reserve(self.path, room) else { return false };
+        let mut writer = MessageWriter::new(buffer, class, self.method, self.transaction_id);
+        fill(&mut writer);
+        if let Some(integrity) = self.integrity {
+            writer.integrity(integrity);
+        }
+        if self.fingerprint {
+            writer.fingerprint();
+        }
+        let Some(len) = writer.finish() else { return false };
+        tx.commit(len);
+        true
+    }
+}

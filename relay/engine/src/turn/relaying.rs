@@ -1,0 +1,319 @@
+//! The data of TURN's clients and their peers: nothing is remembered, nothing allocated, and nothing relayed without a
+//! permission.
+
+use super::allocation::{Allocation, Socket};
+use super::policy::{Permit, Way, canonical};
+use super::ports::Family;
+use super::{Turn, local_of};
+use crate::batch::{CHANNEL_HEADER_LEN, LocalSocket, Path, RxPacket, TxBatch};
+use crate::counters::Counters;
+use crate::demux::{Protocol, classify};
+use crate::engine::Engine;
+use crate::random::Random;
+use crate::slab::Key;
+use crate::stun::{AttributeType, Class, Message, MessageWriter, Method, TransactionId};
+use crate::time::Time;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// What a Data indication has besides the data: header, XOR-PEER-ADDRESS for IPv6, the head of DATA and its padding.
+const INDICATION_BYTES: usize = 20 + 24 + 4 + 3;
+
+/// A packet within one of TURN's, for this shard.
+pub(crate) struct Inner {
+    /// The relayed address is where it comes from.
+    pub path: Path,
+    pub range: Range<usize>,
+}
+
+/// Where a client's data goes.
+enum Exit {
+    Inner(Path),
+    Port(Path),
+}
+
+impl Engine {
+    /// ChannelData of a client (RFC 8656, section 12.6).
+    pub(crate) fn receive_channel_data(
+        &mut self,
+        path: Path,
+        datagram: &[u8],
+        now: Time,
+        tx: &mut TxBatch,
+    ) -> Option<Inner> {
+        let Some(key) = self.peers.find_allocation(path) else {
+            self.counters.drop_turn_channel += 1;
+            return None;
+        };
+        let &[n0, n1, l0, l1, ..] = datagram else {
+            self.counters.drop_turn_malformed += 1;
+            return None;
+        };
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        // Datagrams may be padded; an empty packet is nothing that a batch can hold.
+        let range = CHANNEL_HEADER_LEN..CHANNEL_HEADER_LEN + len;
+        let Some(data) = datagram.get(range.clone()).filter(|data| !data.is_empty()) else {
+            self.counters.drop_turn_malformed += 1;
+            return None;
+        };
+        let Self { turn: Some(turn), counters, .. } = self else { return None };
+        let Turn { allocations, ports, bytes, .. } = &mut **turn;
+        let allocation = allocations.get_mut(key)?;
+        let Some(&channel) = allocation.channel(u16::from_be_bytes([n0, n1]), now) else {
+            counters.drop_turn_channel += 1;
+            return None;
+        };
+        if allocation.permit(channel.peer.ip(), now).is_none() {
+            counters.drop_turn_no_permission += 1;
+            return None;
+        }
+        if !allocation.bytes.admit(*bytes, len as u64, now) {
+            counters.drop_turn_bandwidth += 1;
+            return None;
+        }
+        let relayed = allocation.relayed(Family::of(&channel.peer))?;
+        match (channel.way, relayed.socket) {
+            (Way::Inner(place), _) => {
+                counters.turn_inner_received += 1;
+                let path = Path { local: LocalSocket::inner(place), remote: ports.announced(relayed.place) };
+                Some(Inner { path, range })
+            }
+            (Way::Port, Socket::Open(number)) => {
+                let path = Path { local: local_of(number), remote: channel.peer };
+                count_sent(counters, tx.push(path, data));
+                None
+            }
+            (Way::Port, Socket::Closed | Socket::Failed) => {
+                counters.drop_turn_no_port += 1;
+                None
+            }
+        }
+    }
+
+    /// A Send indication of a client (RFC 8656, section 11.2).
+    pub(super) fn receive_send(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        now: Time,
+        tx: &mut TxBatch,
+    ) -> Option<Inner> {
+        let Some(key) = self.peers.find_allocation(path) else {
+            self.counters.drop_turn_no_allocation += 1;
+            return None;
+        };
+        let known = [AttributeType::XOR_PEER_ADDRESS, AttributeType::DATA, AttributeType::DONT_FRAGMENT];
+        let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().flatten().map(canonical);
+        let data = message.attribute(AttributeType::DATA).filter(|data| !data.is_empty());
+        let (Some(peer), Some(data)) = (peer, data.filter(|_| message.unknown_required(&known).is_empty())) else {
+            self.counters.drop_turn_malformed += 1;
+            return None;
+        };
+        let exit = self.exit(key, peer, data.len(), now)?;
+        match exit {
+            Exit::Inner(path) => {
+                self.counters.turn_inner_received += 1;
+                Some(Inner { path, range: message.value_range(AttributeType::DATA)? })
+            }
+            Exit::Port(path) => {
+                count_sent(&mut self.counters, tx.push(path, data));
+                None
+            }
+        }
+    }
+
+    fn exit(&mut self, key: Key<Allocation>, peer: SocketAddr, len: usize, now: Time) -> Option<Exit> {
+        let Self { turn: Some(turn), counters, .. } = self else { return None };
+        let tariff = turn.bytes;
+        let allocation = turn.allocations.get_mut(key)?;
+        if allocation.permit(peer.ip(), now).is_none() {
+            counters.drop_turn_no_permission += 1;
+            return None;
+        }
+        let Some(way) = turn.policy.way(allocation.owner.scope, peer) else {
+            counters.drop_turn_forbidden_peer += 1;
+            return None;
+        };
+        if !allocation.bytes.admit(tariff, len as u64, now) {
+            counters.drop_turn_bandwidth += 1;
+            return None;
+        }
+        let relayed = *allocation.relayed(Family::of(&peer))?;
+        match (way, relayed.socket) {
+            (Way::Inner(place), _) => Some(Exit::Inner(Path {
+                local: LocalSocket::inner(place),
+                remote: turn.ports.announced(relayed.place),
+            })),
+            (Way::Port, Socket::Open(number)) => Some(Exit::Port(Path { local: local_of(number), remote: peer })),
+            (Way::Port, socket) => {
+                counters.drop_turn_no_port += 1;
+                // The permission was for all media of ours at that address: now it shows that this is another shard.
+                if socket == Socket::Closed {
+                    let _ = self.open_port(key, Family::of(&peer));
+                }
+                None
+            }
+        }
+    }
+
+    /// A datagram of a peer at a relay port (RFC 8656, sections 11.3 and 12.7).
+    pub(crate) fn relay_to_client(&mut self, path: Path, datagram: &[u8], now: Time, tx: &mut TxBatch) {
+        let Self { turn: Some(turn), counters, random, .. } = self else { return };
+        let Turn { allocations, ports, policy, bytes, .. } = &mut **turn;
+        let number = path.local.0 - LocalSocket::FIRST_RELAY_PORT;
+        let peer = canonical(path.remote);
+        let Some(allocation) = ports.owner(number).and_then(|key| allocations.get_mut(key)) else {
+            counters.drop_turn_no_allocation += 1;
+            return;
+        };
+        let permitted = match allocation.permit(peer.ip(), now) {
+            Some(Permit::All) => true,
+            Some(Permit::Media) => policy.is_media(peer),
+            None => false,
+        };
+        if !permitted || datagram.is_empty() {
+            counters.drop_turn_no_permission += 1;
+            return;
+        }
+        if !allocation.bytes.admit(*bytes, datagram.len() as u64, now) {
+            counters.drop_turn_bandwidth += 1;
+            return;
+        }
+        let client = allocation.client;
+        let channel = allocation.channel_of(peer, now);
+        let more = if channel.is_some() { CHANNEL_HEADER_LEN } else { INDICATION_BYTES };
+        let written = tx.reserve(client, more + datagram.len()).and_then(|buffer| match channel {
+            Some(number) => write_channel_data(buffer, number, datagram),
+            None => write_indication(buffer, peer, datagram, random),
+        });
+        let sent = tx.commit_if(written);
+        counters.turn_from_peers += u64::from(sent);
+        counters.drop_tx_full += u64::from(!sent);
+    }
+
+    /// Goes on with a packet that was within one of TURN's. What is in it may be anything but TURN again.
+    pub(crate) fn enter(&mut self, packet: &mut RxPacket<'_>, inner: Inner, now: Time, tx: &mut TxBatch) {
+        let whole = std::mem::take(&mut packet.data);
+        packet.data = whole.get_mut(inner.range).unwrap_or_default();
+        packet.path = inner.path;
+        match classify(packet.data) {
+            Protocol::Rtp => self.receive_rtp(packet.path, packet.data, now),
+            Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
+            Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
+            Protocol::Stun => match Message::parse(packet.data) {
+                Ok(message) => self.receive_check(packet.path, &message, now, tx),
+                Err(_) => self.counters.drop_stun_malformed += 1,
+            },
+            Protocol::ChannelData => self.counters.drop_turn_channel += 1,
+            Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
+        }
+    }
+
+    /// Gives what the shard has sent to relayed addresses of its own to their clients: in place where a channel is
+    /// bound, so that runs stay runs.
+    pub(crate) fn wrap_inner(&mut self, now: Time, tx: &mut TxBatch) {
+        if !tx.has_inner() {
+            return;
+        }
+        let Self { turn, counters, random, .. } = self;
+        for index in 0..tx.runs().len() {
+            let Some(&run) = tx.runs().get(index) else { break };
+            let Some(place) = run.path.local.inner_place() else { continue };
+            let datagrams = run.datagrams() as u64;
+            let way = turn.as_mut().map(|turn| turn.way_to_client(run.path.remote, place, run.len, now));
+            match way.unwrap_or(Err(Obstacle::Gone)) {
+                Ok(ToClient { client, channel: Some(number), .. }) => {
+                    tx.wrap(index, client, number);
+                    counters.turn_inner_sent += datagrams;
+                }
+                Ok(ToClient { client, peer, channel: None }) => {
+                    for nth in 0..run.datagrams() {
+                        let sent = tx.copy_inner(index, nth, client, INDICATION_BYTES, |datagram, buffer| {
+                            write_indication(buffer, peer, datagram, random)
+                        });
+                        counters.turn_inner_sent += u64::from(sent);
+                        counters.drop_tx_full += u64::from(!sent);
+                    }
+                    tx.take_back(index);
+                }
+                Err(obstacle) => {
+                    *obstacle.counter(counters) += datagrams;
+                    tx.take_back(index);
+                }
+            }
+        }
+        tx.forget_inner();
+    }
+}
+
+/// Where a packet for a relayed address goes.
+struct ToClient {
+    client: Path,
+    /// Our media address from which it comes.
+    peer: SocketAddr,
+    channel: Option<u16>,
+}
+
+/// Why it goes nowhere.
+enum Obstacle {
+    Gone,
+    NoPermission,
+    Bandwidth,
+}
+
+impl Obstacle {
+    fn counter(self, counters: &mut Counters) -> &mut u64 {
+        match self {
+            Self::Gone => &mut counters.drop_turn_no_allocation,
+            Self::NoPermission => &mut counters.drop_turn_no_permission,
+            Self::Bandwidth => &mut counters.drop_turn_bandwidth,
+        }
+    }
+}
+
+impl Turn {
+    fn way_to_client(
+        &mut self,
+        relayed: SocketAddr,
+        inner_place: usize,
+        len: usize,
+        now: Time,
+    ) -> Result<ToClient, Obstacle> {
+        let peer = self.policy.inner(inner_place).ok_or(Obstacle::Gone)?;
+        let allocation = self.ports.holder_of(relayed).and_then(|key| self.allocations.get_mut(key));
+        let allocation = allocation.ok_or(Obstacle::Gone)?;
+        // The peer is a media address of ours: both kinds of permission are for that.
+        if allocation.permit(peer.ip(), now).is_none() {
+            return Err(Obstacle::NoPermission);
+        }
+        if !allocation.bytes.admit(self.bytes, len as u64, now) {
+            return Err(Obstacle::Bandwidth);
+        }
+        Ok(ToClient { client: allocation.client, peer, channel: allocation.channel_of(peer, now) })
+    }
+}
+
+fn count_sent(counters: &mut Counters, sent: bool) {
+    counters.turn_to_peers += u64::from(sent);
+    counters.drop_tx_full += u64::from(!sent);
+}
+
+fn write_channel_data(buffer: &mut [u8], number: u16, data: &[u8]) -> Option<usize> {
+    let (header, rest) = buffer.split_first_chunk_mut::<CHANNEL_HEADER_LEN>()?;
+    let ([n0, n1], [l0, l1]) = (number.to_be_bytes(), u16::try_from(data.len()).ok()?.to_be_bytes());
+    *header = [n0, n1, l0, l1];
+    rest.get_mut(..data.len())?.copy_from_slice(data);
+    Some(CHANNEL_HEADER_LEN + data.len())
+}
+
+fn write_indication(buffer: &mut [u8], peer: SocketAddr, data: &[u8], random: &mut Random) -> Option<usize> {
+    let (a, b) = (random.next_u64().to_be_bytes(), random.next_u32().to_be_bytes());
+    let mut id = [0; 12];
+    let (first, second) = id.split_at_mut(8);
+    first.copy_from_slice(&a);
+    second.copy_from_slice(&b);
+    MessageWriter::new(buffer, Class::Indication, Method::DATA, TransactionId(id))
+        .xor_address(AttributeType::XOR_PEER_ADDRESS, peer)
+        .attribute(AttributeType::DATA, data)
+        .finish()
+}

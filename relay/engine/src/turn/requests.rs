@@ -1,0 +1,536 @@
+//! What clients ask of TURN: Allocate, Refresh, CreatePermission, ChannelBind.
+
+use super::allocation::{Allocation, BindError, Relayed, Socket};
+use super::credentials::{AuthError, Owner, User};
+use super::policy::{Permit, Scope, Way, canonical};
+use super::ports::{Family, Parity, Place, Ports};
+use super::{ANSWER_BYTES, Answer, Inner, RESERVATION_LIFETIME, Reservation, Turn, local_of};
+use crate::batch::{Path, TxBatch};
+use crate::counters::Counters;
+use crate::effect::Effect;
+use crate::engine::Engine;
+use crate::slab::Key;
+use crate::stun::{AttributeType, Class, FingerprintCheck, Message, MessageWriter, Method, UnknownAttributes};
+use crate::time::Time;
+use crate::timers::Owner as TimerOwner;
+use plausch_relay_api::limits::{TURN_LIFETIME_MAX_S, TURN_LIFETIME_S};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Attributes that we know in requests, besides those of STUN.
+const REQUEST_ATTRIBUTES: [AttributeType; 11] = [
+    AttributeType::CHANNEL_NUMBER,
+    AttributeType::LIFETIME,
+    AttributeType::XOR_PEER_ADDRESS,
+    AttributeType::DATA,
+    AttributeType::REQUESTED_ADDRESS_FAMILY,
+    AttributeType::EVEN_PORT,
+    AttributeType::REQUESTED_TRANSPORT,
+    // All that we send is not to be fragmented, so this asks for nothing.
+    AttributeType::DONT_FRAGMENT,
+    AttributeType::RESERVATION_TOKEN,
+    AttributeType::PASSWORD_ALGORITHM,
+    AttributeType::USERHASH,
+];
+/// REQUESTED-TRANSPORT (RFC 8656, section 18.8): the protocol's number at IANA.
+const UDP: u8 = 17;
+/// RFC 8656, section 12, has them up to 0x4fff; RFC 5766, section 11, whose clients we serve as well, up to this.
+const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
+const RESERVATIONS: usize = plausch_relay_api::limits::TURN_RESERVATIONS_PER_SHARD;
+
+/// Why an authenticated request is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    BadRequest,
+    Forbidden,
+    UnknownAttribute(UnknownAttributes),
+    AllocationMismatch,
+    AddressFamily,
+    WrongCredentials,
+    Transport,
+    PeerFamily,
+    Quota,
+    Capacity,
+}
+
+impl Refusal {
+    /// RFC 8489, section 14.8, and RFC 8656, section 19.
+    fn code(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Forbidden => 403,
+            Self::UnknownAttribute(_) => 420,
+            Self::AllocationMismatch => 437,
+            Self::AddressFamily => 440,
+            Self::WrongCredentials => 441,
+            Self::Transport => 442,
+            Self::PeerFamily => 443,
+            Self::Quota => 486,
+            Self::Capacity => 508,
+        }
+    }
+
+    fn counter(self, counters: &mut Counters) -> &mut u64 {
+        match self {
+            Self::BadRequest => &mut counters.turn_refused_bad_request,
+            Self::Forbidden => &mut counters.turn_refused_forbidden,
+            Self::UnknownAttribute(_) => &mut counters.turn_refused_unknown_attribute,
+            Self::AllocationMismatch => &mut counters.turn_refused_mismatch,
+            Self::AddressFamily => &mut counters.turn_refused_family,
+            Self::WrongCredentials => &mut counters.turn_refused_wrong_user,
+            Self::Transport => &mut counters.turn_refused_transport,
+            Self::PeerFamily => &mut counters.turn_refused_peer_family,
+            Self::Quota => &mut counters.turn_refused_quota,
+            Self::Capacity => &mut counters.turn_refused_capacity,
+        }
+    }
+}
+
+/// What a granted request is answered with.
+enum Granted {
+    Allocated {
+        relayed: [Option<SocketAddr>; 2],
+        /// One of two families could not be had, and why.
+        missing: Option<(Family, Refusal)>,
+        lifetime_s: u32,
+        token: Option<[u8; 8]>,
+    },
+    Refreshed {
+        lifetime_s: u32,
+    },
+    Done,
+}
+
+impl Granted {
+    fn write(&self, writer: &mut MessageWriter<'_>, client: Path) {
+        match self {
+            Self::Allocated { relayed, missing, lifetime_s, token } => {
+                for &relayed in relayed.iter().flatten() {
+                    writer.xor_address(AttributeType::XOR_RELAYED_ADDRESS, relayed);
+                }
+                if let Some((family, refusal)) = missing {
+                    let code = refusal.code();
+                    let value = [family.number(), 0, (code / 100) as u8, (code % 100) as u8];
+                    writer.attribute(AttributeType::ADDRESS_ERROR_CODE, &value);
+                }
+                writer.attribute(AttributeType::LIFETIME, &lifetime_s.to_be_bytes()).xor_mapped_address(client.remote);
+                if let Some(token) = token {
+                    writer.attribute(AttributeType::RESERVATION_TOKEN, token);
+                }
+            }
+            Self::Refreshed { lifetime_s } => {
+                writer.attribute(AttributeType::LIFETIME, &lifetime_s.to_be_bytes());
+            }
+            Self::Done => {}
+        }
+    }
+}
+
+impl Engine {
+    /// A STUN message that is no ICE check. A packet in it may be for this shard.
+    pub(crate) fn receive_turn(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        now: Time,
+        tx: &mut TxBatch,
+    ) -> Option<Inner> {
+        if message.check_fingerprint() == FingerprintCheck::Wrong {
+            self.counters.drop_stun_fingerprint += 1;
+            return None;
+        }
+        match (message.class, message.method) {
+            (Class::Indication, Method::SEND) => return self.receive_send(path, message, now, tx),
+            (Class::Request, Method::BINDING) => self.answer_binding(path, message, now, tx),
+            (Class::Request, Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND) => {
+                self.answer_request(path, message, now, tx)
+            }
+            _ => self.counters.drop_stun_malformed += 1,
+        }
+        None
+    }
+
+    fn answer_request(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
+        let key = self.peers.find_allocation(path);
+        let Some(turn) = &mut self.turn else { return };
+        let owner = key.and_then(|key| turn.allocations.get(key)).map(|allocation| allocation.owner);
+        let unix_seconds = turn.unix_seconds(now);
+        let may_search = turn.strangers.would_admit(path, now);
+        let user = match turn.credentials.authenticate(message, path, owner.as_ref(), unix_seconds, may_search) {
+            Ok(user) => user,
+            Err(error) => return self.answer_stranger(path, message, error, now, tx),
+        };
+        let sent = match self.carry_out(path, message, key, &user, now) {
+            Ok(granted) => {
+                self.counters.turn_requests += 1;
+                let answer = Answer::to(message, path, Some(&user.integrity));
+                answer.send(tx, ANSWER_BYTES, Class::Success, |writer| granted.write(writer, path))
+            }
+            Err(refusal) => {
+                *refusal.counter(&mut self.counters) += 1;
+                let answer = Answer::to(message, path, Some(&user.integrity));
+                answer.send(tx, ANSWER_BYTES, Class::Error, |writer| {
+                    writer.error_code(refusal.code(), "");
+                    if let Refusal::UnknownAttribute(unknown) = refusal {
+                        writer.unknown_attributes(unknown.as_slice());
+                    }
+                })
+            }
+        };
+        self.counters.drop_tx_full += u64::from(!sent);
+    }
+
+    /// Somebody who has not proved anything: the answer is short, and there are not many. A bare Allocate request has 28
+    /// bytes, and a challenge with a realm of 7 characters has 88: with the headers of IPv4 and UDP twice as much.
+    fn answer_stranger(&mut self, path: Path, message: &Message<'_>, error: AuthError, now: Time, tx: &mut TxBatch) {
+        let Self { turn: Some(turn), counters, .. } = self else { return };
+        // Who has a TCP connection is where it says, and may ask; to guess is another thing.
+        let limited = !path.local.is_edge() || error != AuthError::Unauthenticated;
+        let (code, counter) = match error {
+            AuthError::TooMany => {
+                counters.drop_turn_stranger_limit += 1;
+                return;
+            }
+            AuthError::Unauthenticated => (401, &mut counters.turn_challenges),
+            AuthError::WrongCredentials => (401, &mut counters.turn_refused_unauthenticated),
+            AuthError::BadRequest => (400, &mut counters.turn_refused_bad_request),
+            AuthError::StaleNonce => (438, &mut counters.turn_refused_stale_nonce),
+        };
+        *counter += 1;
+        if limited && !turn.strangers.admit(path, now) {
+            counters.drop_turn_stranger_limit += 1;
+            return;
+        }
+        let unix_seconds = turn.unix_seconds(now);
+        let sent = Answer::to(message, path, None).send(tx, ANSWER_BYTES, Class::Error, |writer| {
+            writer.error_code(code, "");
+            if error != AuthError::BadRequest {
+                turn.credentials.challenge(writer, path, unix_seconds);
+            }
+        });
+        counters.drop_tx_full += u64::from(!sent);
+    }
+
+    fn carry_out(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        key: Option<Key<Allocation>>,
+        user: &User,
+        now: Time,
+    ) -> Result<Granted, Refusal> {
+        let unknown = message.unknown_required(&REQUEST_ATTRIBUTES);
+        if !unknown.is_empty() {
+            return Err(Refusal::UnknownAttribute(unknown));
+        }
+        if message.method == Method::ALLOCATE {
+            return match key {
+                None => self.allocate(path, message, user, now),
+                Some(key) => self.allocate_again(key, message, user),
+            };
+        }
+        let key = key.ok_or(Refusal::AllocationMismatch)?;
+        let owner = self.allocation(key).map(|allocation| allocation.owner.id);
+        if owner != Some(user.id) {
+            return Err(Refusal::WrongCredentials);
+        }
+        match message.method {
+            Method::REFRESH => self.refresh(key, message, now),
+            Method::CREATE_PERMISSION => self.create_permission(key, message, now),
+            _ => self.channel_bind(key, message, now),
+        }
+    }
+
+    fn allocation(&self, key: Key<Allocation>) -> Option<&Allocation> {
+        self.turn.as_ref()?.allocations.get(key)
+    }
+
+    /// There is one already. The answer to its request may have been lost (RFC 8656, section 7.2 has no memory for
+    /// answers; the transaction's id and what it was granted are enough to say the same again).
+    fn allocate_again(&self, key: Key<Allocation>, message: &Message<'_>, user: &User) -> Result<Granted, Refusal> {
+        let turn = self.turn.as_ref().ok_or(Refusal::Capacity)?;
+        let allocation = turn.allocations.get(key).ok_or(Refusal::AllocationMismatch)?;
+        if allocation.transaction != message.transaction_id || allocation.owner.id != user.id {
+            return Err(Refusal::AllocationMismatch);
+        }
+        Ok(turn.granted(allocation, None))
+    }
+
+    /// RFC 8656, section 7.2.
+    fn allocate(&mut self, path: Path, message: &Message<'_>, user: &User, now: Time) -> Result<Granted, Refusal> {
+        let Self { turn, peers, timers, random, counters, .. } = self;
+        let turn = turn.as_mut().ok_or(Refusal::Capacity)?;
+        match message.fixed::<4>(AttributeType::REQUESTED_TRANSPORT) {
+            Some([UDP, ..]) => {}
+            Some(_) => return Err(Refusal::Transport),
+            None => return Err(Refusal::BadRequest),
+        }
+        let wish = Wish::read(message)?;
+        let reservation = match wish.token {
+            Some(token) => Some(turn.reservation(token).ok_or(Refusal::Capacity)?),
+            None => None,
+        };
+        let supported = wish.families().any(|family| turn.ports.has(family));
+        if reservation.is_none() && !supported {
+            return Err(Refusal::AddressFamily);
+        }
+        if turn.users.get(&user.id).is_some_and(|&count| count as usize >= turn.limits.allocations_per_user) {
+            return Err(Refusal::Quota);
+        }
+        if turn.allocations.len() >= turn.limits.allocations
+            || wish.parity == Parity::EvenPair && turn.reservations.len() >= RESERVATIONS
+        {
+            return Err(Refusal::Capacity);
+        }
+
+        let mut places: [Option<Place>; 2] = [None; 2];
+        let mut missing = None;
+        if let Some((key, place)) = reservation {
+            turn.reservations.remove(key);
+            timers.set(TimerOwner::reservation(key), Time::NEVER);
+            counters.turn_reservations -= 1;
+            places = [Some(place), None];
+        } else {
+            for (slot, family) in places.iter_mut().zip(wish.families()) {
+                *slot = turn.ports.take(family, wish.parity, random);
+                if slot.is_none() {
+                    let refusal = if turn.ports.has(family) { Refusal::Capacity } else { Refusal::AddressFamily };
+                    missing = Some((family, refusal));
+                }
+            }
+        }
+        if places.iter().all(Option::is_none) {
+            return Err(Refusal::Capacity);
+        }
+
+        let lifetime_s = lifetime(message);
+        let expires = now + Duration::from_secs(u64::from(lifetime_s));
+        let owner = Owner { id: user.id, scope: user.scope, key: user.key };
+        let mut allocation = Allocation::new(path, owner, message.transaction_id, lifetime_s);
+        for place in places.into_iter().flatten() {
+            let relayed = Relayed { place, socket: Socket::Closed, expires };
+            *allocation.relayed_mut(turn.ports.family(place)) = Some(relayed);
+        }
+        let key = turn.allocations.insert(allocation);
+        places.into_iter().flatten().for_each(|place| turn.ports.give(place, key));
+        peers.insert_allocation(path, key);
+        *turn.users.entry(user.id).or_default() += 1;
+        timers.set(TimerOwner::allocation(key), expires);
+        counters.turn_allocations += 1;
+        if let (Parity::EvenPair, Some(place)) = (wish.parity, places.into_iter().flatten().next()) {
+            turn.tokens = turn.tokens.wrapping_add(1);
+            let token = turn.credentials.token(turn.tokens);
+            let reservation = turn.reservations.insert(Reservation { token, place: Ports::next(place) });
+            timers.set(TimerOwner::reservation(reservation), now + RESERVATION_LIFETIME);
+            counters.turn_reservations += 1;
+        }
+        let allocation = turn.allocations.get(key).ok_or(Refusal::Capacity)?;
+        Ok(turn.granted(allocation, missing))
+    }
+
+    /// RFC 8656, section 8.2.
+    fn refresh(&mut self, key: Key<Allocation>, message: &Message<'_>, now: Time) -> Result<Granted, Refusal> {
+        let named = family_attribute(message, AttributeType::REQUESTED_ADDRESS_FAMILY, Refusal::PeerFamily)?;
+        let Self { turn, timers, .. } = self;
+        let turn = turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
+        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        if named.is_some_and(|family| allocation.relayed(family).is_none()) {
+            return Err(Refusal::PeerFamily);
+        }
+        let concerned = |family| named.is_none_or(|named| named == family);
+        if message.fixed(AttributeType::LIFETIME) == Some([0; 4]) {
+            for family in [Family::V4, Family::V6].into_iter().filter(|&family| concerned(family)) {
+                self.remove_family(key, family);
+            }
+            return Ok(Granted::Refreshed { lifetime_s: 0 });
+        }
+        let lifetime_s = lifetime(message);
+        let expires = now + Duration::from_secs(u64::from(lifetime_s));
+        for family in [Family::V4, Family::V6].into_iter().filter(|&family| concerned(family)) {
+            if let Some(relayed) = allocation.relayed_mut(family) {
+                relayed.expires = expires;
+            }
+        }
+        timers.set(TimerOwner::allocation(key), allocation.expires());
+        Ok(Granted::Refreshed { lifetime_s })
+    }
+
+    /// RFC 8656, section 10.2: all of the request or nothing.
+    fn create_permission(
+        &mut self,
+        key: Key<Allocation>,
+        message: &Message<'_>,
+        now: Time,
+    ) -> Result<Granted, Refusal> {
+        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
+        let limits = turn.limits;
+        let tariff = turn.new_peers;
+        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        let peers = || message.xor_addresses(AttributeType::XOR_PEER_ADDRESS);
+        let (mut count, mut new) = (0, 0);
+        for peer in peers() {
+            let peer = canonical(peer.ok_or(Refusal::BadRequest)?);
+            allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
+            turn.policy.permit(allocation.owner.scope, peer.ip()).ok_or(Refusal::Forbidden)?;
+            // Candidates of one host differ in their ports only.
+            let named = peers().take(count).flatten().any(|earlier| canonical(earlier).ip() == peer.ip());
+            count += 1;
+            new += usize::from(!named && allocation.permit(peer.ip(), now).is_none());
+        }
+        if count == 0 {
+            return Err(Refusal::BadRequest);
+        }
+        if allocation.permissions(now) + new > limits.permissions_per_allocation
+            || !allocation.new_peers.admit(tariff, new as u64, now)
+        {
+            return Err(Refusal::Capacity);
+        }
+        // Sockets first: a permission without one would be none.
+        for peer in peers().flatten().map(canonical) {
+            self.open_port_for(key, peer)?;
+        }
+        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
+        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        for peer in peers().flatten().map(canonical) {
+            if let Some(permit) = turn.policy.permit(allocation.owner.scope, peer.ip()) {
+                allocation.set_permission(peer.ip(), permit, now);
+            }
+        }
+        Ok(Granted::Done)
+    }
+
+    /// RFC 8656, section 12.2.
+    fn channel_bind(&mut self, key: Key<Allocation>, message: &Message<'_>, now: Time) -> Result<Granted, Refusal> {
+        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
+        let limits = turn.limits;
+        let tariff = turn.new_peers;
+        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        let [n0, n1, _, _] = message.fixed(AttributeType::CHANNEL_NUMBER).ok_or(Refusal::BadRequest)?;
+        let number = u16::from_be_bytes([n0, n1]);
+        let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().flatten();
+        let peer = canonical(peer.ok_or(Refusal::BadRequest)?);
+        if !CHANNEL_NUMBERS.contains(&number) {
+            return Err(Refusal::BadRequest);
+        }
+        let can_bind = allocation.can_bind(number, peer, limits.channels_per_allocation, now);
+        if can_bind == Err(BindError::Taken) {
+            return Err(Refusal::BadRequest);
+        }
+        allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
+        let scope = allocation.owner.scope;
+        let permit = turn.policy.permit(scope, peer.ip()).ok_or(Refusal::Forbidden)?;
+        let way = turn.policy.way(scope, peer).ok_or(Refusal::Forbidden)?;
+        let new = usize::from(allocation.permit(peer.ip(), now).is_none());
+        if can_bind.is_err()
+            || allocation.permissions(now) + new > limits.permissions_per_allocation
+            || !allocation.new_peers.admit(tariff, new as u64, now)
+        {
+            return Err(Refusal::Capacity);
+        }
+        self.open_port_for(key, peer)?;
+        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
+        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        allocation.set_permission(peer.ip(), permit, now);
+        allocation.bind(number, peer, way, now);
+        Ok(Granted::Done)
+    }
+
+    /// A socket, if this peer cannot be reached without.
+    fn open_port_for(&mut self, key: Key<Allocation>, peer: SocketAddr) -> Result<(), Refusal> {
+        let turn = self.turn.as_ref().ok_or(Refusal::Capacity)?;
+        let scope = turn.allocations.get(key).map_or(Scope::Media, |allocation| allocation.owner.scope);
+        let outside = match turn.policy.permit(scope, peer.ip()) {
+            Some(Permit::All) => !matches!(turn.policy.way(scope, peer), Some(Way::Inner(_))),
+            // The port is a hint: a permission is for all media of ours at that address.
+            Some(Permit::Media) => turn.policy.way(scope, peer) == Some(Way::Port),
+            None => false,
+        };
+        if outside { self.open_port(key, Family::of(&peer)) } else { Ok(()) }
+    }
+
+    /// Has the relayed address become a socket, unless it is one.
+    pub(super) fn open_port(&mut self, key: Key<Allocation>, family: Family) -> Result<(), Refusal> {
+        let Self { turn, effects, counters, .. } = self;
+        let turn = turn.as_mut().ok_or(Refusal::Capacity)?;
+        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::Capacity)?;
+        let relayed = allocation.relayed_mut(family).as_mut().ok_or(Refusal::PeerFamily)?;
+        if matches!(relayed.socket, Socket::Open(_)) {
+            return Ok(());
+        }
+        let (number, address) = turn.ports.open(relayed.place, key).ok_or(Refusal::Capacity)?;
+        relayed.socket = Socket::Open(number);
+        counters.turn_ports += 1;
+        effects.push_back(Effect::OpenPort { local: local_of(number), address });
+        Ok(())
+    }
+}
+
+impl Turn {
+    fn reservation(&self, token: [u8; 8]) -> Option<(Key<Reservation>, Place)> {
+        (0..self.reservations.places()).find_map(|index| {
+            let key = self.reservations.key_at(index)?;
+            let reservation = self.reservations.get(key).filter(|reservation| reservation.token == token)?;
+            Some((key, reservation.place))
+        })
+    }
+
+    /// What an allocation was granted.
+    fn granted(&self, allocation: &Allocation, missing: Option<(Family, Refusal)>) -> Granted {
+        let relayed =
+            [Family::V4, Family::V6].map(|family| Some(self.ports.announced(allocation.relayed(family)?.place)));
+        let next = allocation.relayed.iter().flatten().map(|relayed| Ports::next(relayed.place)).next();
+        let mut reservations = self.reservations.values();
+        let token = reservations.find(|reservation| Some(reservation.place) == next).map(|found| found.token);
+        Granted::Allocated { relayed, missing, lifetime_s: allocation.granted_s, token }
+    }
+}
+
+/// What relayed addresses an Allocate request wants.
+struct Wish {
+    family: Family,
+    additional: Option<Family>,
+    parity: Parity,
+    token: Option<[u8; 8]>,
+}
+
+impl Wish {
+    fn read(message: &Message<'_>) -> Result<Self, Refusal> {
+        let requested = family_attribute(message, AttributeType::REQUESTED_ADDRESS_FAMILY, Refusal::AddressFamily)?;
+        let additional = family_attribute(message, AttributeType::ADDITIONAL_ADDRESS_FAMILY, Refusal::AddressFamily)?;
+        let parity = match message.attribute(AttributeType::EVEN_PORT) {
+            Some([flags]) if flags & 0x80 != 0 => Parity::EvenPair,
+            Some([_]) => Parity::Even,
+            Some(_) => return Err(Refusal::BadRequest),
+            None => Parity::Any,
+        };
+        let token = match message.attribute(AttributeType::RESERVATION_TOKEN) {
+            Some(token) => Some(*token.as_array::<8>().ok_or(Refusal::BadRequest)?),
+            None => None,
+        };
+        let contradiction = token.is_some() && (parity != Parity::Any || requested.is_some() || additional.is_some())
+            || requested.is_some() && additional.is_some()
+            || additional == Some(Family::V4)
+            || additional.is_some() && parity == Parity::EvenPair;
+        if contradiction {
+            return Err(Refusal::BadRequest);
+        }
+        Ok(Self { family: requested.unwrap_or(Family::V4), additional, parity, token })
+    }
+
+    fn families(&self) -> impl Iterator<Item = Family> + use<> {
+        [Some(self.family), self.additional].into_iter().flatten()
+    }
+}
+
+/// REQUESTED-ADDRESS-FAMILY or ADDITIONAL-ADDRESS-FAMILY; `unknown` is the refusal of a family that there is not.
+fn family_attribute(message: &Message<'_>, kind: AttributeType, unknown: Refusal) -> Result<Option<Family>, Refusal> {
+    let Some(value) = message.attribute(kind) else { return Ok(None) };
+    let &[number, _, _, _] = value else { return Err(Refusal::BadRequest) };
+    Family::from_number(number).map(Some).ok_or(unknown)
+}
+
+/// RFC 8656, section 7.2: never shorter than the usual.
+fn lifetime(message: &Message<'_>) -> u32 {
+    let asked = message.fixed(AttributeType::LIFETIME).map_or(TURN_LIFETIME_S, u32::from_be_bytes);
+    asked.clamp(TURN_LIFETIME_S, TURN_LIFETIME_MAX_S)
+}

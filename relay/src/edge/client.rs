@@ -1,0 +1,286 @@
+//! One TURN client over a stream: its messages to a shard, and a shard's to it.
+
+use super::counters::{Gauge, count};
+use super::{Floor, Origin};
+use bytes::{Buf, BytesMut};
+use plausch_engine::Path;
+use plausch_engine::stun::{AttributeType, Class, Message};
+use plausch_engine::turn::framing::{Framer, NotTurn, padding};
+use plausch_relay_api::limits::{EDGE_QUEUE_BYTES, EDGE_QUEUE_LARGE_BYTES, EDGE_READ_BYTES, EDGE_SMALL_BYTES};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Memory that an idle queue keeps.
+const IDLE_QUEUE_BYTES: usize = 16 * 1024;
+/// Type of a success response to Allocate (RFC 8489, section 5; RFC 8656, section 17).
+const ALLOCATE_SUCCESS: [u8; 2] = [0x01, 0x03];
+
+/// What others on this thread know of a client.
+pub(super) struct Client {
+    /// What waits to be written to the stream.
+    queue: RefCell<BytesMut>,
+    /// Of the task that serves it.
+    waker: RefCell<Option<Waker>>,
+    /// Chosen by its first request that names a user.
+    shard: Cell<Option<usize>>,
+    opened: Instant,
+    heard: Cell<Instant>,
+    allocated: Cell<bool>,
+    /// It is to be closed.
+    over: Cell<bool>,
+    /// Its task is to be woken at the end of the present round.
+    pub(super) fresh: Cell<bool>,
+}
+
+impl Client {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            queue: RefCell::new(BytesMut::new()),
+            waker: RefCell::new(None),
+            shard: Cell::new(None),
+            opened: now,
+            heard: Cell::new(now),
+            allocated: Cell::new(false),
+            over: Cell::new(false),
+            fresh: Cell::new(false),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Takes one message of a shard; it goes out once the task is woken.
+    pub(super) fn enqueue(&self, message: &[u8], floor: &Floor) {
+        let counters = &floor.shared.counters;
+        let mut queue = self.queue.borrow_mut();
+        if message.starts_with(&ALLOCATE_SUCCESS) {
+            self.allocated.set(true);
+        }
+        if queue.len() + message.len() > EDGE_QUEUE_BYTES {
+            count(&counters.drop_slow);
+        } else if queue.len() > EDGE_QUEUE_LARGE_BYTES && message.len() > EDGE_SMALL_BYTES {
+            count(&counters.drop_slow_large);
+        } else {
+            queue.extend_from_slice(message);
+            queue.extend_from_slice(padding(message));
+            count(&counters.sent);
+        }
+    }
+
+    /// Ends a client that has been silent, or without an allocation, for too long.
+    pub(super) fn look_after(&self, now: Instant, floor: &Floor) {
+        let times = &floor.shared.times;
+        let silent = now.duration_since(self.heard.get()) >= times.silence;
+        let useless = !self.allocated.get() && now.duration_since(self.opened) >= times.unallocated;
+        if silent || useless {
+            let counters = &floor.shared.counters;
+            count(if silent { &counters.closed_silent } else { &counters.closed_unallocated });
+            self.over.set(true);
+            self.wake();
+        }
+    }
+
+    /// The shard that gets a message. Whoever names no user yet is with the first: challenges need no state, and all
+    /// shards know each other's nonces. The user name of control says which shard's media the client will want.
+    fn shard_for(&self, message: &[u8], floor: &Floor) -> usize {
+        if let Some(shard) = self.shard.get() {
+            return shard;
+        }
+        let Some(named) = named_shard(message) else { return 0 };
+        let shard = named.filter(|shard| *shard < floor.shards()).unwrap_or_else(|| floor.next_shard());
+        self.shard.set(Some(shard));
+        shard
+    }
+}
+
+/// `None`: the message names no user. Within: the shard in `expiry:shard:anything`.
+fn named_shard(message: &[u8]) -> Option<Option<usize>> {
+    let message = Message::parse(message).ok().filter(|message| message.class == Class::Request)?;
+    if let Some(name) = message.username() {
+        let mut parts = std::str::from_utf8(name).ok().into_iter().flat_map(|name| name.split(':'));
+        let expiry = parts.next().and_then(|expiry| expiry.parse::<u64>().ok());
+        let shard = parts.next().and_then(|shard| shard.parse().ok());
+        return Some(expiry.and(shard));
+    }
+    message.attribute(AttributeType::USERHASH).map(|_| None)
+}
+
+/// Why a client is served no longer.
+enum End {
+    /// It closed, or something between us did.
+    Closed,
+    NotTurn,
+    /// We close it.
+    Over,
+}
+
+impl From<NotTurn> for End {
+    fn from(_: NotTurn) -> Self {
+        Self::NotTurn
+    }
+}
+
+/// Serves a client until it ends. `first` was read already.
+pub(super) async fn serve<S>(floor: &Rc<Floor>, stream: S, first: &[u8], origin: Origin)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let counters = &floor.shared.counters;
+    let path = Path { local: origin.listener, remote: origin.remote };
+    let client = Rc::new(Client::new(floor.now.get()));
+    if !floor.register(path, &client) {
+        count(&counters.refused_twin);
+        return;
+    }
+    let _gauge = Gauge::up(&counters.clients);
+    let mut serving = Serving { floor, client: &client, path, stream, framer: Framer::default(), unflushed: false };
+    let end = match serving.take(first) {
+        Ok(()) => poll_fn(|context| serving.poll(context)).await,
+        Err(end) => end,
+    };
+    if matches!(end, End::NotTurn) {
+        count(&counters.closed_not_turn);
+    }
+    floor.unregister(path, client.shard.get().unwrap_or(0));
+}
+
+struct Serving<'f, S> {
+    floor: &'f Floor,
+    client: &'f Client,
+    path: Path,
+    stream: S,
+    framer: Framer,
+    /// Something was written that may wait in TLS.
+    unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        {
+            let mut waker = self.client.waker.borrow_mut();
+            if waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+        }
+        if self.client.over.get() {
+            return Poll::Ready(End::Over);
+        }
+        if let Err(end) = self.write(context) {
+            return Poll::Ready(end);
+        }
+        let end = ready!(self.read(context));
+        Poll::Ready(end)
+    }
+
+    /// Reads what there is, up to a limit. Ready at the end only.
+    fn read(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let floor = self.floor;
+        let mut scratch = floor.scratch.borrow_mut();
+        let mut budget = EDGE_READ_BYTES;
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(End::Closed),
+            }
+            let bytes = buffer.filled();
+            if let Err(end) = self.take(bytes) {
+                return Poll::Ready(end);
+            }
+            budget = budget.saturating_sub(bytes.len());
+            if budget == 0 {
+                // Others have their turn before the rest.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Hands the messages in `bytes` to the shard.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let Self { floor, client, path, .. } = *self;
+        let counters = &floor.shared.counters;
+        client.heard.set(floor.now.get());
+        let fed = self.framer.feed(bytes, |message| {
+            if floor.to_shard(client.shard_for(message, floor), path, message) {
+                count(&counters.received);
+            } else {
+                count(&counters.drop_to_shard);
+            }
+        });
+        floor.flush_soon();
+        counters.drop_oversized.fetch_add(self.framer.take_oversized(), Ordering::Relaxed);
+        Ok(fed?)
+    }
+
+    /// Writes what waits, as far as the stream takes it.
+    fn write(&mut self, context: &mut Context<'_>) -> Result<(), End> {
+        let mut queue = self.client.queue.borrow_mut();
+        while !queue.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, &queue) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    queue.advance(written);
+                    self.unflushed = true;
+                }
+                Poll::Ready(_) => return Err(End::Closed),
+                Poll::Pending => break,
+            }
+        }
+        if queue.is_empty() && queue.capacity() > IDLE_QUEUE_BYTES {
+            *queue = BytesMut::new();
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => return Err(End::Closed),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stun::message::Setter;
+
+    fn request(attributes: Vec<Box<dyn Setter>>) -> Vec<u8> {
+        let mut message = stun::message::Message::new();
+        let mut all: Vec<Box<dyn Setter>> =
+            vec![Box::new(stun::agent::TransactionId::new()), Box::new(stun::message::BINDING_REQUEST)];
+        all.extend(attributes);
+        message.build(&all).unwrap();
+        message.raw
+    }
+
+    #[test]
+    fn the_user_name_says_which_shard() {
+        let user = |name: &str| {
+            let attribute = stun::textattrs::TextAttribute::new(stun::attributes::ATTR_USERNAME, name.to_owned());
+            named_shard(&request(vec![Box::new(attribute)]))
+        };
+        assert_eq!(user("1700000000:3:x1y2"), Some(Some(3)));
+        assert_eq!(user("1700000000:70000000000000000000:x"), Some(None));
+        assert_eq!(user("1700000000:nextcloud"), Some(None));
+        assert_eq!(user("talk:3:x"), Some(None));
+        assert_eq!(user("talk"), Some(None));
+        assert_eq!(named_shard(&request(vec![])), None);
+        let hash = stun::attributes::RawAttribute {
+            typ: stun::attributes::AttrType(AttributeType::USERHASH.0),
+            length: 32,
+            value: vec![1; 32],
+        };
+        assert_eq!(named_shard(&request(vec![Box::new(hash)])), Some(None));
+        assert_eq!(named_shard(&[0x40, 1, 0, 0]), None);
+    }
+}
