@@ -15,14 +15,13 @@ import { Service, until } from './service.mjs';
 const folder = mkdtempSync(join(tmpdir(), 'plausch-turn-'));
 const hosts = new TwoHosts(process.env.PLAUSCH_TEST_HOSTS);
 const page = { url: `https://${HOST}` };
-const kinds = ['chromium', 'firefox'];
 let service, browsers, stopAnswering;
 
 before(async () => {
     stopAnswering = await answerName();
     const authority = makeAuthority(folder);
     service = await Service.start({ certificate: issue(authority, [HOST]), namespace: hosts.server });
-    browsers = await Promise.all(kinds.map((kind) => launch(kind, { authority: authority.certificate })));
+    browsers = await Promise.all(['chromium', 'firefox'].map((kind) => launch(kind, { authority: authority.certificate })));
 });
 
 after(async () => {
@@ -77,20 +76,21 @@ for (const way of ['udp', 'tcp', 'tls']) {
     });
 }
 
-for (const [index, kind] of kinds.entries()) {
-    test(`two people in ${kind} meet on a network that lets only TCP 443 through`, async () => {
-        hosts.allowOnly(443);
-        const lena = await Person.open(browsers[index], page, 'Lena');
-        await lena.page.goto(`${page.url}/Schulnetz`);
-        // The page finds out by itself what it can tell the person.
-        const says = () => lena.page.evaluate(() => document.body.innerText.includes('Your network is strict'));
-        await until('the page says that the network is strict', says, 20_000);
-        await lena.screenshot(`network-strict-${kind}.png`);
-        await lena.enter();
-        const omar = await Person.open(browsers[index], page, 'Omar');
-        await omar.join('Schulnetz');
-        await meetsBy('tls', lena, omar);
-        assert.ok(hosts.vanished() > 0, 'the firewall had something to do');
-        await leave(lena, omar);
-    });
-}
+test('Chromium and Firefox meet on a network that lets only TCP 443 through', async () => {
+    hosts.allowOnly(443);
+    const people = await Promise.all([Person.open(browsers[0], page, 'Lena'), Person.open(browsers[1], page, 'Omar')]);
+    const [lena, omar] = people;
+    await Promise.all(
+        people.map(async (person) => {
+            await person.page.goto(`${page.url}/Schulnetz`);
+            // The page finds out by itself what it can tell the person.
+            const says = () => person.page.evaluate(() => document.body.innerText.includes('Your network is strict'));
+            await until(`${person.name} is told that the network is strict`, says, 20_000);
+            await person.screenshot(`network-strict-${person.name}.png`);
+            await person.enter();
+        }),
+    );
+    await meetsBy('tls', lena, omar);
+    assert.ok(hosts.vanished() > 0, 'the firewall had something to do');
+    await leave(lena, omar);
+});

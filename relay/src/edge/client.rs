@@ -5,7 +5,7 @@ use super::{Floor, Origin};
 use bytes::{Buf, BytesMut};
 use plausch_engine::Path;
 use plausch_engine::stun::{AttributeType, Class, Message};
-use plausch_engine::turn::framing::{Framer, NotTurn, padding};
+use plausch_engine::turn::framing::{Framer, NotTurn, first_len, padding};
 use plausch_relay_api::limits::{EDGE_QUEUE_BYTES, EDGE_QUEUE_LARGE_BYTES, EDGE_READ_BYTES, EDGE_SMALL_BYTES};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -129,8 +129,9 @@ impl From<NotTurn> for End {
     }
 }
 
-/// Serves a client until it ends. `first` was read already.
-pub(super) async fn serve<S>(floor: &Rc<Floor>, stream: S, first: &[u8], origin: Origin)
+/// Serves a client until it ends. `first` was read already. `apart`: each message is written by itself, which makes it a
+/// record of TLS: there are clients, coturn's among them, that take a record for a message.
+pub(super) async fn serve<S>(floor: &Rc<Floor>, stream: S, first: &[u8], origin: Origin, apart: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -142,7 +143,8 @@ where
         return;
     }
     let _gauge = Gauge::up(&counters.clients);
-    let mut serving = Serving { floor, client: &client, path, stream, framer: Framer::default(), unflushed: false };
+    let framer = Framer::default();
+    let mut serving = Serving { floor, client: &client, path, stream, framer, apart, begun: 0, unflushed: false };
     let end = match serving.take(first) {
         Ok(()) => poll_fn(|context| serving.poll(context)).await,
         Err(end) => end,
@@ -159,6 +161,9 @@ struct Serving<'f, S> {
     path: Path,
     stream: S,
     framer: Framer,
+    apart: bool,
+    /// Bytes still to be written of a message that the stream took a part of.
+    begun: usize,
     /// Something was written that may wait in TLS.
     unflushed: bool,
 }
@@ -226,9 +231,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), End> {
         let mut queue = self.client.queue.borrow_mut();
         while !queue.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(context, &queue) {
+            let len = match self.begun {
+                0 if self.apart => first_len(&queue).unwrap_or(queue.len()),
+                0 => queue.len(),
+                begun => begun,
+            };
+            match Pin::new(&mut self.stream).poll_write(context, &queue[..len]) {
                 Poll::Ready(Ok(written)) if written > 0 => {
                     queue.advance(written);
+                    self.begun = len - written;
                     self.unflushed = true;
                 }
                 Poll::Ready(_) => return Err(End::Closed),

@@ -36,7 +36,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tls::Certificates;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local, yield_now};
@@ -342,7 +342,7 @@ async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bo
     let patience = floor.shared.times.first_bytes;
     if !tls {
         match timeout(patience, first_bytes(&mut stream)).await {
-            Ok(Some(first)) => client::serve(floor, stream, &first, origin).await,
+            Ok(Some(first)) => client::serve(floor, stream, &first, origin, false).await,
             Ok(None) => {}
             Err(_) => count(&counters.closed_silent),
         }
@@ -350,6 +350,8 @@ async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bo
     }
     let acceptor = TlsAcceptor::from(floor.shared.tls.clone());
     let begun = timeout(patience, async {
+        // Records gather here until they are flushed, so that many of them are one write.
+        let stream = BufWriter::with_capacity(TLS_WRITE_BYTES, stream);
         let handshake = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES)));
         let mut stream = handshake.await.inspect_err(|_| count(&counters.closed_handshake)).ok()?;
         let first = first_bytes(&mut stream).await?;
@@ -357,7 +359,7 @@ async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bo
     });
     match begun.await {
         // HTTP begins with a letter in all its versions, STUN with two zero bits.
-        Ok(Some((stream, first))) if first[0] < 0x40 => client::serve(floor, stream, &first, origin).await,
+        Ok(Some((stream, first))) if first[0] < 0x40 => client::serve(floor, stream, &first, origin, true).await,
         Ok(Some((stream, first))) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             web::serve(floor, stream, &first, origin, http2).await;
@@ -367,8 +369,9 @@ async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bo
     }
 }
 
-/// Encrypted bytes that wait beside those of the queue.
-const TLS_BUFFER_BYTES: usize = 32 * 1024;
+/// Encrypted bytes that wait beside those of the queue, in TLS and in front of the socket.
+const TLS_BUFFER_BYTES: usize = 16 * 1024;
+const TLS_WRITE_BYTES: usize = 16 * 1024;
 /// A TURN client's first request, or most of the first one of a browser.
 const FIRST_BYTES: usize = 1024;
 

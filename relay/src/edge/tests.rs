@@ -251,6 +251,9 @@ async fn turn_over_tls_begins_with_control_s_certificate_and_outlives_it() {
         edge.set(Some(&new), None);
         assert!(edge.send(0, path, &channel_data(3, 7), 7));
         assert_eq!(read(&mut stream, 8).await, [0x40, 1, 0, 3, 7, 7, 7, 0]);
+        let run: Vec<u8> = (0..50).flat_map(|fill| channel_data(1000, fill)).collect();
+        assert!(edge.send(0, path, &run, 1004));
+        assert_eq!(read(&mut stream, run.len()).await, run);
         assert!(tls_to(edge.tls, &old, &[]).await.is_err());
         tls_to(edge.tls, &new, &[]).await.unwrap();
         edge.set(Some(&old), None);

@@ -5,13 +5,12 @@ use super::{Floor, Origin};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 /// Between two attempts to reach control.
 const PAUSE: Duration = Duration::from_millis(50);
-const COPY_BYTES: usize = 16 * 1024;
 /// What is left to say when the other direction has ended: a page to a browser that asks for nothing more, and what
 /// nobody will answer.
 const REST_OF_PAGE: Duration = Duration::from_secs(60);
@@ -57,8 +56,9 @@ where
 }
 
 /// Copies until the end, and passes the end on.
-async fn pass(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> std::io::Result<()> {
-    copy_buf(&mut BufReader::with_capacity(COPY_BYTES, from), &mut to).await?;
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+    // What was written is flushed whenever there is nothing more to read.
+    copy(&mut from, &mut to).await?;
     to.shutdown().await
 }
 

@@ -1,4 +1,5 @@
-//! TURN over TCP, for the edge. Messages in a stream: STUN says its own length, and ChannelData is padded to four bytes (RFC 8656, section 12.5).
+//! TURN over TCP, for the edge. Messages in a stream: STUN says its own length, and ChannelData is padded to four bytes
+//! (RFC 8656, section 12.5).
 
 use crate::stun::{HEADER_LEN, MAGIC_COOKIE};
 use plausch_relay_api::limits::DATAGRAM_BYTES;
@@ -118,6 +119,11 @@ impl Framer {
     }
 }
 
+/// How long the first message of what we write is, with its padding.
+pub fn first_len(stream: &[u8]) -> Option<usize> {
+    Some(Extent::of(*stream.first_chunk()?, true).ok()?.whole.min(stream.len()))
+}
+
 /// What follows a message in the stream, so that the next one begins at a multiple of four bytes.
 pub fn padding(message: &[u8]) -> &'static [u8] {
     &PADDING[..message.len().next_multiple_of(4) - message.len()]
@@ -142,6 +148,19 @@ mod tests {
         message.extend((len as u16).to_be_bytes());
         message.resize(START_BYTES + len, len as u8);
         message
+    }
+
+    #[test]
+    fn what_is_written_is_cut_where_it_was_joined() {
+        let messages = mixed();
+        let bytes = stream(&messages);
+        let mut rest = &bytes[..];
+        for message in &messages {
+            let len = first_len(rest).unwrap();
+            assert_eq!((len, &rest[..message.len()]), (message.len().next_multiple_of(4), &message[..]));
+            rest = &rest[len..];
+        }
+        assert_eq!((rest, first_len(rest)), (&[][..], None));
     }
 
     fn stream(messages: &[Vec<u8>]) -> Vec<u8> {
