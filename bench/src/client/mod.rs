@@ -55,7 +55,7 @@ pub use error::ClientError;
 pub use histogram::Histogram;
 pub use http::is_healthy;
 pub use loss::Loss;
-pub use probe::{is_ready, speaks_janus};
+pub use probe::speaks_janus;
 pub use speech::Speech;
 pub use stand_in::{PACKET_BYTES, StandIn, Stream};
 pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};

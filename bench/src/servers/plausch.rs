@@ -1,7 +1,7 @@
 //! Our own two processes, from the folder of this program.
 
 use super::{Folder, Server, ServerError, installed, launch, ready};
-use crate::client::{Entry, Trust, is_ready};
+use crate::client::{Entry, Trust, is_healthy};
 use crate::lab::Ground;
 use crate::load::Process;
 use std::net::Ipv4Addr;
@@ -36,7 +36,8 @@ pub async fn start(ground: &Ground) -> Result<Server, ServerError> {
     }
     let url = format!("https://{address}:{WEB_PORT}");
     let trust = Trust::File(folder.path.join("https.pem"));
-    ready(&mut folder, &mut children, || is_ready(&url, &trust)).await?;
+    let answers = || async { is_healthy(&url, &trust).await.unwrap_or(false) };
+    ready(&mut folder, &mut children, answers).await?;
     let mut processes: Vec<Process> = children.iter().map(|(_, child)| Process { pid: child.id() }).collect();
     // The relay carries media.
     processes.reverse();
