@@ -7,8 +7,10 @@ use clap::Args;
 use plausch_bench::client::{Entry, Trust};
 use plausch_bench::load::{Process, check_target, is_of_this_machine};
 use plausch_bench::page::Page;
+use plausch_bench::turn::TurnServer;
 use serde::Serialize;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Picture data in a full packet of ours, and packets of sound of one speaker.
@@ -55,6 +57,13 @@ pub(crate) struct LoadArguments {
     /// Who speaks when follows from this number.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Address of a TURN server through which all media goes, for runs of up to five minutes.
+    #[arg(long, value_name = "IP:PORT", requires = "turn_user", requires = "turn_password")]
+    pub(crate) turn: Option<SocketAddr>,
+    #[arg(long, requires = "turn")]
+    turn_user: Option<String>,
+    #[arg(long, requires = "turn")]
+    turn_password: Option<String>,
     /// Process of the relay; without it, the one that receives at the media port.
     #[arg(long, value_name = "PID")]
     relay_pid: Option<u32>,
@@ -86,6 +95,12 @@ impl LoadArguments {
         }
     }
 
+    /// The server that all media goes through, if any.
+    pub(crate) fn turn_server(&self) -> Option<TurnServer> {
+        let (user, password) = (self.turn_user.clone()?, self.turn_password.clone()?);
+        Some(TurnServer::new(self.turn?, user, password))
+    }
+
     /// Who does what, for the head of a report.
     pub(crate) fn scenario(&self, command: &str) -> String {
         let what = match (self.video_kbps, self.audio) {
@@ -97,6 +112,7 @@ impl LoadArguments {
             1 => what,
             layers => format!("{what}, {layers} layers"),
         };
+        let what = if self.turn.is_some() { format!("{what}, through TURN") } else { what };
         let (rooms, publishers, viewers) = (self.rooms, self.publishers, self.viewers);
         match rooms {
             1 => format!("{command}: {publishers} → {viewers}, {what}"),
@@ -107,8 +123,12 @@ impl LoadArguments {
     /// Refuses what cannot work before anybody is bothered with it.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let remote = check_target(&self.url, self.allow_remote).map_err(|error| anyhow!(error))?;
+        let turn = self.turn.filter(|turn| !is_of_this_machine(turn.ip()));
+        if let Some(turn) = turn.filter(|_| !self.allow_remote) {
+            bail!("{turn} is not this machine; give --allow-remote if you may put load on it");
+        }
         self.check_rooms()?;
-        if remote { self.check_rate() } else { Ok(()) }
+        if remote || turn.is_some() { self.check_rate() } else { Ok(()) }
     }
 
     /// Other machines get no more than was asked for in so many words.

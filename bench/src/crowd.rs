@@ -77,6 +77,7 @@ impl Crowd {
             template: JoinOptions {
                 entry: target.entry,
                 trust: target.trust.clone(),
+                turn: arguments.turn_server(),
                 media: MediaState::default(),
                 picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },
                 decrypt_every,

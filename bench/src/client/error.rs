@@ -1,5 +1,6 @@
 //! Why a client could not do what it was asked, each in one sentence that says what to do.
 
+use crate::turn::TurnError;
 use plausch_signalling::ErrorCode;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub enum ClientError {
     Srtp(String),
     #[error("waited {within:?} for {what} in vain")]
     WaitedInVain { what: String, within: Duration },
+    #[error(transparent)]
+    Turn(TurnError),
     #[error("the client has already left")]
     Left,
 }

@@ -46,6 +46,7 @@ mod transport_tests;
 mod trust;
 mod visit;
 mod vp8;
+mod way;
 mod whip;
 
 pub use dtls::SrtpProfiles;
@@ -61,6 +62,7 @@ pub use stand_in::{PACKET_BYTES, StandIn, Stream};
 pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
 
+use crate::turn::TurnServer;
 use plausch_signalling::MediaState;
 use session::{Ending, Request, Session};
 use shared::Shared;
@@ -116,6 +118,8 @@ pub struct JoinOptions {
     pub nack: bool,
     /// Loses media on purpose.
     pub loss: Loss,
+    /// Sends and receives media through this server.
+    pub turn: Option<TurnServer>,
     pub picture: Picture,
     /// Speaks, and is silent, as people do; without it, the sound always has `audio_level`.
     pub speech: Option<Speech>,
@@ -143,6 +147,7 @@ impl JoinOptions {
             decrypt_every: 1,
             nack: true,
             loss: Loss::default(),
+            turn: None,
             picture: Picture::Clip,
             speech: None,
             follow_layers: false,

@@ -10,16 +10,16 @@ use super::receive::Incoming;
 use super::sdp::{LocalDescription, RemoteDescription};
 use super::shared::{Sending, Shared};
 use super::stats::SentStats;
+use super::way::Way;
 use super::{JoinOptions, random, stamp};
+use crate::turn::TurnServer;
 use ::dtls::conn::DTLSConn;
 use bytes::Bytes;
-use socket2::SockRef;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -37,8 +37,6 @@ const REPAIR_INTERVAL: Duration = Duration::from_millis(20);
 const REPAIR_IDLE: Duration = Duration::from_millis(180);
 /// Datagrams received before something else has its turn.
 const BATCH: usize = 64;
-/// Receive buffer of the socket: bursts of key frames of many senders.
-const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 /// Sent packets of one stream that are kept for NACKs: some seconds of video.
 const CACHE_PACKETS: usize = 512;
 
@@ -76,6 +74,7 @@ pub(crate) struct Setup {
     pub(crate) decrypt_every: u32,
     pub(crate) nack: bool,
     pub(crate) loss: Loss,
+    pub(crate) turn: Option<TurnServer>,
     /// Also decrypts what shows which layer a track follows.
     pub(crate) follow_layers: bool,
 }
@@ -105,6 +104,7 @@ impl Setup {
             decrypt_every: options.decrypt_every,
             nack: options.nack,
             loss: options.loss,
+            turn: options.turn.clone(),
             follow_layers: options.follow_layers,
         }
     }
@@ -121,8 +121,7 @@ impl Transport {
     pub(crate) async fn start(setup: Setup, shared: Arc<Shared>) -> Result<Self, ClientError> {
         let (orders_tx, orders_rx) = mpsc::unbounded_channel();
         let (news_tx, news_rx) = mpsc::unbounded_channel();
-        let first = setup.remote.candidates.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip);
-        let socket = open_socket(first).await?;
+        let socket = Way::open(&setup.remote.candidates, setup.turn.as_ref()).await?;
         let task = tokio::spawn(async move {
             let mut driver = Driver::new(setup, shared, socket);
             let end = driver.run(orders_rx, &news_tx).await;
@@ -138,21 +137,6 @@ impl Transport {
         let _ = self.orders.send(Order::Stop { notify });
         let _ = self.task.await;
     }
-}
-
-/// A socket of the family of `towards`.
-async fn open_socket(towards: IpAddr) -> Result<UdpSocket, ClientError> {
-    let any = match towards {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let socket =
-        UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(|error| ClientError::Socket(error.to_string()))?;
-    // `try_send_to` knows that the socket can be written only after having waited for it once.
-    let _ = socket.writable().await;
-    // A smaller buffer than wished only loses packets sooner.
-    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-    Ok(socket)
 }
 
 /// Both directions of SRTP and SRTCP.
@@ -178,7 +162,7 @@ impl Srtp {
 type Handshake = mpsc::Receiver<Result<Established, ClientError>>;
 
 struct Driver {
-    socket: UdpSocket,
+    socket: Way,
     agent: Agent,
     shared: Arc<Shared>,
     setup: Setup,
@@ -201,7 +185,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(setup: Setup, shared: Arc<Shared>, socket: UdpSocket) -> Self {
+    fn new(setup: Setup, shared: Arc<Shared>, socket: Way) -> Self {
         let now = Instant::now();
         // Only candidates of the socket's family can be reached from it.
         let v6 = setup.remote.candidates.first().is_some_and(SocketAddr::is_ipv6);
@@ -336,8 +320,9 @@ impl Driver {
     }
 
     async fn change_address(&mut self) -> Result<(), ClientError> {
-        let towards = self.agent.selected().or_else(|| self.setup.remote.candidates.first().copied());
-        self.socket = open_socket(towards.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())).await?;
+        let selected: Vec<SocketAddr> = self.agent.selected().into_iter().collect();
+        let towards = if selected.is_empty() { &self.setup.remote.candidates } else { &selected };
+        self.socket = Way::open(towards, self.setup.turn.as_ref()).await?;
         self.agent.address_changed(Instant::now());
         Ok(())
     }
@@ -364,7 +349,7 @@ impl Driver {
         let now = Instant::now();
         let socket = &self.socket;
         self.agent.poll(now, |to, datagram| {
-            send(socket, datagram, to);
+            socket.send(datagram, to);
         });
         let (Some(publisher), Some(srtp), Some(to)) = (&mut self.publisher, &mut self.srtp, self.agent.selected())
         else {
@@ -379,7 +364,7 @@ impl Driver {
         publisher.produce(now, media, audio_level, |origin, plain| {
             let Ok(sealed) = srtp.seal.encrypt_rtp(&plain) else { return };
             // What the own socket had no room for was never sent.
-            if dice.loses_sent() || send(socket, &sealed, to) {
+            if dice.loses_sent() || socket.send(&sealed, to) {
                 newly.packets += 1;
                 newly.bytes += sealed.len() as u64;
                 match origin.layer {
@@ -419,7 +404,7 @@ impl Driver {
         drop(live);
         for compound in compounds {
             if let Ok(sealed) = srtp.seal.encrypt_rtcp(&compound) {
-                send(socket, &sealed, to);
+                socket.send(&sealed, to);
             }
         }
     }
@@ -456,7 +441,7 @@ impl Driver {
             Some(0..=3) => {
                 match self.agent.handle(now, from, datagram) {
                     IceEvent::Reply(reply) => {
-                        send(&self.socket, &reply, from);
+                        self.socket.send(&reply, from);
                     }
                     IceEvent::Selected(_) | IceEvent::None => self.shared.live().refused_checks = self.agent.refused,
                 }
@@ -518,7 +503,7 @@ impl Driver {
                     for (_, sealed) in found {
                         live.sent.retransmitted += 1;
                         if let Some(to) = self.agent.selected().filter(|_| !self.dice.loses_sent()) {
-                            send(&self.socket, sealed, to);
+                            self.socket.send(sealed, to);
                         }
                     }
                 }
@@ -531,12 +516,7 @@ impl Driver {
 
     fn send_selected(&self, datagram: &[u8]) {
         if let Some(to) = self.agent.selected() {
-            send(&self.socket, datagram, to);
+            self.socket.send(datagram, to);
         }
     }
-}
-
-/// Sends a datagram, or loses it when the socket is full, as the network might; says whether it went.
-fn send(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) -> bool {
-    socket.try_send_to(datagram, to).is_ok()
 }

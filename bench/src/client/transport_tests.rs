@@ -201,6 +201,7 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
         decrypt_every: 1,
         nack: true,
         loss: Loss::default(),
+        turn: None,
         follow_layers: false,
     };
     let mut transport = Transport::start(setup, shared.clone()).await.unwrap();

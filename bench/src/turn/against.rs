@@ -34,9 +34,13 @@ pub(super) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::R
     for &size in &arguments.size {
         let mut rounds: Vec<Vec<Report>> = vec![Vec::new(); kinds.len()];
         for round in 0..=arguments.rounds {
+            // A single round is for counts and memory; caches and clocks play no part there.
+            if round == 0 && arguments.rounds == 1 {
+                continue;
+            }
             for (index, &kind) in kinds.iter().enumerate() {
                 let warm = if round == 0 { ", thrown away" } else { "" };
-                eprintln!("{} B, round {round} of {}: {}{warm}", size, arguments.rounds, kind.name());
+                eprintln!("{size} B, round {round} of {}: {}{warm}", arguments.rounds, kind.name());
                 let table = measure_one(arguments, kind, &setup, size, stop)?;
                 if round == arguments.rounds {
                     print(&table.text())?;
@@ -77,7 +81,7 @@ fn run_idle(arguments: &TurnArguments, kinds: &[Kind], setup: &Setup<'_>, stop: 
     let mut object = Map::new();
     for &kind in kinds {
         let server = Server::start(kind, setup)?;
-        let (users, from) = (Users::Secret(SECRET.to_owned()), arguments.idle_from);
+        let (users, from) = (Users::Secret(SECRET.to_owned()), arguments.clients_from);
         let (process, target) = (Some(server.process), kind.name().to_owned());
         let report = idle::measure(server.address, &users, arguments.allocations, from, process, target, stop)?;
         print(&report.text())?;

@@ -88,9 +88,10 @@ pub struct TurnArguments {
     /// Only make allocations, from other addresses each, and tell what they cost the server.
     #[arg(long)]
     pub(super) idle: bool,
-    /// Where idle allocations come from.
+    /// Addresses of clients of a server on loopback, an own one for each as people have; the network must be of this
+    /// machine, as all of 127.0.0.0/8 is.
     #[arg(long, value_name = "NETWORK", default_value = "127.77.0.0/16")]
-    pub(super) idle_from: Network,
+    pub(super) clients_from: Network,
     /// After the measurement, send this many Allocates without credentials from forged addresses beside the flows.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     spoofed_allocates: u64,
@@ -112,7 +113,7 @@ pub struct TurnArguments {
     /// Start this one only.
     #[arg(long, value_enum, conflicts_with = "against")]
     pub(super) only: Option<Kind>,
-    /// How often each is measured; once more at first, which is thrown away.
+    /// How often each is measured; once more at first, which is thrown away, unless this is 1.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(super) rounds: u32,
     /// CPU of the servers that this program starts [default: the last].
@@ -209,6 +210,7 @@ impl TurnArguments {
         Plan {
             server,
             transport: self.transport,
+            clients_from: server.ip().is_loopback().then_some(self.clients_from).filter(|_| server.is_ipv4()),
             users,
             allocations: self.allocations,
             channels: usize::from(self.channels),

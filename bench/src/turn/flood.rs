@@ -31,10 +31,13 @@ impl std::str::FromStr for Network {
 }
 
 impl Network {
-    /// The n-th address, beginning again after the last.
+    /// The n-th address, beginning again after the last. Neighbours in number are none in the network, so that limits
+    /// for each prefix see them as people of many.
     pub(super) fn address(self, n: u64) -> Ipv4Addr {
+        // Odd, so that each address of a network of 2^n comes once.
+        const STRIDE: u64 = 0x9e37_79b1;
         let size = 1u64 << (32 - self.bits);
-        Ipv4Addr::from(self.first + (n % size) as u32)
+        Ipv4Addr::from(self.first + (n.wrapping_mul(STRIDE) % size) as u32)
     }
 }
 
@@ -104,9 +107,8 @@ impl Flood {
         for n in done..due.min(done + AT_ONCE) {
             // The transaction id: another one for each, as from different clients.
             self.message[12..20].copy_from_slice(&n.to_be_bytes());
-            // Neighbours in time are neighbours neither in port nor in prefix.
             let socket = &self.sockets[n as usize % SOCKETS];
-            let source = self.network.address((n / SOCKETS as u64).wrapping_mul(0x9e37_79b1));
+            let source = self.network.address(n / SOCKETS as u64);
             match send_from(socket, source, self.to, &self.message) {
                 Ok(()) => self.sent += 1,
                 Err(_) => self.refused += 1,
@@ -124,12 +126,15 @@ impl Flood {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn networks_are_read() {
         let network: Network = "127.77.5.0/24".parse().unwrap();
-        assert_eq!(network.address(0), Ipv4Addr::new(127, 77, 5, 0));
-        assert_eq!(network.address(256 + 9), Ipv4Addr::new(127, 77, 5, 9));
+        let all: HashSet<Ipv4Addr> = (0..256).map(|n| network.address(n)).collect();
+        assert_eq!(all.len(), 256);
+        assert!(all.iter().all(|address| address.octets()[..3] == [127, 77, 5]));
+        assert_eq!(network.address(256 + 9), network.address(9));
         for text in ["127.0.0.1", "127.0.0.0/33", "x/8", "10.0.0.0/4", "::1/64"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }

@@ -60,7 +60,7 @@ pub(super) fn measure(
             begin = Instant::now();
         }
         let port = (FIRST_PORT + index % PORTS) as u16;
-        let local = SocketAddr::new(from.address((index / PORTS) as u64 + 1).into(), port);
+        let local = SocketAddr::new(from.address((index / PORTS) as u64).into(), port);
         let allocation = Allocation::make(Transport::Udp, server, Some(local), &users.of(index), &mut datagrams)?;
         allocating.record(allocation.took.as_micros() as u64);
         if (index + 1).is_multiple_of(PROGRESS_EVERY) {

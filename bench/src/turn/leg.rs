@@ -5,6 +5,7 @@ use super::error::TurnError;
 use super::now_ns;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -70,7 +71,7 @@ impl Leg {
             };
             return open().map(Self::Udp).map_err(|error: io::Error| TurnError::Socket(error.to_string()));
         }
-        let tcp = TcpStream::connect_timeout(&server, CONNECT_WITHIN).map_err(unreachable)?;
+        let tcp = connect_tcp(server, local).map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         tcp.set_read_timeout(Some(CONNECT_WITHIN)).map_err(unreachable)?;
         let mut stream = Stream { tcp, tls: None, input: Vec::new(), output: Vec::new() };
@@ -223,6 +224,15 @@ impl Stream {
             self.input.drain(..taken);
         }
     }
+}
+
+fn connect_tcp(server: SocketAddr, local: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(local) = local {
+        socket.bind(&local.into())?;
+    }
+    socket.connect_timeout(&server.into(), CONNECT_WITHIN)?;
+    Ok(socket.into())
 }
 
 /// The first frame if it is complete, and its length in the stream (RFC 8656 section 12.5, RFC 8489 section 6.2.2).

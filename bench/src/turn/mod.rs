@@ -11,6 +11,7 @@ mod idle;
 mod leg;
 mod message;
 mod payload;
+mod relayed;
 mod report;
 mod run;
 mod servers;
@@ -21,6 +22,8 @@ mod worker;
 pub use arguments::TurnArguments;
 pub use error::TurnError;
 pub use leg::Transport;
+pub(crate) use relayed::RelayedSocket;
+pub use relayed::TurnServer;
 
 use crate::load::Process;
 use anyhow::{Context, anyhow, bail};
@@ -67,7 +70,7 @@ fn work(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
     let users = arguments.users()?;
     let target = format!("{server} by {}", arguments.transport.name());
     if arguments.idle {
-        let (allocations, from) = (arguments.allocations, arguments.idle_from);
+        let (allocations, from) = (arguments.allocations, arguments.clients_from);
         let report = idle::measure(server, &users, allocations, from, process, target, stop)?;
         print(&report.text())?;
         return write_json(arguments.json.as_ref(), &report);

@@ -31,6 +31,8 @@ const NAP: Duration = Duration::from_millis(50);
 pub(super) struct Plan {
     pub(super) server: SocketAddr,
     pub(super) transport: Transport,
+    /// Where clients come from, each from another address.
+    pub(super) clients_from: Option<Network>,
     pub(super) users: Users,
     pub(super) allocations: usize,
     /// Of each allocation.
@@ -113,7 +115,8 @@ pub(super) fn measure(plan: &Plan, process: Option<Process>, stop: &AtomicBool) 
             bail!("stopped before all allocations were made; nothing is reported");
         }
         let user = plan.users.of(index);
-        let allocation = Allocation::make(plan.transport, plan.server, None, &user, &mut datagrams)?;
+        let local = plan.clients_from.map(|network| SocketAddr::new(network.address(index as u64).into(), 0));
+        let allocation = Allocation::make(plan.transport, plan.server, local, &user, &mut datagrams)?;
         allocating.record(allocation.took.as_micros() as u64);
         allocations.push(allocation);
         if index == 0 {

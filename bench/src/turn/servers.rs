@@ -23,6 +23,10 @@ pub(super) const SECRET: &str = "only-for-this-run";
 /// Descriptors of a server beside those of allocations.
 const OWN_DESCRIPTORS: usize = 4096;
 
+/// Ours relays from these ports, which are above those that the kernel gives away by itself.
+const FIRST_RELAY_PORT: u16 = 61_000;
+const RELAY_PORTS: usize = 65_536 - FIRST_RELAY_PORT as usize;
+
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(super) enum Kind {
@@ -140,9 +144,9 @@ impl Drop for Server {
     }
 }
 
-/// On one CPU, and with enough descriptors where we may raise them.
+/// On one CPU, and with enough descriptors as far as we may give them.
 fn pinned(program: &Path, setup: &Setup<'_>) -> Command {
-    let wanted = setup.allocations + OWN_DESCRIPTORS;
+    let wanted = (setup.allocations + OWN_DESCRIPTORS).min(most_open_files().unwrap_or(usize::MAX));
     let mut command = Command::new("prlimit");
     command.arg(format!("--nofile={wanted}:{wanted}"));
     command.args(["taskset", "-c"]).arg(setup.cpu.to_string()).arg(program);
@@ -186,11 +190,17 @@ fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr
         bail!("the relay has its certificate from control; give the address of a whole service with --server");
     }
     let (port, media, link) = (free_port()?, free_port()?, free_port()?);
+    // A relayed address is a port of one of the relay's addresses, in use or not. Those above the kernel's own choices
+    // collide with no socket of the clients.
+    let addresses: Vec<String> =
+        (0..=setup.allocations / RELAY_PORTS).map(|n| format!("\"127.0.0.{}\"", n + 1)).collect();
     let text = format!(
-        "[media]\ncpus = [{cpu}]\nfirst_port = {media}\naddresses = [\"127.0.0.1\"]\n\
+        "[media]\ncpus = [{cpu}]\nfirst_port = {media}\naddresses = [{addresses}]\n\
          [link]\ncontrol = \"127.0.0.1:{link}\"\n[state]\ndirectory = \"{folder}\"\n\
          [turn]\nudp_port = {port}\ntcp_port = {port}\ntls_ports = []\n\
+         relay_ports = \"{FIRST_RELAY_PORT}-65535\"\n\
          shared_secrets = [\"{SECRET}\"]\nallow_peers = [\"127.0.0.0/8\"]\n",
+        addresses = addresses.join(", "),
         cpu = setup.cpu,
         folder = folder.display(),
     );
@@ -199,6 +209,13 @@ fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr
     let mut command = pinned(program, setup);
     command.arg("--config").arg(file);
     Ok((command, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+/// How many descriptors a process may ask for.
+fn most_open_files() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// A certificate for coturn.

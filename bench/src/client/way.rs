@@ -1,0 +1,58 @@
+//! The way of media: a UDP socket to the server, or a TURN server between.
+
+use super::error::ClientError;
+use crate::turn::{RelayedSocket, TurnServer};
+use socket2::SockRef;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::net::UdpSocket;
+
+/// Receive buffer of the socket: bursts of key frames of many senders.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+
+pub(super) enum Way {
+    Direct(UdpSocket),
+    Relayed(RelayedSocket),
+}
+
+impl Way {
+    /// Opens a socket of the family of the first candidate; with a TURN server, a channel to each of them.
+    pub(super) async fn open(candidates: &[SocketAddr], turn: Option<&TurnServer>) -> Result<Self, ClientError> {
+        if let Some(turn) = turn {
+            return RelayedSocket::open(turn, candidates).await.map(Self::Relayed).map_err(ClientError::Turn);
+        }
+        let any = match candidates.first().map(SocketAddr::ip) {
+            Some(IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let socket =
+            UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(|error| ClientError::Socket(error.to_string()))?;
+        // `try_send_to` knows that the socket can be written only after having waited for it once.
+        let _ = socket.writable().await;
+        // A smaller buffer than wished only loses packets sooner.
+        let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        Ok(Self::Direct(socket))
+    }
+
+    /// Sends a datagram, or loses it when the socket is full, as the network might; says whether it went.
+    pub(super) fn send(&self, datagram: &[u8], to: SocketAddr) -> bool {
+        match self {
+            Self::Direct(socket) => socket.try_send_to(datagram, to).is_ok(),
+            Self::Relayed(socket) => socket.try_send_to(datagram, to).is_ok(),
+        }
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Direct(socket) => socket.readable().await,
+            Self::Relayed(socket) => socket.readable().await,
+        }
+    }
+
+    pub(super) fn try_recv_from(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match self {
+            Self::Direct(socket) => socket.try_recv_from(bytes),
+            Self::Relayed(socket) => socket.try_recv_from(bytes),
+        }
+    }
+}
