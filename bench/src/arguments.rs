@@ -1,6 +1,7 @@
 //! What all kinds of load have in common: the server, the rooms, and who sends what in them.
 
 use crate::crowd::Crowd;
+use crate::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Entry, Trust};
@@ -11,6 +12,10 @@ use serde::Serialize;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// Picture data in a full packet of ours, and packets of sound of one speaker.
+const PACKET_BYTES: u64 = 1_068;
+const AUDIO_PACKETS_PER_SECOND: u64 = 50;
 
 /// Flattened into the arguments of each subcommand.
 #[derive(Args)]
@@ -65,6 +70,9 @@ pub(crate) struct LoadArguments {
     /// Allow a server on another machine: only with the consent of those who run it.
     #[arg(long)]
     allow_remote: bool,
+    /// Packets that a server on another machine may have to forward in a second.
+    #[arg(long, default_value_t = 2_500, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
     /// Write the figures to this file as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -74,8 +82,17 @@ pub(crate) struct LoadArguments {
 }
 
 impl LoadArguments {
-    pub(crate) fn trust(&self) -> Trust {
-        self.ca.clone().map_or(Trust::System, Trust::File)
+    /// The server that they name.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            url: self.url.clone(),
+            entry: self.via,
+            trust: self.ca.clone().map_or(Trust::System, Trust::File),
+            server: None,
+            processes: Vec::new(),
+            cpus: Vec::new(),
+            device: None,
+        }
     }
 
     /// The server that all media goes through, if any.
@@ -105,10 +122,42 @@ impl LoadArguments {
 
     /// Refuses what cannot work before anybody is bothered with it.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        check_target(&self.url, self.allow_remote).map_err(|error| anyhow!(error))?;
-        if let Some(turn) = self.turn.filter(|turn| !is_of_this_machine(turn.ip()) && !self.allow_remote) {
+        let remote = check_target(&self.url, self.allow_remote).map_err(|error| anyhow!(error))?;
+        let turn = self.turn.filter(|turn| !is_of_this_machine(turn.ip()));
+        if let Some(turn) = turn.filter(|_| !self.allow_remote) {
             bail!("{turn} is not this machine; give --allow-remote if you may put load on it");
         }
+        self.check_rooms()?;
+        if remote || turn.is_some() { self.check_rate() } else { Ok(()) }
+    }
+
+    /// Other machines get no more than was asked for in so many words.
+    fn check_rate(&self) -> anyhow::Result<()> {
+        let wanted = self.packets_per_second();
+        match wanted <= u64::from(self.rate) {
+            true => Ok(()),
+            false => bail!(
+                "another machine would have to forward about {wanted} packets in a second, and {} are allowed; give \
+                 --rate {wanted} if its operators agree, or fewer participants",
+                self.rate
+            ),
+        }
+    }
+
+    /// About how many packets the server has to forward in a second.
+    fn packets_per_second(&self) -> u64 {
+        // Half a packet of each frame is filled on average.
+        let video = match self.video_kbps {
+            0 => 0,
+            kbps => u64::from(kbps) * 125 / PACKET_BYTES + u64::from(self.fps) / 2,
+        };
+        let audio = if self.audio { AUDIO_PACKETS_PER_SECOND } else { 0 };
+        let (publishers, viewers) = (u64::from(self.publishers), u64::from(self.viewers));
+        u64::from(self.rooms) * publishers * (publishers - 1 + viewers) * (video + audio)
+    }
+
+    /// The same for a server that the run starts itself.
+    pub(crate) fn check_rooms(&self) -> anyhow::Result<()> {
         if self.video_kbps == 0 && !self.audio {
             bail!("with neither picture nor sound there is nothing to forward; give --video-kbps or --audio true");
         }
@@ -136,6 +185,9 @@ impl LoadArguments {
         let remote = address.filter(|address| !is_of_this_machine(address.ip()));
         if let Some(address) = remote.filter(|_| !self.allow_remote) {
             bail!("media goes to {address}, which is not this machine; give --allow-remote if you may put load on it");
+        }
+        if remote.is_some() {
+            self.check_rate()?;
         }
         match self.relay_pid {
             Some(pid) => {

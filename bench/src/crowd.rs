@@ -1,6 +1,7 @@
 //! All clients of a run.
 
 use crate::arguments::LoadArguments;
+use crate::target::Target;
 use anyhow::bail;
 use plausch_bench::client::{Client, ClientError, Counts, Histogram, JoinOptions, Picture, Speech, Stats};
 use plausch_bench::load::{Flow, Tally, Traffic};
@@ -57,6 +58,11 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn new(arguments: &LoadArguments, decrypt_every: u32) -> Self {
+        Self::at(&arguments.target(), arguments, decrypt_every)
+    }
+
+    /// At another server than the arguments name.
+    pub(crate) fn at(target: &Target, arguments: &LoadArguments, decrypt_every: u32) -> Self {
         let rooms = || 0..arguments.rooms;
         let seat = |room| move |index| Seat { room, publisher: Some(index) };
         let publishers = rooms().flat_map(|room| (0..arguments.publishers).map(seat(room)));
@@ -69,8 +75,8 @@ impl Crowd {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Self {
             template: JoinOptions {
-                entry: arguments.via,
-                trust: arguments.trust(),
+                entry: target.entry,
+                trust: target.trust.clone(),
                 turn: arguments.turn_server(),
                 media: MediaState::default(),
                 picture: Picture::Load { kbps: arguments.video_kbps, fps: arguments.fps },
@@ -78,7 +84,7 @@ impl Crowd {
                 microphone: arguments.audio,
                 camera_layers: if arguments.video_kbps > 0 { arguments.layers } else { 0 },
                 follow_layers: arguments.layers > 1,
-                ..JoinOptions::new(&arguments.url, format!("bench-{}-{started}", std::process::id()), "")
+                ..JoinOptions::new(&target.url, format!("bench-{}-{started}", std::process::id()), "")
             },
             publishers: arguments.publishers,
             seed: arguments.seed,

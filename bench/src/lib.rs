@@ -3,7 +3,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod against;
 pub mod client;
+pub mod lab;
 pub mod load;
 pub mod page;
+pub mod servers;
 pub mod turn;

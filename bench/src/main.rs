@@ -16,6 +16,8 @@ mod overload;
 mod own_limit;
 mod sfu;
 mod soak;
+mod tables;
+mod target;
 mod wire;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +40,8 @@ enum Command {
     Join(join::JoinArguments),
     /// Fills rooms with publishers and viewers, and measures what forwarding to them costs the relay.
     Sfu(sfu::SfuArguments),
+    /// Measures the usual scenarios on ours and on Janus, and writes a page of Markdown.
+    Tables(tables::TablesArguments),
     /// Lets all viewers join within one second, and tells how long each waits for its picture.
     Joins(joins::JoinsArguments),
     /// Lets viewers come and go, and watches the relay's memory.
@@ -64,6 +68,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Join(arguments) => join::run(arguments).await,
         Command::Sfu(arguments) => sfu::run(arguments).await,
+        Command::Tables(arguments) => tables::run(arguments).await,
         Command::Joins(arguments) => joins::run(arguments).await,
         Command::Churn(arguments) => churn::run(arguments).await,
         Command::Overload(arguments) => overload::run(arguments).await,

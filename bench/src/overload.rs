@@ -9,7 +9,7 @@ use crate::crowd::Crowd;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Histogram, is_healthy};
-use plausch_bench::load::{Machine, Process, ProcessSample, Traffic};
+use plausch_bench::load::{Machine, Process, ProcessSample, Traffic, check_target};
 use report::{Phase, Report, Step};
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
@@ -35,8 +35,8 @@ Examples:
   one speaker, more and more bitrate    plausch-bench overload --viewers 100 --html overload.html
   a meeting of eight                    plausch-bench overload --publishers 8 --viewers 0 --video-kbps 2000
 
-The bench may be what ends first: `plausch-bench self` says which rate it takes. Steps in which it had no CPU left are
-marked `client-bound` and say nothing about the server.")]
+The bench may be what ends first: `plausch-bench self` says which rate it takes. Steps in which it had no CPU left, or
+in which its own sockets overflowed, are marked `client-bound` and say nothing about the server.")]
 pub(crate) struct OverloadArguments {
     #[command(flatten)]
     load: LoadArguments,
@@ -58,6 +58,9 @@ pub(crate) struct OverloadArguments {
 pub(crate) async fn run(arguments: OverloadArguments) -> anyhow::Result<()> {
     let load = &arguments.load;
     load.check()?;
+    if check_target(&load.url, false).is_err() {
+        bail!("an overload is for servers of this machine only: nobody else's network is there to be filled");
+    }
     if load.video_kbps == 0 {
         bail!("the bitrate of pictures is what rises; give --video-kbps");
     }
@@ -118,6 +121,9 @@ struct Moment {
     relay: Option<ProcessSample>,
     bench: ProcessSample,
     machine: Machine,
+    /// Datagrams that were too many for their sockets: the relay's, and the bench's.
+    relay_drops: u64,
+    bench_drops: u64,
 }
 
 impl Moment {
@@ -130,6 +136,8 @@ impl Moment {
             relay: relay.map(|relay| relay.sample().ok_or_else(|| ended(relay))).transpose()?,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),
+            relay_drops: relay.and_then(|relay| relay.dropped_datagrams()).unwrap_or(0),
+            bench_drops: Process::own().dropped_datagrams().unwrap_or(0),
         })
     }
 }
@@ -166,13 +174,13 @@ async fn try_join(crowd: &Crowd) -> Option<Duration> {
 /// How long each question how the server is took; `None`: no answer, or a wrong one.
 async fn ask(arguments: &OverloadArguments, during: Duration) -> Vec<Option<Duration>> {
     let end = Instant::now() + during;
+    let target = arguments.load.target();
     let mut answers = Vec::new();
     let mut tick = interval(QUESTION_INTERVAL);
     while Instant::now() < end {
         tick.tick().await;
         let asked = Instant::now();
-        let trust = arguments.load.trust();
-        let answer = timeout(PATIENCE, is_healthy(&arguments.load.url, &trust)).await;
+        let answer = timeout(PATIENCE, is_healthy(&target.url, &target.trust)).await;
         answers.push(matches!(answer, Ok(Ok(true))).then(|| asked.elapsed()));
     }
     answers

@@ -51,3 +51,25 @@ fn loads_of_nothing_are_refused() {
     assert!(refusal(&["sfu", "--video-kbps", "0", "--audio", "false"]).contains("nothing to forward"));
     assert!(refusal(&["sfu", "--video-kbps", "0", "--layers", "3"]).contains("only pictures have layers"));
 }
+
+#[test]
+fn other_machines_are_not_loaded_by_oversight() {
+    // TEST-NET-1 (RFC 5737) belongs to nobody; nothing is sent there.
+    let remote = ["--url", "http://192.0.2.1", "--allow-remote"];
+    let said = refusal(&[&["sfu", "--viewers", "100"], remote.as_slice()].concat());
+    assert!(said.contains("about 24000 packets in a second") && said.contains("--rate 24000"), "{said}");
+    let said = refusal(&[&["joins", "--viewers", "499", "--video-kbps", "0"], remote.as_slice()].concat());
+    assert!(said.contains("about 24950 packets"), "{said}");
+}
+
+#[test]
+fn comparisons_that_cannot_be_are_told_in_one_sentence() {
+    assert!(refusal(&["sfu", "--against", "janus"]).contains("give --lab"));
+    assert!(refusal(&["sfu", "--lab", "--viewers", "0"]).contains("nobody would receive"));
+    assert!(refusal(&["sfu", "--lab", "--server-cpus", "4095"]).contains("--server-cpus"));
+    let both = Command::new(env!("CARGO_BIN_EXE_plausch-bench"))
+        .args(["sfu", "--lab", "--url", "http://localhost"])
+        .output()
+        .unwrap();
+    assert_eq!(both.status.code(), Some(2), "a server that is started and one that is named: {both:?}");
+}

@@ -6,6 +6,8 @@
 //! the video room has for an audience.
 
 mod messages;
+#[cfg(test)]
+mod tests;
 
 use super::JoinOptions;
 use super::entry::{Describe, Door, Published, Subscribed};
@@ -110,6 +112,7 @@ impl Janus {
         loop {
             match self.socket.next().await {
                 Some(Ok(Frame::Text(text))) => {
+                    tracing::trace!(%text, "Janus says");
                     return serde_json::from_str(&text).map_err(|error| ClientError::NotJanus {
                         url: self.url.clone(),
                         cause: format!("a message that is not understood: {error}"),
@@ -214,7 +217,8 @@ impl Door for Janus {
             "room": self.room,
             "display": self.name,
         });
-        let offer = Jsep::offer(local.sdp(1));
+        // Left the choice, Janus would be the DTLS client; our transport is that always.
+        let offer = Jsep::offer(local.sdp(1).replace("a=setup:actpass", "a=setup:active"));
         let (data, answer) = self.room("to let us publish", handle, body, Some(offer)).await?;
         let id = data.id.ok_or_else(|| self.not_understood("a publisher without an id"))?;
         let answer = answer.ok_or_else(|| ClientError::BadAnswer("there is none".to_owned()))?;

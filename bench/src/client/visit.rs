@@ -172,6 +172,7 @@ impl Visit {
             // Of several PeerConnections the last one counts.
             self.shared.joined();
             self.shared.live().state = State::Connected;
+            tracing::debug!(timings = ?self.shared.stats().timings, "joined");
             let _ = joined.send(Ok(()));
         }
     }

@@ -1,6 +1,7 @@
 //! On what, when and how a run was made: what a figure is worth nothing without.
 
 use std::fs;
+use std::process::Command;
 use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,8 @@ pub struct Circumstances {
     pub command: String,
     /// In UTC.
     pub date: String,
+    /// Of the sources beside this program, if there are any; `-dirty` where files differ from it.
+    pub commit: Option<String>,
 }
 
 impl Circumstances {
@@ -35,14 +38,26 @@ impl Circumstances {
             ),
             command: command.join(" "),
             date: date(seconds),
+            commit: commit(),
         }
     }
 
     /// Names and values for people.
-    pub fn lines(&self) -> [(String, String); 3] {
-        [("machine", &self.machine), ("command", &self.command), ("date", &self.date)]
+    pub fn lines(&self) -> [(String, String); 4] {
+        let commit = self.commit.clone().unwrap_or_else(|| "unknown".to_owned());
+        [("machine", &self.machine), ("command", &self.command), ("date", &self.date), ("commit", &commit)]
             .map(|(name, value)| (name.to_owned(), value.clone()))
     }
+}
+
+/// By git, where this program lies in a build folder of a repository.
+fn commit() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let mut git = Command::new("git");
+    git.arg("-C").arg(program.parent()?).args(["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]);
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().to_owned())
 }
 
 fn cpu_model(info: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What a load run needs beside its clients: the tally of what they saw, and what the machine spent on it.
 
 mod circumstances;
+mod drops;
 mod flow;
 mod machine;
 mod process;

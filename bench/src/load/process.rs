@@ -15,7 +15,7 @@ pub struct Process {
 #[derive(Clone, Debug, Default)]
 pub struct ProcessSample {
     pub name: String,
-    /// User and system time.
+    /// User and system time, in steps of 10 ms; with that of threads that have ended.
     pub cpu_ns: u64,
     pub rss_bytes: u64,
     /// Open files and sockets, 0 where we may not see them.
@@ -29,6 +29,21 @@ pub struct ThreadSample {
     pub id: u32,
     pub name: String,
     pub cpu_ns: u64,
+}
+
+impl ProcessSample {
+    /// CPU time of all threads that are there now, since an earlier sample.
+    pub fn cpu_ns_since(&self, before: &Self) -> u64 {
+        self.threads.iter().map(|thread| thread.cpu_ns_since(before)).sum()
+    }
+}
+
+impl ThreadSample {
+    /// CPU time since an earlier sample of its process.
+    pub fn cpu_ns_since(&self, before: &ProcessSample) -> u64 {
+        let then = before.threads.iter().find(|thread| thread.id == self.id).map_or(0, |thread| thread.cpu_ns);
+        self.cpu_ns.saturating_sub(then)
+    }
 }
 
 impl Process {
@@ -80,8 +95,12 @@ impl Process {
             .ok()?
             .flatten()
             .filter_map(|entry| {
-                let (name, _, cpu_ns) = parse_stat(&fs::read_to_string(entry.path().join("stat")).ok()?)?;
-                Some(ThreadSample { id: entry.file_name().to_str()?.parse().ok()?, name, cpu_ns })
+                let (name, _, ticked_ns) = parse_stat(&fs::read_to_string(entry.path().join("stat")).ok()?)?;
+                // To the nanosecond, unless the kernel is built without it.
+                let exact = fs::read_to_string(entry.path().join("schedstat")).ok();
+                let exact_ns = exact.and_then(|line| line.split(' ').next()?.parse().ok());
+                let id = entry.file_name().to_str()?.parse().ok()?;
+                Some(ThreadSample { id, name, cpu_ns: exact_ns.unwrap_or(ticked_ns) })
             })
             .collect();
         threads.sort_by_key(|thread| thread.id);
@@ -163,6 +182,12 @@ mod tests {
         let sample = Process::own().sample().unwrap();
         assert!(sample.rss_bytes > 100_000);
         assert!(sample.threads.iter().any(|thread| thread.id == std::process::id()));
+        let before = Process::own().sample().unwrap();
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < std::time::Duration::from_millis(60) {}
+        // Other tests may run beside it, in this process or others.
+        let used = Process::own().sample().unwrap().cpu_ns_since(&before);
+        assert!(used > 1_000_000, "{used}");
         let line = "7 (a ) b) S 1 7 7 0 -1 4194560 99 0 0 0 12 30 0 0 20 0 3 0 100 1 2";
         assert_eq!(parse_stat(line), Some(("a ) b".to_owned(), 'S', 42 * NS_PER_TICK)));
         assert!(Process { pid: u32::MAX }.sample().is_none());

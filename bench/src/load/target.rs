@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 
-/// Refuses addresses of other machines; `Err` says in one sentence why and what to do.
-pub fn check_target(url: &str, allow_remote: bool) -> Result<(), String> {
+/// Refuses addresses of other machines; `Err` says in one sentence why and what to do. Whether it is another machine,
+/// where that is allowed.
+pub fn check_target(url: &str, allow_remote: bool) -> Result<bool, String> {
     let bad = || format!("{url:?} is not an address to load; give http://host:port or https://host");
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
     let port = match scheme {
@@ -30,7 +31,7 @@ pub fn check_target(url: &str, allow_remote: bool) -> Result<(), String> {
             "{host} is at {}, which is not this machine; give --allow-remote if you may put load on it",
             address.ip()
         )),
-        _ => Ok(()),
+        remote => Ok(remote.is_some()),
     }
 }
 
@@ -46,12 +47,12 @@ mod tests {
     #[test]
     fn own_addresses_are_allowed_and_others_only_when_wished() {
         for url in ["http://127.0.0.1:8080", "http://[::1]:8080/x", "https://localhost", "http://127.0.0.1"] {
-            assert_eq!(check_target(url, false), Ok(()), "{url}");
+            assert_eq!(check_target(url, false), Ok(false), "{url}");
         }
         // TEST-NET-1 (RFC 5737) belongs to nobody.
         let refused = check_target("http://192.0.2.1:8080", false).unwrap_err();
         assert!(refused.contains("--allow-remote"), "{refused}");
-        assert_eq!(check_target("http://192.0.2.1:8080", true), Ok(()));
+        assert_eq!(check_target("http://192.0.2.1:8080", true), Ok(true));
     }
 
     #[test]

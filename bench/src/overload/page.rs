@@ -100,6 +100,7 @@ fn steps(report: &Report) -> Table {
             format!("{:.0}", step.bench_cpu * 100.0),
             step.join_ms.map_or_else(|| "none".to_owned(), |ms| format!("{ms:.0}")),
             format!("{} of {}", step.questions - step.unanswered, step.questions),
+            format!("{} / {}", step.relay_socket_drops, step.bench_socket_drops),
             step.bound().to_owned(),
         ]
     };
@@ -114,6 +115,7 @@ fn steps(report: &Report) -> Table {
         "bench, % CPU",
         "join, ms",
         "health answers",
+        "dropped at sockets of relay / bench",
         "",
     ];
     Table {

@@ -14,6 +14,8 @@ use std::time::Duration;
 const FULL: f64 = 0.9;
 /// A machine that was idle for less than this share of its time has nothing left.
 const IDLE: f64 = 0.05;
+/// The bench may lose this share of what should have come before it counts as full.
+const DROPS: f64 = 0.001;
 /// "Audio loss < 0.1 %" and "at least 95 % of peak" at twice the load: the targets.
 const AUDIO_LOSS: f64 = 0.001;
 const KEPT: f64 = 0.95;
@@ -47,9 +49,12 @@ pub(super) struct Step {
     pub(super) bench_cpu: f64,
     /// Share of the machine that nobody used.
     pub(super) idle_ratio: f64,
-    /// A thread of the relay had no CPU left.
+    /// Datagrams that were too many for the sockets of the relay, and of the bench.
+    pub(super) relay_socket_drops: u64,
+    pub(super) bench_socket_drops: u64,
+    /// A thread of the relay had no CPU left, or its socket overflowed.
     pub(super) server_bound: bool,
-    /// The bench had no CPU left: this step says nothing about the server.
+    /// The bench had no CPU left, or its sockets overflowed: this step says nothing about the server.
     pub(super) client_bound: bool,
     /// Somebody who joined meanwhile; `None`: could not.
     pub(super) join_ms: Option<f64>,
@@ -96,13 +101,16 @@ impl Step {
         let machine = end.machine.since(&begin.machine);
         let idle_ratio = 1.0 - (machine.busy_ns + machine.steal_ns) as f64 / machine.total_ns.max(1) as f64;
         let bench_cpu = share(end.bench.cpu_ns.saturating_sub(begin.bench.cpu_ns));
+        let expected = traffic.expected.all() as f64;
+        let relay_drops = end.relay_drops.saturating_sub(begin.relay_drops);
+        let bench_drops = end.bench_drops.saturating_sub(begin.bench_drops);
         let cpus = available_parallelism().map_or(1, usize::from) as f64;
         // What the relay has used of the same CPUs was not the bench's to use.
         let all_used = idle_ratio < IDLE && bench_cpu >= FULL * (cpus - relay_cpu.unwrap_or(0.0)).max(0.0);
         Self {
             phase,
             kbps,
-            offered_per_second: traffic.expected.all() as f64 / seconds,
+            offered_per_second: expected / seconds,
             goodput_per_second: traffic.received.all() as f64 / seconds,
             audio_loss_ratio: loss_ratio(traffic.received.audio, traffic.expected.audio),
             video_loss_ratio: loss_ratio(traffic.received.video, traffic.expected.video),
@@ -116,8 +124,10 @@ impl Step {
             busiest_thread_cpu: busiest,
             bench_cpu,
             idle_ratio,
-            server_bound: busiest.is_some_and(|share| share >= FULL),
-            client_bound: bench_cpu >= FULL * cpus || all_used,
+            relay_socket_drops: relay_drops,
+            bench_socket_drops: bench_drops,
+            server_bound: busiest.is_some_and(|share| share >= FULL) || relay_drops > 0,
+            client_bound: bench_cpu >= FULL * cpus || all_used || bench_drops as f64 > DROPS * expected,
             join_ms: join.map(ms),
             questions: answers.len(),
             unanswered: answers.iter().filter(|answer| answer.is_none()).count(),
@@ -186,7 +196,7 @@ pub(super) struct Report {
     pub(super) video_loss_ratio_at_twice: f64,
     pub(super) control_answers_at_twice: bool,
     pub(super) recovered: bool,
-    /// The bench had no CPU left where goodput bent, or at twice that.
+    /// The bench was at its own end where goodput bent, or at twice that.
     pub(super) client_bound: bool,
     pub(super) rss_bytes_first: Option<u64>,
     pub(super) rss_bytes_last: Option<u64>,
@@ -276,7 +286,7 @@ impl Report {
         let mut warnings = Vec::new();
         if self.client_bound {
             warnings.push(
-                "CLIENT-BOUND: the bench had no CPU left where packets were lost; this is no limit of the server. Use another machine, more CPUs, or a costlier load per packet for the server"
+                "CLIENT-BOUND: the bench had no CPU left, or its sockets overflowed, where packets were lost; this is no limit of the server. Use more viewers with less bitrate each, more CPUs, or another machine"
                     .to_owned(),
             );
         }
@@ -312,6 +322,8 @@ pub(super) mod tests {
             busiest_thread_cpu: Some(0.97),
             bench_cpu: 0.6,
             idle_ratio: 0.2,
+            relay_socket_drops: 0,
+            bench_socket_drops: 0,
             server_bound: true,
             client_bound,
             join_ms: Some(12.0),

@@ -1,6 +1,8 @@
 //! Moments of a run, and what lies between them.
 
+use super::course::Course;
 use crate::crowd::Crowd;
+use crate::target::Target;
 use anyhow::anyhow;
 use plausch_bench::client::Histogram;
 use plausch_bench::load::{Machine, Process, ProcessSample, Tally};
@@ -15,70 +17,79 @@ pub(super) struct Moment {
     pub(super) at: Instant,
     pub(super) received: u64,
     pub(super) expected: u64,
-    pub(super) relay: Option<ProcessSample>,
+    /// The server's processes, the one that carries media first; none where they are out of sight.
+    pub(super) server: Vec<ProcessSample>,
     pub(super) bench: ProcessSample,
     pub(super) machine: Machine,
+    /// The CPUs that nobody but the server should use.
+    pub(super) pinned: Option<Machine>,
 }
 
 /// A whole run.
 pub(super) struct Measured {
+    pub(super) target: Target,
     pub(super) tally: Tally,
+    pub(super) course: Course,
     pub(super) joins: Histogram,
     pub(super) participants: usize,
     pub(super) begin: Moment,
     pub(super) end: Moment,
-    pub(super) relay: Option<Process>,
-    /// Memory of the relay when one participant had joined.
+    /// Memory of the server when one participant had joined.
     pub(super) rss_alone: Option<u64>,
     pub(super) profile: Option<&'static str>,
 }
 
 impl Moment {
-    pub(super) fn take(crowd: &Crowd, relay: Option<Process>) -> anyhow::Result<Self> {
-        let sample = |relay: Process| {
-            relay.sample().ok_or_else(|| {
-                anyhow!("the relay (process {}) ended in the middle of the run; look into its log", relay.pid)
-            })
-        };
-        let relay = relay.map(sample).transpose()?;
+    pub(super) fn take(crowd: &Crowd, target: &Target) -> anyhow::Result<Self> {
         let traffic = crowd.traffic();
         Ok(Self {
             at: Instant::now(),
             received: traffic.received.all(),
             expected: traffic.expected.all(),
-            relay,
+            server: sample(target)?,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),
+            pinned: (!target.cpus.is_empty()).then(|| Machine::sample_of(&target.cpus)).flatten(),
         })
     }
 
-    /// CPU time of the relay since then.
-    pub(super) fn relay_cpu_ns(&self, before: &Self) -> Option<u64> {
-        Some(self.relay.as_ref()?.cpu_ns.saturating_sub(before.relay.as_ref()?.cpu_ns))
+    /// CPU time of the server since then.
+    pub(super) fn server_cpu_ns(&self, before: &Self) -> Option<u64> {
+        let used = |(now, then): (&ProcessSample, &ProcessSample)| now.cpu_ns_since(then);
+        (!self.server.is_empty()).then(|| self.server.iter().zip(&before.server).map(used).sum())
     }
 
     pub(super) fn bench_cpu_ns(&self, before: &Self) -> u64 {
-        self.bench.cpu_ns.saturating_sub(before.bench.cpu_ns)
+        self.bench.cpu_ns_since(&before.bench)
     }
 
     /// One line about the time since `before`.
     pub(super) fn progress(&self, begin: &Self, before: &Self) -> String {
         let time = (self.at - before.at).as_secs_f64().max(1e-3);
-        let rate = |now: u64, then: u64| (now - then) as f64 / time;
+        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / time;
         let share = |ns: u64| ns as f64 / 1e9 / time * 100.0;
-        let relay = match self.relay_cpu_ns(before) {
+        let server = match self.server_cpu_ns(before) {
             Some(ns) => {
-                let packets = (self.received - before.received).max(1);
-                format!("relay {:3.0} % CPU, {:6} ns/packet", share(ns), ns / packets)
+                let packets = self.received.saturating_sub(before.received).max(1);
+                format!("server {:3.0} % CPU, {:6} ns/packet", share(ns), ns / packets)
             }
-            None => "relay out of sight".to_owned(),
+            None => "server out of sight".to_owned(),
         };
         format!(
-            "{:4.0} s  in {:7.0} of {:7.0} packets/s  {relay}  bench {:3.0} % CPU",
+            "{:4.0} s  in {:7.0} of {:7.0} packets/s  {server}  bench {:3.0} % CPU",
             (self.at - begin.at).as_secs_f64(),
             rate(self.received, before.received),
             rate(self.expected, before.expected),
             share(self.bench_cpu_ns(before)),
         )
     }
+}
+
+/// What the server's processes have used so far.
+pub(super) fn sample(target: &Target) -> anyhow::Result<Vec<ProcessSample>> {
+    let ended = |process: &Process| {
+        let pid = process.pid;
+        anyhow!("the server (process {pid}) ended in the middle of the run; look into its log")
+    };
+    target.processes.iter().map(|process| process.sample().ok_or_else(|| ended(process))).collect()
 }

@@ -1,132 +1,170 @@
 //! What a run has shown: for people as a table, for programs as JSON.
 
+use super::course::Course;
+use super::drive::rss;
 use super::measure::Measured;
 use plausch_bench::client::Histogram;
+use plausch_bench::load::{Circumstances, Machine};
 use serde::Serialize;
 use std::fmt::Write;
 use std::thread::available_parallelism;
 
-/// Shares of the machine's CPU time above which a run counts as disturbed by others.
+/// Shares of the CPU time above which a run counts as disturbed by others.
 const STEAL_DISTURBS: f64 = 0.02;
 const OTHERS_DISTURB: f64 = 0.05;
-/// Threads that used less than this share of a CPU are left out of the table.
+/// Threads that used less than this share of a CPU are left out.
 const IDLE_THREAD: f64 = 0.001;
 
 /// The keys of `--json`; others rely on them.
-#[derive(Serialize)]
-pub(super) struct Report {
-    scenario: String,
-    target: String,
+#[derive(Clone, Serialize)]
+pub(crate) struct Report {
+    pub(super) scenario: String,
+    pub(super) target: String,
     /// Over the whole run.
-    forwarded_packets: u64,
-    expected_packets: u64,
-    loss_ratio: f64,
-    /// While it was measured; the process's time holds the softirq work done in its sends.
-    cpu_ns_per_packet: Option<f64>,
-    softirq_ns_per_packet: Option<f64>,
-    latency_us: LatencyReport,
-    join_ms: JoinReport,
-    rss_bytes_per_participant: Option<u64>,
+    pub(super) forwarded_packets: u64,
+    pub(super) expected_packets: u64,
+    pub(super) loss_ratio: f64,
+    /// While it was measured; the processes' time holds the softirq work done in their sends.
+    pub(super) cpu_ns_per_packet: Option<f64>,
+    pub(super) softirq_ns_per_packet: Option<f64>,
+    pub(super) latency_us: Quantiles,
+    pub(super) join_ms: JoinReport,
+    pub(super) rss_bytes_per_participant: Option<u64>,
+    /// What follows helps to judge it. The server's name and version, if the run started it.
+    pub(super) server: Option<String>,
+    pub(super) srtp_profile: Option<&'static str>,
+    pub(super) participants: usize,
+    pub(super) seconds: f64,
+    pub(super) packets_per_second: f64,
+    /// Shares of one CPU.
+    pub(super) server_cpu: Option<f64>,
+    pub(super) bench_cpu: f64,
+    pub(super) threads: Vec<ThreadReport>,
+    /// Of the server's own CPUs where it has such, else of the machine.
+    pub(super) steal_ratio: f64,
+    pub(super) others_ratio: f64,
+    pub(super) disturbed: bool,
+    pub(super) device: Option<String>,
+    /// What a right server would not have done, a sentence each.
+    pub(super) faults: Vec<String>,
+    #[serde(flatten)]
+    pub(super) circumstances: Circumstances,
+    #[serde(skip)]
+    pub(super) course: Course,
 }
 
-#[derive(Serialize)]
-struct LatencyReport {
-    p50: Option<u64>,
-    p99: Option<u64>,
-    p999: Option<u64>,
-    max: Option<u64>,
+#[derive(Clone, Serialize)]
+pub(super) struct Quantiles {
+    pub(super) p50: Option<u64>,
+    pub(super) p99: Option<u64>,
+    pub(super) p999: Option<u64>,
+    pub(super) max: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct JoinReport {
-    p50: Option<f64>,
-    p99: Option<f64>,
-    max: Option<f64>,
+#[derive(Clone, Serialize)]
+pub(super) struct JoinReport {
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
+    pub(super) max: Option<f64>,
+}
+
+/// A thread that worked, and its share of a CPU.
+#[derive(Clone, Serialize)]
+pub(super) struct ThreadReport {
+    pub(super) process: String,
+    pub(super) name: String,
+    pub(super) cpu: f64,
 }
 
 impl Report {
-    pub(super) fn of(scenario: String, target: &str, measured: &Measured) -> Self {
+    pub(super) fn of(scenario: String, measured: &Measured) -> Self {
         let (begin, end) = (&measured.begin, &measured.end);
-        let packets = end.received - begin.received;
-        let per_packet = |ns: u64| (packets > 0).then(|| round(ns as f64 / packets as f64));
-        let grown = match (&end.relay, measured.rss_alone) {
-            (Some(relay), Some(alone)) => Some(relay.rss_bytes.saturating_sub(alone)),
-            _ => None,
-        };
-        let latency = &measured.tally.latency;
-        let join = |us: Option<u64>| us.map(|us| round(us as f64 / 1e3));
+        let packets = end.received.saturating_sub(begin.received);
+        let wall_ns = (end.at - begin.at).as_nanos().max(1) as f64;
+        let seconds = wall_ns / 1e9;
+        let share = |ns: u64| ns as f64 / wall_ns;
+        let per_packet = |ns: u64| (packets > 0).then(|| rounded(ns as f64 / packets as f64));
+        let server_ns = end.server_cpu_ns(begin);
+        let bench_ns = end.bench_cpu_ns(begin);
+        let grown = rss(&end.server).zip(measured.rss_alone).map(|(now, alone)| now.saturating_sub(alone));
+        let (latency, joins) = (&measured.tally.latency, &measured.joins);
+        let join = |us: Option<u64>| us.map(|us| rounded(us as f64 / 1e3));
+        let (steal_ratio, others_ratio) = disturbance(measured, server_ns.unwrap_or(0), bench_ns);
         Self {
             scenario,
-            target: target.to_owned(),
+            target: measured.target.url.clone(),
             forwarded_packets: measured.tally.received,
             expected_packets: measured.tally.expected,
             loss_ratio: measured.tally.loss_ratio(),
-            cpu_ns_per_packet: end.relay_cpu_ns(begin).and_then(per_packet),
+            cpu_ns_per_packet: server_ns.and_then(per_packet),
             // The counters of another machine cannot be seen.
-            softirq_ns_per_packet: measured
-                .relay
-                .and_then(|_| per_packet(end.machine.since(&begin.machine).softirq_ns)),
-            latency_us: LatencyReport {
+            softirq_ns_per_packet: server_ns.and_then(|_| per_packet(end.machine.since(&begin.machine).softirq_ns)),
+            latency_us: Quantiles {
                 p50: latency.quantile(0.5),
                 p99: latency.quantile(0.99),
                 p999: latency.quantile(0.999),
                 max: latency.max(),
             },
             join_ms: JoinReport {
-                p50: join(measured.joins.quantile(0.5)),
-                p99: join(measured.joins.quantile(0.99)),
-                max: join(measured.joins.max()),
+                p50: join(joins.quantile(0.5)),
+                p99: join(joins.quantile(0.99)),
+                max: join(joins.max()),
             },
             rss_bytes_per_participant: grown
                 .and_then(|bytes| bytes.checked_div(measured.participants.saturating_sub(1) as u64)),
+            server: measured.target.server.clone(),
+            srtp_profile: measured.profile,
+            participants: measured.participants,
+            seconds,
+            packets_per_second: rounded(packets as f64 / seconds),
+            server_cpu: server_ns.map(share),
+            bench_cpu: share(bench_ns),
+            threads: threads(measured, share),
+            steal_ratio,
+            others_ratio,
+            disturbed: steal_ratio > STEAL_DISTURBS || others_ratio > OTHERS_DISTURB,
+            device: measured.target.device.clone(),
+            faults: measured.tally.faults(),
+            circumstances: Circumstances::now(),
+            course: measured.course.clone(),
         }
     }
 
-    /// The same with what helps to understand it.
+    /// The same for people, with what else helps to understand it.
     pub(super) fn table(&self, measured: &Measured) -> String {
         let mut out = Lines::default();
-        let (begin, end, tally) = (&measured.begin, &measured.end, &measured.tally);
-        let wall_ns = (end.at - begin.at).as_nanos() as f64;
-        let share = |ns: u64| ns as f64 / wall_ns;
+        let tally = &measured.tally;
         out.line("scenario", &self.scenario);
-        let seconds = wall_ns / 1e9;
-        out.line("target", format!("{}, {}", self.target, measured.profile.unwrap_or("no SRTP")));
-        out.line("measured", format!("{seconds:.1} s with {} participants", measured.participants));
+        let server = self.server.as_deref().map(|name| format!("{name} at ")).unwrap_or_default();
+        out.line("target", format!("{server}{}, {}", self.target, self.srtp_profile.unwrap_or("no SRTP")));
+        if let Some(device) = &self.device {
+            out.line("device", device);
+        }
+        out.line("measured", format!("{:.1} s with {} participants", self.seconds, self.participants));
         out.line("forwarded", format!("{} of {} packets", self.forwarded_packets, self.expected_packets));
-        let rate = (end.received - begin.received) as f64 / seconds;
-        out.line("rate", format!("{rate:.0} packets/s"));
+        out.line("rate", format!("{:.0} packets/s", self.packets_per_second));
         out.line("loss ratio", format!("{:.6}", self.loss_ratio));
         out.line("latency", quantiles(&tally.latency));
         out.line("join", joins(&measured.joins));
         match self.cpu_ns_per_packet {
-            Some(ns) => out.line("relay CPU", format!("{ns:.0} ns per forwarded packet")),
-            None => out.line("relay CPU", "unknown: no process of this machine that we may look at; give --relay-pid"),
+            Some(ns) => out.line("server CPU", format!("{ns:.0} ns per forwarded packet")),
+            None => out.line("server CPU", "unknown: no process of this machine that we may look at; give --relay-pid"),
         }
         if let Some(ns) = self.softirq_ns_per_packet {
             out.line("softirq", format!("{ns:.0} ns per forwarded packet on the whole machine, not to be added"));
         }
-        if let (Some(now), Some(then)) = (&end.relay, &begin.relay) {
-            for thread in &now.threads {
-                let before =
-                    then.threads.iter().find(|before| before.id == thread.id).map_or(0, |before| before.cpu_ns);
-                let share = share(thread.cpu_ns.saturating_sub(before));
-                if share >= IDLE_THREAD {
-                    out.line("  thread", format!("{:<16} {:5.1} % of a CPU", thread.name, share * 100.0));
-                }
-            }
+        for thread in &self.threads {
+            out.line("  thread", format!("{:<16} {:5.1} % of a CPU", thread.name, thread.cpu * 100.0));
         }
         if let Some(bytes) = self.rss_bytes_per_participant {
-            out.line("memory", format!("{:.1} KiB of the relay per participant", bytes as f64 / 1024.0));
+            out.line("memory", format!("{:.1} KiB of the server per participant", bytes as f64 / 1024.0));
         }
-        let machine = end.machine.since(&begin.machine);
-        let bench = end.bench_cpu_ns(begin);
         let cpus = available_parallelism().map_or(1, usize::from);
-        out.line("bench", format!("{:.0} % of a CPU of {cpus}", share(bench) * 100.0));
-        let of_machine = |ns: u64| ns as f64 / machine.total_ns.max(1) as f64;
-        let others = machine.busy_ns.saturating_sub(bench + end.relay_cpu_ns(begin).unwrap_or(0));
-        let (steal, others) = (of_machine(machine.steal_ns), of_machine(others));
-        out.line("others", format!("{:.1} % of the machine, steal {:.1} %", others * 100.0, steal * 100.0));
-        if steal > STEAL_DISTURBS || others > OTHERS_DISTURB {
+        out.line("bench", format!("{:.0} % of a CPU of {cpus}", self.bench_cpu * 100.0));
+        let whose = if measured.target.cpus.is_empty() { "the machine" } else { "the server's CPUs" };
+        let (steal, others) = (self.steal_ratio * 100.0, self.others_ratio * 100.0);
+        out.line("others", format!("{others:.1} % of {whose}, steal {steal:.1} %"));
+        if self.disturbed {
             out.line("DISTURBED", "others used the machine meanwhile; read ratios at most, or run again");
         }
         out.line(
@@ -136,11 +174,39 @@ impl Report {
                 tally.decrypted, tally.frames, tally.reordered, tally.nacks, tally.missing
             ),
         );
-        for fault in tally.faults() {
+        for fault in &self.faults {
             out.line("WRONG", fault);
         }
         out.0
     }
+}
+
+/// Shares of the CPU time that the hypervisor took, and that processes took which are neither server nor bench.
+fn disturbance(measured: &Measured, server_ns: u64, bench_ns: u64) -> (f64, f64) {
+    let (begin, end) = (&measured.begin, &measured.end);
+    let share = |now: &Machine, then: &Machine, known_ns: u64| {
+        let used = now.since(then);
+        let of_all = |ns: u64| ns as f64 / used.total_ns.max(1) as f64;
+        let busy = used.total_ns.saturating_sub(used.idle_ns + used.steal_ns);
+        (of_all(used.steal_ns), of_all(busy.saturating_sub(known_ns)))
+    };
+    match (&end.pinned, &begin.pinned) {
+        (Some(now), Some(then)) => share(now, then, server_ns),
+        _ => share(&end.machine, &begin.machine, server_ns + bench_ns),
+    }
+}
+
+fn threads(measured: &Measured, share: impl Fn(u64) -> f64) -> Vec<ThreadReport> {
+    let mut threads = Vec::new();
+    for (now, then) in measured.end.server.iter().zip(&measured.begin.server) {
+        for thread in &now.threads {
+            let cpu = share(thread.cpu_ns_since(then));
+            if cpu >= IDLE_THREAD {
+                threads.push(ThreadReport { process: now.name.clone(), name: thread.name.clone(), cpu });
+            }
+        }
+    }
+    threads
 }
 
 #[derive(Default)]
@@ -167,6 +233,38 @@ fn joins(joins: &Histogram) -> String {
 }
 
 /// To a tenth.
-fn round(value: f64) -> f64 {
+fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+/// A report for tests; its p99 is given.
+#[cfg(test)]
+pub(super) fn example(p99: u64) -> Report {
+    Report {
+        scenario: "sfu: 1 → 20".to_owned(),
+        target: "http://localhost".to_owned(),
+        forwarded_packets: 90,
+        expected_packets: 100,
+        loss_ratio: 0.1,
+        cpu_ns_per_packet: None,
+        softirq_ns_per_packet: Some(1_000.0),
+        latency_us: Quantiles { p50: Some(100), p99: Some(p99), p999: Some(2 * p99), max: Some(3 * p99) },
+        join_ms: JoinReport { p50: Some(2.0), p99: Some(3.0), max: Some(4.0) },
+        rss_bytes_per_participant: Some(50_000),
+        server: None,
+        srtp_profile: Some("AEAD_AES_128_GCM"),
+        participants: 21,
+        seconds: 5.0,
+        packets_per_second: 18.0,
+        server_cpu: Some(0.1),
+        bench_cpu: 0.2,
+        threads: Vec::new(),
+        steal_ratio: 0.0,
+        others_ratio: 0.0,
+        disturbed: false,
+        device: None,
+        faults: Vec::new(),
+        circumstances: Circumstances::now(),
+        course: Course::default(),
+    }
 }

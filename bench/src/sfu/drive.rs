@@ -1,0 +1,128 @@
+//! One run: fills the rooms, lets them talk, and measures.
+
+use super::SfuArguments;
+use super::course::Course;
+use super::measure::{Measured, Moment, PROGRESS_INTERVAL, sample};
+use crate::crowd::Crowd;
+use crate::target::Target;
+use anyhow::bail;
+use plausch_bench::client::Histogram;
+use plausch_bench::load::ProcessSample;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{interval, sleep};
+
+/// From the first packet until the measurement: first key frames, and congestion control that has found its rate.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// What is still under way when publishers stop, retransmissions included.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Without any packet for this long, the server counts as dead.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Joins in a second on this machine, and elsewhere.
+const JOINS_PER_SECOND: u32 = 100;
+const JOINS_PER_SECOND_REMOTE: u32 = 10;
+
+/// Ctrl-C or SIGTERM came.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before the measurement was complete; nothing is reported")]
+pub(super) struct Stopped;
+
+/// Until Ctrl-C or SIGTERM comes.
+pub(super) async fn stop_signal() {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
+/// Joins all, measures, and lets all leave.
+pub(super) async fn drive(arguments: &SfuArguments, target: Target) -> anyhow::Result<Measured> {
+    let mut target = target;
+    let mut crowd = Crowd::at(&target, &arguments.load, arguments.decrypt_every);
+    crowd.join_first().await?;
+    if target.processes.is_empty() {
+        target.processes.extend(arguments.load.find_relay(&crowd)?);
+    }
+    let alone = rss(&sample(&target)?);
+    let result = tokio::select! {
+        result = load(arguments, &mut crowd, target) => result,
+        () = stop_signal() => Err(Stopped.into()),
+    };
+    crowd.leave().await;
+    Ok(Measured { rss_alone: alone, ..result? })
+}
+
+/// Memory of all processes, where there are any.
+pub(super) fn rss(processes: &[ProcessSample]) -> Option<u64> {
+    (!processes.is_empty()).then(|| processes.iter().map(|process| process.rss_bytes).sum())
+}
+
+async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> anyhow::Result<Measured> {
+    let pace = arguments.joins_per_second.unwrap_or(match target.processes.is_empty() {
+        false => JOINS_PER_SECOND,
+        true => JOINS_PER_SECOND_REMOTE,
+    });
+    crowd.join(crowd.waiting(), pace).await?;
+    crowd.wait_for_slots().await?;
+    crowd.talk(true);
+    eprintln!("{} participants are here; warming up", crowd.len());
+    let warm = Instant::now() + WARM_UP;
+    // A tick may come a little early.
+    let wanted = Duration::from_secs(arguments.seconds) - PROGRESS_INTERVAL / 2;
+    let mut begin: Option<Moment> = None;
+    let mut course = Course::default();
+    let mut latency = Histogram::default();
+    let mut before = Moment::take(crowd, &target)?;
+    let mut alive = Instant::now();
+    let mut tick = interval(PROGRESS_INTERVAL);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let now = Moment::take(crowd, &target)?;
+        if crowd.lost_sockets() > 0 {
+            bail!("the server closed its connections in the middle of the run; look into its log");
+        }
+        if now.received > before.received {
+            alive = Instant::now();
+        } else if alive.elapsed() > SILENCE {
+            bail!(
+                "no packet came back for {} s in the middle of the run; look into the server's log",
+                SILENCE.as_secs()
+            );
+        }
+        match &begin {
+            Some(begin) => {
+                eprintln!("{}", now.progress(begin, &before));
+                let meanwhile = crowd.take_latencies();
+                course.add(begin, &before, &now, &meanwhile);
+                latency.add(&meanwhile);
+            }
+            None if Instant::now() >= warm => {
+                crowd.take_latencies();
+                begin = Some(now.clone());
+            }
+            None => {}
+        }
+        if begin.as_ref().is_some_and(|begin| now.at - begin.at >= wanted) {
+            before = now;
+            break;
+        }
+        before = now;
+    }
+    crowd.talk(false);
+    sleep(SETTLE).await;
+    let joins = crowd.join_times();
+    course.close(&latency, &joins);
+    Ok(Measured {
+        target,
+        tally: crowd.tally(latency),
+        course,
+        joins,
+        participants: crowd.len(),
+        begin: begin.unwrap_or_else(|| before.clone()),
+        end: before,
+        rss_alone: None,
+        profile: crowd.profile(),
+    })
+}

@@ -1,0 +1,95 @@
+//! Runs that start their servers themselves, each time afresh, so that ours and a peer are treated alike.
+
+use super::drive::{Stopped, drive, stop_signal};
+use super::page;
+use super::{Comparison, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
+use crate::target::Target;
+use anyhow::bail;
+use plausch_bench::against::{Side, alternate};
+use plausch_bench::lab::Ground;
+use plausch_bench::servers::{self, Server, ServerError};
+use std::io::{Write, stdout};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Between two servers: the kernel closes the sockets of the one before.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Peer {
+    /// Its key in JSON.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Janus => "janus",
+        }
+    }
+
+    async fn start(self, ground: &Ground) -> Result<Server, ServerError> {
+        match self {
+            Self::Janus => servers::start_janus(ground).await,
+        }
+    }
+}
+
+pub(super) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
+    arguments.load.check_rooms()?;
+    if let Some(peer) = arguments.against {
+        check(peer, arguments.lab)?;
+    }
+    let ground = Ground::prepare(arguments.lab, arguments.server_cpus.as_deref())?;
+    let Some(peer) = arguments.against else {
+        let measured = tokio::select! {
+            measured = start_and_drive(&ground, &arguments, None) => measured?,
+            () = stop_signal() => return Err(Stopped.into()),
+        };
+        return conclude(&arguments, &measured);
+    };
+    let comparison = compare(&ground, &arguments, peer).await?;
+    stdout().write_all(comparison.table().as_bytes())?;
+    arguments.load.write_json(&comparison.json())?;
+    arguments.load.write_html(|| page::of_comparison(&comparison))
+}
+
+/// Refuses what cannot work before anything is started.
+pub(crate) fn check(peer: Peer, lab: bool) -> Result<(), ServerError> {
+    match peer {
+        Peer::Janus if !lab => Err(ServerError::NeedsLab),
+        Peer::Janus => servers::check_janus(),
+    }
+}
+
+/// The same load on ours and on the peer, in turn.
+pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Peer) -> anyhow::Result<Comparison> {
+    let scenario = arguments.load.scenario("sfu");
+    let round = async |side: Side, round: u32| {
+        let peer = (side == Side::Peer).then_some(peer);
+        let name = peer.map_or("ours", Peer::key);
+        eprintln!("== {scenario}: round {} of {}, {name}", round + 1, arguments.rounds);
+        let measured = start_and_drive(ground, arguments, peer).await?;
+        let report = Report::of(scenario.clone(), &measured);
+        eprint!("{}", report.table(&measured));
+        refuse_foreign(&measured)?;
+        Ok::<_, anyhow::Error>(report)
+    };
+    let rounds = tokio::select! {
+        rounds = alternate(arguments.rounds, round) => rounds?,
+        () = stop_signal() => bail!(Stopped),
+    };
+    Ok(Comparison { scenario, peer, rounds })
+}
+
+async fn start_and_drive(ground: &Ground, arguments: &SfuArguments, peer: Option<Peer>) -> anyhow::Result<Measured> {
+    let server = match peer {
+        Some(peer) => peer.start(ground).await?,
+        None => servers::start_plausch(ground).await?,
+    };
+    let measured = drive(arguments, Target::own(&server, ground)).await;
+    if let Err(error) = &measured
+        && !error.is::<Stopped>()
+    {
+        let name = server.name.clone();
+        bail!("{name}: {error} ({})", server.keep_logs().display());
+    }
+    drop(server);
+    sleep(PAUSE).await;
+    measured
+}
