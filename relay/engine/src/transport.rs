@@ -216,7 +216,7 @@ impl Engine {
     /// Frees what the transport holds. Nothing is sent to or taken from the participant any more.
     pub(crate) fn close_transport(&mut self, key: Key<Participant>) {
         let Some(participant) = self.participants.get_mut(key) else { return };
-        let Participant { spec, agent, transport, uplink, downlink, .. } = participant;
+        let Participant { spec, room, agent, transport, uplink, downlink, .. } = participant;
         match transport.phase {
             Phase::Over => return,
             Phase::Connected(_) => self.counters.connected -= 1,
@@ -237,6 +237,10 @@ impl Engine {
         self.counters.ssrcs -= uplink.bindings.len() as u64;
         uplink.bindings = Vec::new();
         uplink.arrivals = None;
+        if let Some(room) = self.rooms.get_mut(*room) {
+            // What has gathered of it is not sent any more.
+            room.batch.retain(|waiting| uplink.tracks().all(|track| track != waiting.packet.source.track));
+        }
         for track in uplink.tracks() {
             if let Some(track) = self.tracks.get_mut(track) {
                 track.reset();
