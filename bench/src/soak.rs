@@ -155,6 +155,8 @@ impl Soak<'_> {
         let mut next_sample = self.begin;
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // Nobody has received anything yet.
+        tick.tick().await;
         let (mut received, mut alive) = (0, Instant::now());
         while self.begin.elapsed() < self.duration {
             tokio::select! {

@@ -29,17 +29,18 @@ async fn who_has_the_word_is_noticed_as_the_speaker() {
         );
     }
     let known: BTreeSet<String> = people.iter().map(Client::participant).collect();
-    let (mut noticed, mut several) = (0, 0);
+    let (mut noticed, mut everybody) = (0, 0);
     for _ in 0..LOOKS {
         sleep(BETWEEN_LOOKS).await;
         let speakers = people[0].stats().speakers;
         assert!(speakers.iter().all(|speaker| known.contains(speaker)), "{speakers:?}");
         noticed += u32::from(!speakers.is_empty());
-        several += u32::from(speakers.len() > 1);
+        everybody += u32::from(speakers.len() == usize::from(PEOPLE));
     }
     // About two thirds of the time somebody speaks, and the relay keeps a speaker over short pauses.
     assert!(noticed > LOOKS / 4, "somebody was noticed in {noticed} of {LOOKS} looks");
-    assert!(several < LOOKS / 2, "two and more at once in {several} of {LOOKS} looks");
+    // It also keeps who spoke before; but a conversation in which all speak at once is none.
+    assert!(everybody < LOOKS / 3, "everybody at once in {everybody} of {LOOKS} looks");
     // Who leaves silence out sent less than the others.
     let sent = |person: &Client| person.counts().sent.audio;
     assert!(sent(&people[0]) < sent(&people[1]), "{} and {}", sent(&people[0]), sent(&people[1]));
