@@ -29,8 +29,8 @@ pub(super) struct Mark {
 
 /// Marks of an axis at the most, about.
 const MARKS: f64 = 5.0;
-/// Five nines and more end where this does.
-const NINES: f64 = 5.0;
+/// Four nines and more end where this does, at the last mark.
+const NINES: f64 = 4.0;
 
 impl Axis {
     /// Over these values, which are finite.
