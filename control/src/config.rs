@@ -356,7 +356,7 @@ mod tests {
             ("[htttp]", "unknown field `htttp`"),
             ("[limits]\nroooms = 1", "unknown field `roooms`"),
             ("[limits]\nrooms = 0", "limits.rooms is 0; it must be between 1 and 1000000"),
-            ("[limits]\nparticipants_per_room = 501", "limits.participants_per_room is 501"),
+            ("[limits]\nparticipants_per_room = 1025", "limits.participants_per_room is 1025"),
             ("[https]\ncertificate = \"/nowhere\"", "https.key is empty"),
             (
                 "[https]\nlisten = [\"0.0.0.0:443\"]\ncertificate = \"/nowhere\"\nkey = \"/nowhere\"",
