@@ -4,12 +4,15 @@
 // What cannot be set up shall fail at once.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../benches/relayed/mod.rs"]
+mod relayed;
 #[path = "../benches/room/mod.rs"]
 mod room;
 
 use plausch_engine::demux::classify;
 use plausch_engine::rtp::{FIXED_HEADER_LEN, HeaderFields, write_header};
 use plausch_engine::srtp::{Inbound, MAX_RTP_OVERHEAD, Outbound, Profile, ReceiveStream};
+use relayed::{CLIENTS, Direction, Relayed};
 use room::{BATCH, Room};
 use std::hint::black_box;
 
@@ -23,6 +26,7 @@ const PROFILES: [(&str, Profile); 3] = [
 ];
 const SIZES: [usize; 2] = [120, 1200];
 const SUBSCRIBERS: [u64; 3] = [1, 10, 100];
+const RELAYED_SIZES: [usize; 2] = [200, 1100];
 
 /// What a piece calls for each repetition, with the part that is to be counted.
 type Run<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
@@ -33,6 +37,7 @@ enum Piece {
     Open(Profile, usize),
     Demux,
     Forward(u64),
+    Relay(Direction, usize),
 }
 
 impl Piece {
@@ -45,13 +50,18 @@ impl Piece {
             })
         });
         let forward = SUBSCRIBERS.iter().map(|count| (format!("forward/{count}"), Self::Forward(*count)));
-        crypto.chain([("demux".to_owned(), Self::Demux)]).chain(forward).collect()
+        let relay = [("to-peers", Direction::ToPeers), ("from-peers", Direction::FromPeers)];
+        let relay = relay.into_iter().flat_map(|(name, direction)| {
+            RELAYED_SIZES.iter().map(move |size| (format!("turn/{name}/{size}"), Self::Relay(direction, *size)))
+        });
+        crypto.chain([("demux".to_owned(), Self::Demux)]).chain(forward).chain(relay).collect()
     }
 
     /// Packets that one repetition gives out.
     fn packets(self) -> u64 {
         match self {
             Self::Forward(subscribers) => BATCH as u64 * subscribers,
+            Self::Relay(..) => CLIENTS as u64,
             _ => 1,
         }
     }
@@ -62,6 +72,7 @@ impl Piece {
             Self::Open(profile, size) => open(profile, size, repetitions, run),
             Self::Demux => demux(repetitions, run),
             Self::Forward(subscribers) => forward(subscribers, repetitions, run),
+            Self::Relay(direction, size) => relay(direction, size, repetitions, run),
         }
     }
 }
@@ -142,5 +153,15 @@ fn forward(subscribers: u64, repetitions: usize, run: Run<'_>) {
         run(&mut || room.forward(&mut batch));
         assert_eq!(room.tx.datagrams().count() as u64, BATCH as u64 * subscribers);
         room.finish();
+    }
+}
+
+fn relay(direction: Direction, size: usize, repetitions: usize, run: Run<'_>) {
+    let mut relayed = Relayed::new();
+    for _ in 0..repetitions {
+        let mut batch = relayed.batch(direction, size);
+        run(&mut || relayed.relay(direction, &mut batch));
+        assert_eq!(relayed.tx.datagrams().count(), CLIENTS);
+        relayed.tx.clear();
     }
 }
