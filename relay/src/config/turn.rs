@@ -141,7 +141,7 @@ fn relay_ports(text: &str, around: &Around<'_>) -> Result<RangeInclusive<u16>, C
     });
     let Some(range) = range.filter(|range| range.len() >= around.shards) else {
         return Err(wrong!(
-            "turn.relay_ports is '{text}', but must be a range as in \"49152-65535\" with one port for each shard at least"
+            "turn.relay_ports is '{text}', but must be a range as in \"61000-65535\" with one port for each shard at least"
         ));
     };
     if around.media.start().max(range.start()) <= around.media.end().min(range.end()) {
@@ -219,7 +219,7 @@ mod tests {
         let default = turn("");
         let port = |number, required| Port { number, required };
         assert_eq!((default.udp, default.tcp), (Some(port(3478, false)), Some(port(3478, false))));
-        assert_eq!((default.tls, default.relay_ports), (vec![port(5349, false)], 49152..=65535));
+        assert_eq!((default.tls, default.relay_ports), (vec![port(5349, false)], 61000..=65535));
         let named = turn("[turn]\nudp_port = 3478\ntcp_port = 0\ntls_ports = [443, 5349]");
         assert_eq!((named.udp, named.tcp), (Some(port(3478, true)), None));
         assert_eq!(named.tls, [port(443, true), port(5349, true)]);
