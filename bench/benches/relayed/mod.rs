@@ -101,6 +101,7 @@ impl Relayed {
             let mut request = Message::new();
             request.new_transaction_id().unwrap();
             request.set_type(MessageType::new(method, CLASS_REQUEST));
+            request.write_header();
             fill(&mut request);
             if !nonce.is_empty() {
                 request.add(ATTR_USERNAME, USER.as_bytes());
