@@ -5,7 +5,7 @@ use crate::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Entry, Trust};
-use plausch_bench::load::{Process, check_target, is_of_this_machine};
+use plausch_bench::load::{Process, check_target, is_of_this_machine, open_files_limits};
 use plausch_bench::page::Page;
 use plausch_bench::turn::TurnServer;
 use serde::Serialize;
@@ -172,7 +172,7 @@ impl LoadArguments {
         let participants = u64::from(self.rooms) * u64::from(self.publishers + self.viewers);
         let sockets = if self.via == Entry::Whip { 1 + u64::from(self.publishers) } else { 2 };
         let wanted = sockets * participants + 64;
-        let allowed = open_files_limit().unwrap_or(u64::MAX);
+        let allowed = open_files_limits().map_or(u64::MAX, |(now, _)| now);
         if wanted > allowed {
             bail!("{wanted} open files are needed, but only {allowed} are allowed; run `ulimit -n {wanted}` before");
         }
@@ -211,11 +211,4 @@ impl LoadArguments {
         let Some(file) = &self.html else { return Ok(()) };
         fs::write(file, page().html()).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
     }
-}
-
-/// How many descriptors this process may have.
-fn open_files_limit() -> Option<u64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! Variants that take turns, so that whatever else happens on the machine meets all of them alike.
 
-use crate::kernel::{self, ThreadUse};
 use anyhow::{anyhow, bail};
+use plausch_bench::kernel::{self, ThreadUse};
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;

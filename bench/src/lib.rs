@@ -5,6 +5,7 @@
 
 pub mod against;
 pub mod client;
+pub mod kernel;
 pub mod lab;
 pub mod load;
 pub mod page;

@@ -11,7 +11,6 @@ mod figures;
 mod floor;
 mod join;
 mod joins;
-mod kernel;
 mod overload;
 mod own_limit;
 mod sfu;

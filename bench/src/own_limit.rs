@@ -1,9 +1,9 @@
 //! `plausch-bench self`: what the bench's own clients take, so that nobody mistakes their limit for a server's.
 
-use crate::kernel::{self, Message, SendMethod, Sender, Sockets};
 use anyhow::anyhow;
 use clap::Args;
 use plausch_bench::client::{PACKET_BYTES, StandIn, Stream};
+use plausch_bench::kernel::{self, Message, SendMethod, Sender, Sockets};
 use plausch_bench::load::{Circumstances, Process, loss_ratio};
 use serde::Serialize;
 use std::fs;

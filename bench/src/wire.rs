@@ -1,9 +1,9 @@
 //! Where the datagrams of the ablation and the floor go: devices and namespaces that end with the program, and
 //! receivers that drain.
 
-use crate::kernel;
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
+use plausch_bench::kernel;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;

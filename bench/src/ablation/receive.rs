@@ -4,9 +4,9 @@
 use super::AblationArguments;
 use super::table::{Row, Table};
 use crate::contest::{Contender, Pace, Sample, alternate, kernel_threads_ns};
-use crate::kernel::{Message, ReceiveMethod, Receiver, SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 use crate::wire::bind;
 use anyhow::Context;
+use plausch_bench::kernel::{Message, ReceiveMethod, Receiver, SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::net::UdpSocket;

@@ -3,9 +3,9 @@
 use super::AblationArguments;
 use super::table::{Row, Table};
 use crate::contest::{Contender, Pace, Sample, alternate, kernel_threads_ns};
-use crate::kernel::{Message, SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 use crate::wire::{Ends, Ground, Receivers, Wire};
 use anyhow::Context;
+use plausch_bench::kernel::{Message, SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 
 /// Datagrams to each destination in one round, whatever the length of the runs.
 const PER_DESTINATION: usize = 16;

@@ -1,8 +1,8 @@
 //! The packets of a load: who gets which, when, how large, and sealed.
 
-use crate::kernel::{Message, Sender};
 use anyhow::{anyhow, bail};
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use plausch_bench::kernel::{Message, Sender};
 use std::io;
 use std::time::Duration;
 

@@ -4,12 +4,12 @@
 mod load;
 
 use crate::contest::{Contender, Outcome, Pace, Sample, alternate, choose_cpu, kernel_threads_ns, on_cpu};
-use crate::kernel::{SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 use crate::wire::{Ends, Ground, Receivers, Wire};
 use anyhow::{Context, anyhow};
 use clap::Args;
 pub(crate) use load::FloorLoad;
 use load::{Batch, Floor};
+use plausch_bench::kernel::{SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
 use serde::Serialize;
 use std::fmt::Write;
 use std::fs;

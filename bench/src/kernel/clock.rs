@@ -5,7 +5,7 @@ use std::mem::{size_of, zeroed};
 
 /// CPU time that this thread has used, in user and in kernel mode, to the nanosecond. On kernels without
 /// IRQ_TIME_ACCOUNTING it holds the softirqs that ran on top of it.
-pub(crate) fn thread_cpu_ns() -> u64 {
+pub fn thread_cpu_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec that lives until the call returns. The clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
@@ -14,15 +14,15 @@ pub(crate) fn thread_cpu_ns() -> u64 {
 
 /// What getrusage(2) says of the calling thread.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct ThreadUse {
-    pub(crate) user_ns: u64,
-    pub(crate) system_ns: u64,
+pub struct ThreadUse {
+    pub user_ns: u64,
+    pub system_ns: u64,
     /// How often somebody else took the CPU.
-    pub(crate) preemptions: u64,
+    pub preemptions: u64,
 }
 
 impl ThreadUse {
-    pub(crate) fn sample() -> Self {
+    pub fn sample() -> Self {
         // SAFETY: a C struct of integers, for which zeroes are valid.
         let mut usage: libc::rusage = unsafe { zeroed() };
         // SAFETY: `usage` lives until the call returns.
@@ -31,7 +31,7 @@ impl ThreadUse {
         Self { user_ns: ns(usage.ru_utime), system_ns: ns(usage.ru_stime), preemptions: usage.ru_nivcsw as u64 }
     }
 
-    pub(crate) fn since(&self, before: &Self) -> Self {
+    pub fn since(&self, before: &Self) -> Self {
         Self {
             user_ns: self.user_ns.saturating_sub(before.user_ns),
             system_ns: self.system_ns.saturating_sub(before.system_ns),
@@ -39,7 +39,7 @@ impl ThreadUse {
         }
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.user_ns += other.user_ns;
         self.system_ns += other.system_ns;
         self.preemptions += other.preemptions;
@@ -47,7 +47,7 @@ impl ThreadUse {
 }
 
 /// The CPUs that this process may use, in order.
-pub(crate) fn cpus() -> io::Result<Vec<usize>> {
+pub fn cpus() -> io::Result<Vec<usize>> {
     // SAFETY: a bit set, for which zeroes are valid.
     let mut set: libc::cpu_set_t = unsafe { zeroed() };
     // SAFETY: `set` is as large as said.
@@ -59,7 +59,7 @@ pub(crate) fn cpus() -> io::Result<Vec<usize>> {
 }
 
 /// Keeps the calling thread on these CPUs.
-pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
+pub fn pin(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: a bit set, for which zeroes are valid.
     let mut set: libc::cpu_set_t = unsafe { zeroed() };
     for cpu in cpus.iter().filter(|cpu| **cpu < libc::CPU_SETSIZE as usize) {

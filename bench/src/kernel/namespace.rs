@@ -10,13 +10,13 @@ use std::os::fd::{FromRawFd, OwnedFd};
 ///
 /// # Errors
 /// Without CAP_SYS_ADMIN.
-pub(crate) fn enter_new_namespace() -> io::Result<()> {
+pub fn enter_new_namespace() -> io::Result<()> {
     // SAFETY: takes no pointers.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// By which others name the namespace of the calling thread.
-pub(crate) fn thread_id() -> i32 {
+pub fn thread_id() -> i32 {
     // SAFETY: takes no pointers.
     unsafe { libc::gettid() }
 }
@@ -54,7 +54,7 @@ const DROP: [u64; 2] = [0x0000_0001_0000_00b7, 0x95];
 ///
 /// # Errors
 /// Without CAP_NET_ADMIN and CAP_BPF, or when the driver has no XDP.
-pub(crate) fn drop_all_at(interface: &str) -> io::Result<OwnedFd> {
+pub fn drop_all_at(interface: &str) -> io::Result<OwnedFd> {
     let name = CString::new(interface)?;
     // SAFETY: a C string that lives until the call returns.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };

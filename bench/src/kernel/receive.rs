@@ -29,19 +29,19 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const GROUP: u16 = 0;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ReceiveMethod {
+pub enum ReceiveMethod {
     Recvmmsg,
     UringMultishot,
 }
 
 /// Owns the socket and the memory that is received into.
-pub(crate) enum Receiver {
+pub enum Receiver {
     Recvmmsg(Recvmmsg),
     Uring(Box<Uring>),
 }
 
 impl Receiver {
-    pub(crate) fn open(method: ReceiveMethod, socket: UdpSocket, gro: bool) -> io::Result<Self> {
+    pub fn open(method: ReceiveMethod, socket: UdpSocket, gro: bool) -> io::Result<Self> {
         if gro {
             set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
         }
@@ -52,7 +52,7 @@ impl Receiver {
     }
 
     /// Receives until `wanted` datagrams are there, or none comes any more; says how many came.
-    pub(crate) fn drain(&mut self, wanted: usize) -> io::Result<usize> {
+    pub fn drain(&mut self, wanted: usize) -> io::Result<usize> {
         let began = Instant::now();
         let mut received = 0;
         while received < wanted && began.elapsed() < PATIENCE {
@@ -78,7 +78,7 @@ fn segments(len: usize, control: &[u8]) -> usize {
 }
 
 /// ppoll and recvmmsg.
-pub(crate) struct Recvmmsg {
+pub struct Recvmmsg {
     socket: UdpSocket,
     buffer_bytes: usize,
     data: Vec<u8>,
@@ -145,7 +145,7 @@ impl Recvmmsg {
 }
 
 /// Multishot recvmsg into a ring of provided buffers.
-pub(crate) struct Uring {
+pub struct Uring {
     // Dropped first: no memory may go before the ring that writes to it.
     ring: IoUring,
     socket: UdpSocket,

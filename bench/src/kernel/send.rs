@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::null;
 
 /// Messages of one sendmmsg, and of one submission to io_uring: as many as the relay submits.
-pub(crate) const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 /// As the relay sends: what does not fit is refused, nothing waits.
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 /// <linux/io_uring.h>: take the registered buffer, and say whether the kernel copied after all.
@@ -20,7 +20,7 @@ const USAGE_COPIED: u32 = 1 << 31;
 
 /// A system call, or an operation of io_uring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SendMethod {
+pub enum SendMethod {
     Sendmsg,
     Sendmmsg,
     UringSendmsg,
@@ -37,24 +37,24 @@ pub(crate) enum SendMethod {
 }
 
 /// One socket for all, or one for each destination.
-pub(crate) enum Sockets {
+pub enum Sockets {
     Shared(UdpSocket),
     Connected(Vec<UdpSocket>),
 }
 
 /// One datagram, or a run of datagrams of `segment` bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Message {
+pub struct Message {
     /// Index into the destinations.
-    pub(crate) to: usize,
+    pub to: usize,
     /// Where in the sender's arena.
-    pub(crate) start: usize,
-    pub(crate) len: usize,
-    pub(crate) segment: usize,
+    pub start: usize,
+    pub len: usize,
+    pub segment: usize,
 }
 
 /// Owns the sockets and the bytes that are sent.
-pub(crate) struct Sender {
+pub struct Sender {
     // Dropped first: the kernel lets go of the memory then.
     ring: Option<IoUring>,
     method: SendMethod,
@@ -65,13 +65,13 @@ pub(crate) struct Sender {
     headers: Vec<libc::mmsghdr>,
     under_way: usize,
     /// Zero-copy sends that the kernel reported as copied, of all.
-    pub(crate) copied: u64,
+    pub copied: u64,
     failed: Option<io::Error>,
 }
 
 impl Sender {
     /// `segment`: length of the datagrams in runs, where the method wants it on the socket.
-    pub(crate) fn open(
+    pub fn open(
         method: SendMethod,
         sockets: Sockets,
         destinations: &[SocketAddr],
@@ -114,7 +114,7 @@ impl Sender {
     }
 
     /// The bytes that messages are cut from. Nothing is under way while they are borrowed.
-    pub(crate) fn arena(&mut self) -> &mut [u8] {
+    pub fn arena(&mut self) -> &mut [u8] {
         &mut self.arena
     }
 
@@ -122,7 +122,7 @@ impl Sender {
     ///
     /// # Errors
     /// The first refusal; the others were tried nevertheless.
-    pub(crate) fn send(&mut self, messages: &[Message]) -> io::Result<()> {
+    pub fn send(&mut self, messages: &[Message]) -> io::Result<()> {
         for batch in messages.chunks(BATCH) {
             match self.method {
                 SendMethod::Sendmsg => batch.iter().for_each(|message| self.sendmsg(message)),

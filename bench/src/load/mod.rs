@@ -12,7 +12,7 @@ mod trend;
 pub use circumstances::Circumstances;
 pub use flow::{Flow, Traffic, loss_ratio};
 pub use machine::{Machine, MachineUse};
-pub use process::{Process, ProcessSample, ThreadSample};
+pub use process::{Process, ProcessSample, ThreadSample, open_files_limits};
 pub use tally::Tally;
 pub use target::{check_target, is_of_this_machine};
 pub use trend::Trend;

@@ -109,6 +109,15 @@ impl Process {
     }
 }
 
+/// How many descriptors this program may have now, and may ask for.
+pub fn open_files_limits() -> Option<(u64, u64)> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let number = |word: &str| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() };
+    let mut words = line.split_whitespace();
+    Some((number(words.next()?)?, number(words.next()?)?))
+}
+
 /// Name, state, and user and system time of a line of /proc/PID/stat. The name may hold anything, even brackets.
 fn parse_stat(line: &str) -> Option<(String, char, u64)> {
     let (start, rest) = line.rsplit_once(')')?;

@@ -1,6 +1,7 @@
 //! Bars with a name each, and columns of how often something was seen.
 
 use super::axis::{Axis, Scale, number};
+use super::field::Field;
 use super::{COLOURS, Text, WIDTH, caption};
 use std::fmt::{self, Write};
 
@@ -39,10 +40,6 @@ const VALUES: f64 = 60.0;
 /// Columns of one picture.
 const BINS: usize = 24;
 const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 48.0;
-const RIGHT: f64 = WIDTH - 14.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = HEIGHT - 30.0;
 
 impl Bars {
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
@@ -99,50 +96,17 @@ impl Columns {
 
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        caption(out, &self.title, self.unit, &names)?;
         let counts = || self.bins.iter().flat_map(|bin| &bin.counts).map(|count| *count as f64);
         let y = Axis::over(Scale::Linear, counts());
         let x = Axis::over(Scale::Linear, self.bins.iter().map(|bin| bin.to));
-        let across = |value: f64| LEFT + x.place(value) * (RIGHT - LEFT);
-        let up = |value: f64| BOTTOM - y.place(value) * (BOTTOM - TOP);
-        writeln!(
-            out,
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}, {} over {}\">",
-            Text(&self.title),
-            Text(self.unit),
-            Text(self.along)
-        )?;
+        let field = Field { title: &self.title, height: HEIGHT, unit: self.unit, along: self.along, x, y };
         // Parts of a person or a join do not exist.
-        for mark in y.marks.iter().filter(|mark| mark.value.fract() == 0.0) {
-            let at = up(mark.value);
-            writeln!(
-                out,
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 6.0,
-                at + 4.0,
-                Text(&mark.text)
-            )?;
-        }
-        let last = x.marks.len().saturating_sub(1);
-        for (index, mark) in x.marks.iter().enumerate() {
-            let (at, anchor, unit) = match index == last {
-                true => (RIGHT + 10.0, "end", format!(" {}", self.along)),
-                false => (across(mark.value), "middle", String::new()),
-            };
-            writeln!(
-                out,
-                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}{}</text>",
-                BOTTOM + 18.0,
-                Text(&mark.text),
-                Text(&unit)
-            )?;
-        }
+        field.begin(out, &names, |mark| mark.value.fract() == 0.0)?;
         for bin in &self.bins {
-            let width = (across(bin.to) - across(bin.from)) / bin.counts.len().max(1) as f64;
+            let width = (field.across(bin.to) - field.across(bin.from)) / bin.counts.len().max(1) as f64;
             for (index, count) in bin.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                let left = across(bin.from) + width * index as f64;
-                let top = up(*count as f64);
+                let left = field.across(bin.from) + width * index as f64;
+                let top = field.up(*count as f64);
                 writeln!(
                     out,
                     "<rect class=\"f{}\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\">\
@@ -150,7 +114,7 @@ impl Columns {
                     index % COLOURS,
                     left + 0.5,
                     (width - 1.0).max(1.0),
-                    BOTTOM - top,
+                    field.bottom() - top,
                     number(bin.from),
                     number(bin.to),
                     Text(self.along)

@@ -1,7 +1,8 @@
 //! Lines over time or over percentiles.
 
+use super::COLOURS;
 use super::axis::{Axis, Scale};
-use super::{COLOURS, Text, WIDTH, caption};
+use super::field::Field;
 use std::fmt::{self, Write};
 
 /// A picture of lines.
@@ -31,65 +32,29 @@ impl Series {
 }
 
 const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 48.0;
-const RIGHT: f64 = WIDTH - 14.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = HEIGHT - 30.0;
 /// More points than the picture has dots are thinned out: of each dot the least and the most are kept.
 const DOTS: usize = 400;
 
 impl Lines {
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
         let names: Vec<&str> = self.series.iter().map(|series| series.name.as_str()).collect();
-        caption(out, &self.title, self.unit, &names)?;
         let shown: Vec<Vec<(f64, f64)>> = self.series.iter().map(|series| thinned(&series.points)).collect();
         let finite = || shown.iter().flatten().filter(|(x, y)| x.is_finite() && y.is_finite());
         let x = Axis::over(self.x, finite().map(|(x, _)| *x));
         let y = Axis::over(self.y, finite().map(|(_, y)| *y));
-        let across = |value: f64| LEFT + x.place(value) * (RIGHT - LEFT);
-        let up = |value: f64| BOTTOM - y.place(value) * (BOTTOM - TOP);
-        writeln!(
-            out,
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}, {} over {}\">",
-            Text(&self.title),
-            Text(self.unit),
-            Text(self.along)
-        )?;
-        for mark in &y.marks {
-            let at = up(mark.value);
-            let text = at + 4.0;
-            writeln!(
-                out,
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-                 <text x=\"{:.1}\" y=\"{text:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 6.0,
-                Text(&mark.text)
-            )?;
-        }
-        let last = x.marks.len().saturating_sub(1);
-        for (index, mark) in x.marks.iter().enumerate() {
-            let unit = if index == last && !self.along.is_empty() { format!(" {}", self.along) } else { String::new() };
-            let anchor = if index == last { "end" } else { "middle" };
-            let at = if index == last { RIGHT + 10.0 } else { across(mark.value) };
-            let text = BOTTOM + 18.0;
-            writeln!(
-                out,
-                "<text x=\"{at:.1}\" y=\"{text:.1}\" text-anchor=\"{anchor}\">{}{}</text>",
-                Text(&mark.text),
-                Text(&unit)
-            )?;
-        }
+        let field = Field { title: &self.title, height: HEIGHT, unit: self.unit, along: self.along, x, y };
+        field.begin(out, &names, |_| true)?;
         for (index, points) in shown.iter().enumerate() {
             let class = index % COLOURS;
             for stretch in points.split(|(x, y)| !x.is_finite() || !y.is_finite()).filter(|part| !part.is_empty()) {
                 if let [(x, y)] = stretch {
                     // A single point is no line.
-                    let (x, y) = (across(*x), up(*y));
+                    let (x, y) = (field.across(*x), field.up(*y));
                     writeln!(out, "<circle class=\"f{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>")?;
                     continue;
                 }
                 write!(out, "<polyline class=\"line s{class}\" points=\"")?;
-                stretch.iter().try_for_each(|(x, y)| write!(out, "{:.1},{:.1} ", across(*x), up(*y)))?;
+                stretch.iter().try_for_each(|(x, y)| write!(out, "{:.1},{:.1} ", field.across(*x), field.up(*y)))?;
                 out.write_str("\"/>\n")?;
             }
         }

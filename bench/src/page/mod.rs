@@ -3,6 +3,7 @@
 
 mod axis;
 mod bars;
+mod field;
 mod lines;
 #[cfg(test)]
 mod tests;

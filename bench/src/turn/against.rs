@@ -5,17 +5,9 @@ use super::report::{Report, Table};
 use super::servers::{Kind, SECRET, Server, Setup};
 use super::user::Users;
 use super::{idle, print, refuse_misrouting, run, write_json};
-use serde::Serialize;
+use crate::against::Spread;
 use serde_json::{Map, Value};
 use std::sync::atomic::AtomicBool;
-
-/// A figure of several rounds.
-#[derive(Clone, Copy, Serialize)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
 
 /// Measures all sizes.
 pub(super) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
@@ -94,17 +86,17 @@ fn run_idle(arguments: &TurnArguments, kinds: &[Kind], setup: &Setup<'_>, stop: 
 fn summary(kinds: &[Kind], rounds: &[Vec<Report>]) -> String {
     let mut out = String::new();
     for (kind, reports) in kinds.iter().zip(rounds) {
-        let mut line = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
-            if let Some(spread) = Spread::of(reports.iter().filter_map(figure)) {
-                out += &format!("{:<8} {}\n", kind.name(), spread.text(what));
+        let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
+            if let Some(spread) = Spread::of(&reports.iter().filter_map(figure).collect::<Vec<_>>()) {
+                out += &format!("{:<8} {}\n", kind.name(), line(spread, what));
             }
         };
-        line("ns of CPU per packet", &|report| report.cpu_ns_per_packet);
-        line("µs added at p50", &|report| report.added_latency_us?.p50);
-        line("µs added at p99", &|report| report.added_latency_us?.p99);
+        add("ns of CPU per packet", &|report| report.cpu_ns_per_packet);
+        add("µs added at p50", &|report| report.added_latency_us?.p50);
+        add("µs added at p99", &|report| report.added_latency_us?.p99);
     }
     if let Some(ratio) = cpu_ratio(rounds) {
-        out += &format!("{:<8} {}\n", "ratio", ratio.text("of ours to the other's CPU per packet"));
+        out += &format!("{:<8} {}\n", "ratio", line(ratio, "of ours to the other's CPU per packet"));
     }
     if rounds.iter().flatten().any(|report| report.disturbed) {
         out += "DISTURBED in at least one round; read the spread\n";
@@ -115,9 +107,9 @@ fn summary(kinds: &[Kind], rounds: &[Vec<Report>]) -> String {
 /// Round by round, so that what changes slowly on the machine falls out.
 fn cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
     let [ours, other] = rounds else { return None };
-    Spread::of(
-        ours.iter().zip(other).filter_map(|(ours, other)| Some(ours.cpu_ns_per_packet? / other.cpu_ns_per_packet?)),
-    )
+    let pairs = ours.iter().zip(other);
+    let ratios = pairs.filter_map(|(ours, other)| Some(ours.cpu_ns_per_packet? / other.cpu_ns_per_packet?));
+    Spread::of(&ratios.collect::<Vec<_>>())
 }
 
 fn object(scenario: String, kinds: &[Kind], rounds: &[Vec<Report>]) -> anyhow::Result<Map<String, Value>> {
@@ -143,19 +135,9 @@ fn median_report(reports: &[Report]) -> Option<&Report> {
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()
 }
 
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Self { median: f64::midpoint(low, high), min, max })
-    }
-
-    fn text(&self, what: &str) -> String {
-        let digits = if self.median < 10.0 { 3 } else { 0 };
-        format!("{:.digits$} {what} ({:.digits$} to {:.digits$})", self.median, self.min, self.max)
-    }
+fn line(spread: Spread, what: &str) -> String {
+    let digits = if spread.median < 10.0 { 3 } else { 0 };
+    format!("{:.digits$} {what} ({:.digits$} to {:.digits$})", spread.median, spread.min, spread.max)
 }
 
 #[cfg(test)]
@@ -164,8 +146,8 @@ mod tests {
 
     #[test]
     fn the_middle_of_rounds_is_told() {
-        assert!(Spread::of([].into_iter()).is_none());
-        let spread = Spread::of([3.0, 1.0, 2.0, 10.0].into_iter()).unwrap();
+        assert!(Spread::of(&[]).is_none());
+        let spread = Spread::of(&[3.0, 1.0, 2.0, 10.0]).unwrap();
         assert_eq!((spread.median, spread.min, spread.max), (2.5, 1.0, 10.0));
     }
 }

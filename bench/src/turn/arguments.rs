@@ -9,7 +9,8 @@ use super::run::{FloodPlan, Plan};
 use super::servers::Kind;
 use super::user::{User, Users};
 use super::worker::{Direction, Pace};
-use crate::load::{Process, is_of_this_machine};
+use crate::lab::parse_cpus;
+use crate::load::{Process, is_of_this_machine, open_files_limits};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use clap::builder::TypedValueParser;
@@ -147,7 +148,7 @@ impl TurnArguments {
         }
         let sockets = if self.idle { 0 } else { 2 * self.allocations };
         let wanted = (sockets + usize::from(self.channels) * 64 + 64) as u64;
-        let allowed = open_files_limit().unwrap_or(u64::MAX);
+        let allowed = open_files_limits().map_or(u64::MAX, |(now, _)| now);
         if wanted > allowed {
             bail!("{wanted} open files are needed, but only {allowed} are allowed; run `ulimit -n {wanted}` before");
         }
@@ -254,21 +255,8 @@ impl TurnArguments {
     }
 }
 
-/// How many descriptors this process may have.
-fn open_files_limit() -> Option<u64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 /// The CPUs that a process may use, from a list as 0-2,7.
 fn allowed_cpus(process: Process) -> Option<Vec<usize>> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
-    let mut cpus = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        cpus.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
-    }
-    Some(cpus)
+    parse_cpus(status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?)
 }

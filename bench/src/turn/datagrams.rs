@@ -1,6 +1,8 @@
-//! What the standard library does not offer: many datagrams by one call with the kernel's time of their arrival,
-//! datagrams from a chosen source address, and threads on a chosen CPU. All `unsafe` of this program is here.
+//! What the standard library does not offer: many datagrams by one call with the kernel's time of their arrival, and
+//! datagrams from a chosen source address.
 
+use super::now_ns;
+use crate::kernel::set_option;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -82,6 +84,31 @@ impl Datagrams {
         if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
     }
 
+    /// Gives every datagram that waits to `each`, with its sender and the time of its arrival.
+    ///
+    /// # Errors
+    /// What the kernel reports for the socket.
+    pub(super) fn drain(
+        &mut self,
+        socket: &UdpSocket,
+        mut each: impl FnMut(&[u8], Option<SocketAddr>, u64),
+    ) -> io::Result<()> {
+        loop {
+            let count = match self.receive(socket) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            for index in 0..count {
+                let received = self.get(index);
+                each(received.bytes, received.from, received.at_ns.unwrap_or_else(now_ns));
+            }
+            if count < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
     /// One of those that the last call answered.
     pub(super) fn get(&self, index: usize) -> Received<'_> {
         let header = &self.headers[index];
@@ -123,24 +150,16 @@ fn arrival_ns(header: &libc::msghdr) -> Option<u64> {
 
 /// Lets the kernel note the time of each datagram's arrival.
 pub(super) fn stamp_arrivals(socket: &UdpSocket) -> io::Result<()> {
-    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
 }
 
 /// Larger buffers: with CAP_NET_ADMIN beyond net.core.rmem_max, else up to it.
 pub(super) fn enlarge_buffers(socket: &UdpSocket) {
-    let fd = socket.as_raw_fd();
     for (force, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
         // Smaller buffers than wished only lose packets sooner, and the report tells.
-        let _ = set_option(fd, libc::SOL_SOCKET, force, SOCKET_BUFFER_BYTES)
-            .or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, SOCKET_BUFFER_BYTES));
+        let _ = set_option(socket, libc::SOL_SOCKET, force, SOCKET_BUFFER_BYTES)
+            .or_else(|_| set_option(socket, libc::SOL_SOCKET, plain, SOCKET_BUFFER_BYTES));
     }
-}
-
-fn set_option(fd: RawFd, level: i32, name: i32, value: libc::c_int) -> io::Result<()> {
-    let len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the option's value is an int, which lives until the call returns.
-    let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Waits until something can be read, or the time is over; whether something can.
@@ -154,19 +173,6 @@ pub(super) fn wait_readable(fd: RawFd, within: Duration) -> io::Result<bool> {
         result if result > 0 => Ok(true),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Puts the calling thread on these CPUs.
-pub(super) fn pin_thread(cpus: &[usize]) -> io::Result<()> {
-    // SAFETY: an array of integers, for which zeroes are valid.
-    let mut set = unsafe { zeroed::<libc::cpu_set_t>() };
-    for &cpu in cpus.iter().filter(|cpu| **cpu < libc::CPU_SETSIZE as usize) {
-        // SAFETY: the number is within the set, as just checked.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
-    }
-    // SAFETY: the set lives until the call returns; 0 is the calling thread.
-    let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A control message with the source address, as `CMSG_SPACE(sizeof(in_pktinfo))` lays it out.

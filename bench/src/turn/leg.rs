@@ -1,6 +1,6 @@
 //! The way between a client and the server: UDP datagrams, or a TCP or TLS stream of frames.
 
-use super::datagrams::{BATCH, Datagrams, enlarge_buffers, stamp_arrivals};
+use super::datagrams::{Datagrams, enlarge_buffers, stamp_arrivals};
 use super::error::TurnError;
 use super::now_ns;
 use rustls::ClientConnection;
@@ -124,20 +124,7 @@ impl Leg {
     /// What the kernel says of the socket, and `UnexpectedEof` when the server closed the connection.
     pub(super) fn receive(&mut self, datagrams: &mut Datagrams, mut each: impl FnMut(&[u8], u64)) -> io::Result<()> {
         match self {
-            Self::Udp(socket) => loop {
-                let count = match datagrams.receive(socket) {
-                    Ok(count) => count,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                    Err(error) => return Err(error),
-                };
-                for index in 0..count {
-                    let received = datagrams.get(index);
-                    each(received.bytes, received.at_ns.unwrap_or_else(now_ns));
-                }
-                if count < BATCH {
-                    return Ok(());
-                }
-            },
+            Self::Udp(socket) => datagrams.drain(socket, |bytes, _, at_ns| each(bytes, at_ns)),
             Self::Stream(stream) => stream.receive(each),
         }
     }

@@ -4,7 +4,7 @@ use super::datagrams::Datagrams;
 use super::error::TurnError;
 use super::leg::{Leg, Transport};
 use super::message::{Request, parse_response};
-use crate::load::Process;
+use crate::load::{Process, open_files_limits};
 use anyhow::{Context, bail};
 use std::fmt::Write;
 use std::fs;
@@ -146,7 +146,8 @@ impl Drop for Server {
 
 /// On one CPU, and with enough descriptors as far as we may give them.
 fn pinned(program: &Path, setup: &Setup<'_>) -> Command {
-    let wanted = (setup.allocations + OWN_DESCRIPTORS).min(most_open_files().unwrap_or(usize::MAX));
+    let wanted =
+        ((setup.allocations + OWN_DESCRIPTORS) as u64).min(open_files_limits().map_or(u64::MAX, |(_, most)| most));
     let mut command = Command::new("prlimit");
     command.arg(format!("--nofile={wanted}:{wanted}"));
     command.args(["taskset", "-c"]).arg(setup.cpu.to_string()).arg(program);
@@ -209,13 +210,6 @@ fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr
     let mut command = pinned(program, setup);
     command.arg("--config").arg(file);
     Ok((command, SocketAddr::from(([127, 0, 0, 1], port))))
-}
-
-/// How many descriptors a process may ask for.
-fn most_open_files() -> Option<usize> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// A certificate for coturn.

@@ -1,11 +1,12 @@
 //! One thread with its clients and peers: it sends on schedule, and takes what comes, without ever sleeping long.
 
 use super::client::Allocation;
-use super::datagrams::{BATCH, Datagrams, pin_thread};
+use super::datagrams::Datagrams;
 use super::flood::Flood;
 use super::message::{Answer, Inbound, Request, classify, parse_response};
 use super::now_ns;
 use super::payload::{Order, PHASES, Phase, Seen, Stamp, Tally, Way};
+use crate::kernel::pin;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::HashMap;
@@ -117,7 +118,7 @@ impl Worker {
     pub(super) fn run(mut self, shared: &Shared) -> Finished {
         if let Some(cpu) = self.cpu {
             // Elsewhere it works as well, only with more noise.
-            let _ = pin_thread(&[cpu]);
+            let _ = pin(&[cpu]);
         }
         let mut state = State::default();
         if let Err(error) = self.work(shared, &mut state) {
@@ -234,7 +235,7 @@ impl Worker {
                 // Counted as one, because it has no stamp.
                 Inbound::Unreadable => take(&[], None, at_ns),
             }),
-            Path::Direct(socket) => receive_all(socket, datagrams, |payload, _, at_ns| take(payload, None, at_ns)),
+            Path::Direct(socket) => datagrams.drain(socket, |payload, _, at_ns| take(payload, None, at_ns)),
         };
         match result {
             Ok(()) => {}
@@ -249,7 +250,7 @@ impl Worker {
     fn receive_at_peer(&mut self, peer: usize, phase: usize, state: &mut State) {
         let Self { peers, flows, run, first_flow, .. } = self;
         let State { tally, datagrams, .. } = state;
-        let result = receive_all(&peers[peer], datagrams, |payload, from, at_ns| {
+        let result = datagrams.drain(&peers[peer], |payload, from, at_ns| {
             let Some((flow, stamp)) = stamped(payload, flows, *run, *first_flow) else {
                 tally.unreadable += 1;
                 return;
@@ -398,27 +399,6 @@ fn stamped<'a>(payload: &[u8], flows: &'a mut [Flow], run: u32, first_flow: u32)
     let stamp = Stamp::read(payload).filter(|stamp| stamp.run == run)?;
     let index = stamp.flow.checked_sub(first_flow)? as usize;
     Some((flows.get_mut(index)?, stamp))
-}
-
-fn receive_all(
-    socket: &UdpSocket,
-    datagrams: &mut Datagrams,
-    mut each: impl FnMut(&[u8], Option<SocketAddr>, u64),
-) -> io::Result<()> {
-    loop {
-        let count = match datagrams.receive(socket) {
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for index in 0..count {
-            let received = datagrams.get(index);
-            each(received.bytes, received.from, received.at_ns.unwrap_or_else(now_ns));
-        }
-        if count < BATCH {
-            return Ok(());
-        }
-    }
 }
 
 fn note_failure(shared: &Shared, error: &io::Error) {
