@@ -4,15 +4,14 @@
 use crate::config::Config;
 use crate::cpus::{self, Topology};
 use crate::driver::uring::Uring;
-use crate::driver::{self, Driver, Sockets, Waker};
+use crate::driver::{self, Driver, Sockets, Waker, set_option};
 use plausch_engine::{LocalSocket, Path as PacketPath, TxBatch};
 use plausch_relay_api::limits::SOCKET_BUFFER_BYTES;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -247,13 +246,6 @@ fn segmentation() -> io::Result<bool> {
     let mut buffer = [0; 400];
     let lens = [peer.recv(&mut buffer)?, peer.recv(&mut buffer)?];
     Ok(lens == [100, 100] && driver.counters().sent_messages == 1)
-}
-
-fn set_option(socket: &UdpSocket, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let len = size_of::<i32>() as libc::socklen_t;
-    // SAFETY: the option's value is an int, which lives until the call returns.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Network devices that are hardware, or look like it.

@@ -13,6 +13,7 @@ pub mod uring;
 mod waker;
 pub mod xdp;
 
+pub(crate) use socket::set_option;
 pub use socket::{bind, bind_shared, raise_descriptor_limit, received_buffer, share};
 pub use waker::Waker;
 
