@@ -5,6 +5,7 @@
 //! Everything else stays with the kernel: other programs' traffic, ARP and routes, what comes by another device (loopback,
 //! for example), relay ports of TURN, and destinations whose neighbour is not known yet. A [`Mmsg`] driver inside serves those.
 
+mod device;
 mod frame;
 mod hops;
 mod program;
@@ -16,12 +17,12 @@ pub use program::Steering;
 
 use super::mmsg::Mmsg;
 use super::{Driver, DriverCounters, Sockets, Waker};
+use device::Description;
 use frame::{ETHERNET_BYTES, HEADER_BYTES};
 use hops::{Hop, Hops};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES};
 use program::Redirect;
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -45,30 +46,20 @@ impl Device {
     /// Puts the program onto the device. Needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, or root. Fails where the device
     /// has a program already.
     pub fn attach(name: &str, steering: &Steering) -> io::Result<Self> {
-        let read = |what: &str| fs::read_to_string(format!("/sys/class/net/{name}/{what}"));
-        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{name} has no {what}"));
-        let index = read("ifindex")?.trim().parse().map_err(|_| invalid("index"))?;
-        let mtu = read("mtu")?.trim().parse().map_err(|_| invalid("MTU"))?;
-        let mac = parse_mac(read("address")?.trim()).ok_or_else(|| invalid("Ethernet address"))?;
+        let Description { index, mac, mtu } = device::describe(name)?;
         let redirect = Redirect::attach(index, steering)?;
         Ok(Self { redirect, index, mac, mtu, name: name.to_owned() })
     }
 
     /// How many receive queues the device has, each of which can have one shard.
     pub fn queues(name: &str) -> io::Result<usize> {
-        let queues = fs::read_dir(format!("/sys/class/net/{name}/queues"))?.flatten();
-        Ok(queues.filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-")).count())
+        device::receive_queues(name)
     }
 
     /// The device's name.
     pub fn name(&self) -> &str {
         &self.name
     }
-}
-
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes?.try_into().ok()
 }
 
 /// One receive queue of a device, for one shard.

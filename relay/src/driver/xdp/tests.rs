@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::driver::{bind, recycle};
+use std::fs;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::process::Command;
@@ -54,16 +55,6 @@ impl Lab {
                 let namespace = fs::File::open(format!("/run/netns/{name}")).unwrap();
                 // SAFETY: takes no pointers; the thread ends with this.
                 assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
-                // /sys shows the devices of the namespace in which it was mounted: for this thread, a mount of its own.
-                // SAFETY: paths and types are C strings that live until the calls return.
-                unsafe {
-                    assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
-                    let (none, root, sys, sysfs) =
-                        (c"none".as_ptr(), c"/".as_ptr(), c"/sys".as_ptr(), c"sysfs".as_ptr());
-                    let private = libc::MS_REC | libc::MS_PRIVATE;
-                    assert_eq!(libc::mount(none, root, std::ptr::null(), private, std::ptr::null()), 0);
-                    assert_eq!(libc::mount(none, sys, sysfs, 0, std::ptr::null()), 0);
-                }
                 work()
             });
             thread.join().unwrap()
