@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Tells the program that it was started again.
 const MARK: &str = "PLAUSCH_BENCH_GROUND";
 /// The pair of devices and its network: private addresses, and only two of them.
-const DEVICE: &str = "plausch0";
+pub(crate) const DEVICE: &str = "plausch0";
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 213, 77, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 213, 77, 2);
 const PREFIX: u8 = 30;
@@ -100,6 +100,24 @@ impl Ground {
         cpus.join(",")
     }
 
+    /// Has our CPUs do the receiver's part of what comes from the server, as they would on a machine of their own: over a
+    /// veth, the sender's CPU does it all, up to the receiver's socket. Only in a lab.
+    ///
+    /// # Errors
+    /// Where the kernel has no RPS.
+    pub fn receive_on_our_cpus(&self) -> Result<(), LabError> {
+        // Words of 32 bits, the highest first (`cpumask` of the kernel).
+        let ours = own_cpus();
+        let words = ours.iter().max().map_or(1, |last| last / 32 + 1);
+        let word =
+            |word: usize| ours.iter().filter(|cpu| *cpu / 32 == word).fold(0u32, |bits, cpu| bits | 1 << (cpu % 32));
+        let mask: Vec<String> = (0..words).rev().map(|index| format!("{:x}", word(index))).collect();
+        // /sys shows the devices of the namespace in which it was mounted.
+        let file = format!("/sys/class/net/{DEVICE}/queues/rx-0/rps_cpus");
+        let script = format!("mount -t sysfs sys /sys && echo {} > {file}", mask.join(","));
+        run(&["unshare", "--mount", "sh", "-c", &script])
+    }
+
     /// What packets go over, and where server and clients run, for reports.
     pub fn device(&self) -> String {
         let path = match self.holder {
@@ -180,8 +198,11 @@ fn run(words: &[&str]) -> Result<(), LabError> {
     }
 }
 
+/// The CPUs on which this process may run.
 fn own_cpus() -> Vec<usize> {
-    (0..available_parallelism().map_or(1, usize::from)).collect()
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| parse_cpus(line.strip_prefix("Cpus_allowed_list:")?));
+    list.unwrap_or_else(|| (0..available_parallelism().map_or(1, usize::from)).collect())
 }
 
 /// A list like `0-3,8` (`cpulist` of the kernel).

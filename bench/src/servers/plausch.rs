@@ -2,7 +2,7 @@
 
 use super::{Folder, Server, ServerError, installed, launch, ready};
 use crate::client::{Entry, Trust, is_healthy};
-use crate::lab::Ground;
+use crate::lab::{DEVICE, Ground};
 use crate::load::Process;
 use std::net::Ipv4Addr;
 
@@ -13,17 +13,19 @@ const MEDIA_PORT: u16 = 18_445;
 const REMEDY: &str = "run `cargo build --release -p plausch-relay -p plausch-control -p plausch-bench` first";
 
 /// Starts control and relay, both on the server's CPUs, and waits until calls can be made. Control speaks HTTPS with a
-/// certificate of its own, as it must beyond loopback.
+/// certificate of its own, as it must beyond loopback. `driver`: what relay.toml calls so.
 ///
 /// # Errors
 /// When a process is missing or does not start.
-pub async fn start(ground: &Ground) -> Result<Server, ServerError> {
+pub async fn start(ground: &Ground, driver: &str) -> Result<Server, ServerError> {
     let mut folder = Folder::make()?;
     let programs = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned())).unwrap_or_default();
     let address = ground.server_address();
     let mut children = Vec::new();
-    let configurations =
-        [("plausch-control", control_config(address)), ("plausch-relay", relay_config(address, ground.server_cpus()))];
+    let configurations = [
+        ("plausch-control", control_config(address)),
+        ("plausch-relay", relay_config(address, ground.server_cpus(), driver)),
+    ];
     for (name, text) in configurations {
         let file = folder.write(&format!("{name}.toml"), &text)?;
         let mut command = installed(ground, name, programs.join(name), REMEDY)?;
@@ -62,9 +64,10 @@ fn control_config(address: Ipv4Addr) -> String {
     )
 }
 
-fn relay_config(address: Ipv4Addr, cpus: &[usize]) -> String {
+fn relay_config(address: Ipv4Addr, cpus: &[usize], driver: &str) -> String {
     format!(
         "[media]\ncpus = {cpus:?}\nfirst_port = {MEDIA_PORT}\naddresses = [\"{address}\"]\n\
+         driver = \"{driver}\"\ndevice = \"{DEVICE}\"\n\
          [link]\ncontrol = \"127.0.0.1:{LINK_PORT}\"\n\
          [log]\nlevel = \"warn\"\n"
     )
@@ -76,8 +79,9 @@ mod tests {
 
     #[test]
     fn configurations_name_cpus_and_address() {
-        let relay = relay_config(Ipv4Addr::new(10, 0, 0, 2), &[2, 3]);
+        let relay = relay_config(Ipv4Addr::new(10, 0, 0, 2), &[2, 3], "xdp");
         assert!(relay.contains("cpus = [2, 3]\n") && relay.contains("addresses = [\"10.0.0.2\"]\n"), "{relay}");
+        assert!(relay.contains("driver = \"xdp\"\n"), "{relay}");
         let control = control_config(Ipv4Addr::new(10, 0, 0, 2));
         assert!(control.contains("listen = [\"10.0.0.2:18443\"]"), "{control}");
     }

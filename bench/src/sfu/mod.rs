@@ -57,6 +57,34 @@ pub(crate) struct SfuArguments {
     /// CPUs of a server that the run starts, as a list; clients take the others [default: the last one].
     #[arg(long, value_name = "LIST")]
     server_cpus: Option<String>,
+    /// The relay's driver: how it sends and receives.
+    #[arg(long, value_enum, default_value_t = Driver::Auto, conflicts_with_all = ["url", "ca", "via", "relay_pid", "allow_remote"])]
+    driver: Driver,
+    /// Have the clients' CPUs do the receiver's part of what the server sends, as on a machine of their own (RPS).
+    #[arg(long, requires = "lab")]
+    receive_apart: bool,
+}
+
+/// `driver` of relay.toml.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Driver {
+    /// io_uring, or recvmmsg where that is forbidden.
+    Auto,
+    Uring,
+    Mmsg,
+    /// Past the kernel's UDP; needs --lab.
+    Xdp,
+}
+
+impl Driver {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Uring => "uring",
+            Self::Mmsg => "mmsg",
+            Self::Xdp => "xdp",
+        }
+    }
 }
 
 /// Whom ours can be compared with.
@@ -68,6 +96,9 @@ pub(crate) enum Peer {
 
 /// Joins all, lets them talk, measures, and reports.
 pub(crate) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
+    if arguments.driver == Driver::Xdp && !arguments.lab {
+        bail!("--driver xdp goes past loopback; give --lab, too, as root");
+    }
     if arguments.lab || arguments.against.is_some() {
         return own::run(arguments).await;
     }

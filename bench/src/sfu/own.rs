@@ -36,6 +36,9 @@ pub(super) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
         check(peer, arguments.lab)?;
     }
     let ground = Ground::prepare(arguments.lab, arguments.server_cpus.as_deref())?;
+    if arguments.receive_apart {
+        ground.receive_on_our_cpus()?;
+    }
     let Some(peer) = arguments.against else {
         let measured = tokio::select! {
             measured = start_and_drive(&ground, &arguments, None) => measured?,
@@ -80,7 +83,7 @@ pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Pee
 async fn start_and_drive(ground: &Ground, arguments: &SfuArguments, peer: Option<Peer>) -> anyhow::Result<Measured> {
     let server = match peer {
         Some(peer) => peer.start(ground).await?,
-        None => servers::start_plausch(ground).await?,
+        None => servers::start_plausch(ground, arguments.driver.key()).await?,
     };
     let measured = drive(arguments, Target::own(&server, ground)).await;
     if let Err(error) = &measured
