@@ -71,63 +71,89 @@ pub(super) fn parse(frame: &[u8]) -> Option<Received> {
     })
 }
 
-/// Writes a frame with `payload` into `frame`, which has room for `HEADER_BYTES` more; answers its length. `None` where
-/// the two addresses are not of one family.
-pub(super) fn write(
-    frame: &mut [u8],
-    macs: &[u8; 12],
-    source: SocketAddr,
-    destination: SocketAddr,
-    payload: &[u8],
-) -> Option<usize> {
-    let udp_len = UDP_BYTES + payload.len();
-    frame[..12].copy_from_slice(macs);
-    let header = match (source.ip(), destination.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            frame[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
-            let header = &mut frame[ETHERNET_BYTES..][..IPV4_BYTES];
-            header[..2].copy_from_slice(&[0x45, 0]);
-            header[2..4].copy_from_slice(&((IPV4_BYTES + udp_len) as u16).to_be_bytes());
-            // Never fragmented, so the identification says nothing (RFC 6864, section 4.1).
-            header[4..8].copy_from_slice(&[0, 0, 0x40, 0]);
-            header[8..12].copy_from_slice(&[HOPS, PROTOCOL_UDP, 0, 0]);
-            header[12..16].copy_from_slice(&from.octets());
-            header[16..20].copy_from_slice(&to.octets());
-            let checksum = finish(sum(0, header));
-            header[10..12].copy_from_slice(&checksum.to_be_bytes());
-            IPV4_BYTES
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            frame[12..14].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
-            let header = &mut frame[ETHERNET_BYTES..][..IPV6_BYTES];
-            header[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-            header[4..6].copy_from_slice(&(udp_len as u16).to_be_bytes());
-            header[6..8].copy_from_slice(&[PROTOCOL_UDP, HOPS]);
-            header[8..24].copy_from_slice(&from.octets());
-            header[24..40].copy_from_slice(&to.octets());
-            IPV6_BYTES
-        }
-        _ => return None,
-    };
-    let start = ETHERNET_BYTES + header;
-    let udp = &mut frame[start..start + udp_len];
-    udp[..2].copy_from_slice(&source.port().to_be_bytes());
-    udp[2..4].copy_from_slice(&destination.port().to_be_bytes());
-    udp[4..6].copy_from_slice(&(udp_len as u16).to_be_bytes());
-    // With IPv4, zero means that there is none (RFC 768): SRTP, DTLS and STUN have better ones.
-    udp[6..8].copy_from_slice(&[0, 0]);
-    udp[UDP_BYTES..].copy_from_slice(payload);
-    if header == IPV6_BYTES {
-        let addresses = &frame[ETHERNET_BYTES + 8..ETHERNET_BYTES + 40];
-        let pseudo = sum(udp_len as u64 + u64::from(PROTOCOL_UDP), addresses);
-        let checksum = match finish(sum(pseudo, &frame[start..start + udp_len])) {
-            // RFC 8200, section 8.1.
-            0 => 0xffff,
-            checksum => checksum,
+/// All headers of a datagram from one address to another, ready but for its length. Computed once for each destination,
+/// copied for each datagram.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    bytes: [u8; HEADER_BYTES],
+    /// Where the UDP header begins.
+    udp: usize,
+    /// What does not change of the IPv4 header's checksum, or of the UDP checksum over IPv6.
+    sum: u64,
+}
+
+impl Header {
+    /// `macs`: destination and source. `None` where the two addresses are not of one family.
+    pub(super) fn new(macs: &[u8; 12], source: SocketAddr, destination: SocketAddr) -> Option<Self> {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..12].copy_from_slice(macs);
+        let (kind, ip_bytes) = match (source.ip(), destination.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let header = &mut bytes[ETHERNET_BYTES..][..IPV4_BYTES];
+                header[0] = 0x45;
+                // Never fragmented, so the identification says nothing (RFC 6864, section 4.1).
+                header[6] = 0x40;
+                header[8..10].copy_from_slice(&[HOPS, PROTOCOL_UDP]);
+                header[12..16].copy_from_slice(&from.octets());
+                header[16..20].copy_from_slice(&to.octets());
+                (ETHERTYPE_IPV4, IPV4_BYTES)
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let header = &mut bytes[ETHERNET_BYTES..][..IPV6_BYTES];
+                header[0] = 0x60;
+                header[6..8].copy_from_slice(&[PROTOCOL_UDP, HOPS]);
+                header[8..24].copy_from_slice(&from.octets());
+                header[24..40].copy_from_slice(&to.octets());
+                (ETHERTYPE_IPV6, IPV6_BYTES)
+            }
+            _ => return None,
         };
-        frame[start + 6..start + 8].copy_from_slice(&checksum.to_be_bytes());
+        bytes[12..14].copy_from_slice(&kind.to_be_bytes());
+        let udp = ETHERNET_BYTES + ip_bytes;
+        bytes[udp..udp + 2].copy_from_slice(&source.port().to_be_bytes());
+        bytes[udp + 2..udp + 4].copy_from_slice(&destination.port().to_be_bytes());
+        let sum = match kind {
+            ETHERTYPE_IPV4 => sum(0, &bytes[ETHERNET_BYTES..udp]),
+            // The pseudo-header's addresses and protocol (RFC 8200, section 8.1), and the ports.
+            _ => sum(PROTOCOL_UDP.into(), &bytes[ETHERNET_BYTES + 8..udp + 4]),
+        };
+        Some(Self { bytes, udp, sum })
     }
-    Some(start + udp_len)
+
+    fn len(&self) -> usize {
+        self.udp + UDP_BYTES
+    }
+
+    /// The IP packet around so many bytes.
+    pub(super) fn packet_bytes(&self, payload: usize) -> usize {
+        self.len() - ETHERNET_BYTES + payload
+    }
+
+    /// Writes a frame with `payload` into `frame`, which has room for `HEADER_BYTES` more; answers its length.
+    pub(super) fn write(&self, frame: &mut [u8], payload: &[u8]) -> usize {
+        let Self { udp, .. } = *self;
+        // All of it, though IPv4 needs less: a copy of constant size is a few instructions.
+        frame[..HEADER_BYTES].copy_from_slice(&self.bytes);
+        frame[udp + UDP_BYTES..][..payload.len()].copy_from_slice(payload);
+        let udp_len = (UDP_BYTES + payload.len()) as u16;
+        frame[udp + 4..udp + 6].copy_from_slice(&udp_len.to_be_bytes());
+        if udp == ETHERNET_BYTES + IPV4_BYTES {
+            let total = IPV4_BYTES as u16 + udp_len;
+            frame[ETHERNET_BYTES + 2..][..2].copy_from_slice(&total.to_be_bytes());
+            frame[ETHERNET_BYTES + 10..][..2].copy_from_slice(&finish(self.sum + u64::from(total)).to_be_bytes());
+            // With IPv4, a UDP checksum of zero means that there is none (RFC 768): SRTP, DTLS and STUN have better ones.
+        } else {
+            frame[ETHERNET_BYTES + 4..][..2].copy_from_slice(&udp_len.to_be_bytes());
+            // The length counts twice: in the pseudo-header and in UDP's own.
+            let checksum = match finish(sum(self.sum + 2 * u64::from(udp_len), payload)) {
+                // RFC 8200, section 8.1.
+                0 => 0xffff,
+                checksum => checksum,
+            };
+            frame[udp + 6..udp + 8].copy_from_slice(&checksum.to_be_bytes());
+        }
+        udp + UDP_BYTES + payload.len()
+    }
 }
 
 /// Adds 16-bit big-endian words (RFC 1071), an odd byte as if followed by zero. 64 bits hold the sum of 2^32 four-byte words.
@@ -154,6 +180,16 @@ mod tests {
     use super::*;
 
     const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+
+    fn write(
+        frame: &mut [u8],
+        macs: &[u8; 12],
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+    ) -> Option<usize> {
+        Some(Header::new(macs, source, destination)?.write(frame, payload))
+    }
 
     fn addresses(v6: bool) -> (SocketAddr, SocketAddr) {
         match v6 {

@@ -3,9 +3,10 @@
 //! What the kernel does not know yet, or has not confirmed of late, is left to it for a moment: sending through a socket
 //! makes it resolve and confirm the neighbour, and its answer is found here the next time.
 
+use super::frame::Header;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 const BELIEVED: Duration = Duration::from_secs(2);
 /// How long one that says "not known" or "not confirmed" is.
 const DOUBTED: Duration = Duration::from_millis(200);
-/// Destinations remembered: 16 384 × about 100 B = 1.6 MB. Beyond, all are asked for again.
+/// Destinations remembered: 16 384 × about 400 B = 6.4 MB. Beyond, all are asked for again.
 const DESTINATIONS: usize = 16_384;
 /// The kernel answers at once; this is for the case that it does not.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -37,13 +38,26 @@ const MESSAGE_HEADER: usize = 16;
 /// Both `rtmsg` and `ndmsg`.
 const BODY: usize = 12;
 
-/// What a datagram to a destination needs.
+/// What the kernel said of a destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Hop {
+enum Hop {
     /// By our device: destination and source of the Ethernet header.
     Frame([u8; 12]),
     /// By another device, or to a neighbour that is not known yet.
     Kernel,
+}
+
+/// The headers for one destination, for as long as the kernel's answer is believed.
+#[derive(Debug)]
+struct Destination {
+    source: SocketAddr,
+    remote: SocketAddr,
+    /// `None`: by the kernel.
+    header: Option<Header>,
+    until: Instant,
+    /// Who came after this one the last time: rooms are served in the same order again and again, and so it need not be
+    /// looked up.
+    next: usize,
 }
 
 /// Answers of the kernel, for one device.
@@ -52,6 +66,11 @@ pub(super) struct Hops {
     netlink: std::fs::File,
     interface: u32,
     mac: [u8; 6],
+    destinations: Vec<Destination>,
+    by_address: HashMap<(SocketAddr, SocketAddr), usize>,
+    /// Who was asked for last.
+    last: usize,
+    /// Answers of the kernel by source and destination.
     known: HashMap<(IpAddr, IpAddr), (Hop, Instant)>,
     sequence: u32,
 }
@@ -75,16 +94,74 @@ impl Hops {
         // SAFETY: the descriptor was just opened and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         socket2::SockRef::from(&fd).set_read_timeout(Some(PATIENCE))?;
-        let known = HashMap::with_capacity(DESTINATIONS);
-        Ok(Self { netlink: fd.into(), interface, mac, known, sequence: 0 })
+        Ok(Self {
+            netlink: fd.into(),
+            interface,
+            mac,
+            destinations: Vec::with_capacity(DESTINATIONS),
+            by_address: HashMap::with_capacity(DESTINATIONS),
+            last: 0,
+            known: HashMap::with_capacity(DESTINATIONS),
+            sequence: 0,
+        })
     }
 
-    /// The way from one of our addresses to a destination. Allocates nothing.
-    pub(super) fn find(&mut self, source: IpAddr, destination: IpAddr, now: Instant) -> Hop {
+    /// The headers from one of our addresses to a destination; `None` where datagrams must go by the kernel.
+    /// Allocates nothing.
+    pub(super) fn find(&mut self, source: SocketAddr, remote: SocketAddr, now: Instant) -> Option<&Header> {
+        let is = |destination: &Destination| destination.remote == remote && destination.source == source;
+        let expected = self.destinations.get(self.last).map_or(0, |last| last.next);
+        let place = match self.destinations.get(expected) {
+            Some(destination) if is(destination) => expected,
+            _ => {
+                let place = self.place(source, remote, now);
+                if let Some(last) = self.destinations.get_mut(self.last) {
+                    last.next = place;
+                }
+                place
+            }
+        };
+        self.last = place;
+        if self.destinations.get(place)?.until <= now {
+            return self.renew(place, now);
+        }
+        self.destinations.get(place)?.header.as_ref()
+    }
+
+    /// The place of a destination, of a new one if need be.
+    fn place(&mut self, source: SocketAddr, remote: SocketAddr, now: Instant) -> usize {
+        if let Some(place) = self.by_address.get(&(source, remote)) {
+            return *place;
+        }
+        if self.destinations.len() >= DESTINATIONS {
+            self.destinations.clear();
+            self.by_address.clear();
+        }
+        let place = self.destinations.len();
+        self.destinations.push(Destination { source, remote, header: None, until: now, next: place + 1 });
+        self.by_address.insert((source, remote), place);
+        place
+    }
+
+    /// Asks again, of a destination whose answer is too old.
+    fn renew(&mut self, place: usize, now: Instant) -> Option<&Header> {
+        let &Destination { source, remote, .. } = self.destinations.get(place)?;
+        let (hop, until) = self.hop(source.ip(), remote.ip(), now);
+        let destination = self.destinations.get_mut(place)?;
+        destination.until = until;
+        destination.header = match hop {
+            Hop::Frame(macs) => Header::new(&macs, source, remote),
+            Hop::Kernel => None,
+        };
+        destination.header.as_ref()
+    }
+
+    /// The way from one of our addresses to another, and how long that is to be believed.
+    fn hop(&mut self, source: IpAddr, destination: IpAddr, now: Instant) -> (Hop, Instant) {
         if let Some((hop, until)) = self.known.get(&(source, destination))
             && now < *until
         {
-            return *hop;
+            return (*hop, *until);
         }
         let (hop, life) = match self.ask(source, destination) {
             Ok(Neighbour::Sure(mac)) => (self.frame(mac), BELIEVED),
@@ -92,12 +169,12 @@ impl Hops {
             Ok(Neighbour::Usable(mac)) => {
                 let hop = self.frame(mac);
                 self.remember(source, destination, hop, now + BELIEVED);
-                return Hop::Kernel;
+                return (Hop::Kernel, now);
             }
             Ok(Neighbour::Unknown) | Err(_) => (Hop::Kernel, DOUBTED),
         };
         self.remember(source, destination, hop, now + life);
-        hop
+        (hop, now + life)
     }
 
     fn frame(&self, neighbour: [u8; 6]) -> Hop {
@@ -293,9 +370,42 @@ mod tests {
     fn the_kernel_answers() {
         // 127.0.0.1 is a local route: nothing that a frame would reach.
         let mut hops = Hops::new(1, [0; 6]).unwrap();
-        let here = Ipv4Addr::LOCALHOST.into();
-        assert_eq!(hops.find(here, here, Instant::now()), Hop::Kernel);
-        let nowhere = "240.0.0.1".parse().unwrap();
-        assert_eq!(hops.find(here, nowhere, Instant::now()), Hop::Kernel);
+        let here = "127.0.0.1:1".parse().unwrap();
+        assert!(hops.find(here, here, Instant::now()).is_none());
+        assert!(hops.find(here, "240.0.0.1:1".parse().unwrap(), Instant::now()).is_none());
+    }
+
+    #[test]
+    fn everybody_is_found_in_any_order_and_beyond_the_limit() {
+        let mut hops = Hops::new(1, [7; 6]).unwrap();
+        let now = Instant::now();
+        let here: SocketAddr = "192.0.2.1:7882".parse().unwrap();
+        let there =
+            |host: u32| SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + host / 4).into(), 5000 + (host % 4) as u16);
+        // As if the kernel had said so: each address has a neighbour of its own.
+        for host in 0..500u32 {
+            let macs = std::array::from_fn(|byte| (host as usize + byte) as u8);
+            hops.known.insert((here.ip(), there(4 * host).ip()), (Hop::Frame(macs), now + BELIEVED));
+        }
+        let orders: [Vec<u32>; 4] = [
+            (0..2000).collect(),
+            (0..2000).rev().collect(),
+            (0..2000).collect(),
+            (0..8000).map(|n| n * n % 1999).collect(),
+        ];
+        for host in orders.into_iter().flatten() {
+            let mut frame = [0; 100];
+            let header = hops.find(here, there(host), now).unwrap();
+            let written = header.write(&mut frame, b"x");
+            assert_eq!(frame[0], (host / 4) as u8);
+            assert_eq!(super::super::frame::parse(&frame[..written]).unwrap().destination, there(host));
+        }
+        assert_eq!(hops.destinations.len(), 2000);
+        // An answer that is too old is asked for again: nobody has such a neighbour.
+        assert!(hops.find(here, there(0), now + BELIEVED).is_none());
+        for host in 0..2 * DESTINATIONS as u32 {
+            hops.place(here, there(host), now);
+        }
+        assert!(hops.destinations.len() <= DESTINATIONS && hops.by_address.len() == hops.destinations.len());
     }
 }

@@ -18,8 +18,8 @@ pub use program::Steering;
 use super::mmsg::Mmsg;
 use super::{Driver, DriverCounters, Sockets, Waker};
 use device::Description;
-use frame::{ETHERNET_BYTES, HEADER_BYTES};
-use hops::{Hop, Hops};
+use frame::HEADER_BYTES;
+use hops::Hops;
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES};
 use program::Redirect;
@@ -29,6 +29,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use umem::{FRAME_BYTES, XdpSocket};
 
+/// Pause before frames are offered again for which the device's queue had no room.
+const RETRY: Duration = Duration::from_millis(1);
 const _: () = assert!(HEADER_BYTES + DATAGRAM_BYTES <= FRAME_BYTES);
 
 /// A network device with the program on it.
@@ -90,18 +92,16 @@ impl Xdp {
 
     /// Writes the datagrams of a run as frames. `false`: they must go by the kernel.
     fn send_frames(&mut self, tx: &TxBatch, run: &TxRun, now: Instant) -> bool {
-        let Some(&source) = self.addresses.get(usize::from(run.path.local.0)) else { return false };
-        let destination = run.path.remote;
-        let Hop::Frame(macs) = self.hops.find(source.ip(), destination.ip(), now) else { return false };
-        let headers = HEADER_BYTES - ETHERNET_BYTES;
+        let Self { device, socket, addresses, hops, counters, .. } = self;
+        let Some(&source) = addresses.get(usize::from(run.path.local.0)) else { return false };
+        let Some(header) = hops.find(source, run.path.remote, now) else { return false };
         for datagram in tx.bytes(run).chunks(run.segment) {
-            if datagram.len() + headers > self.device.mtu {
-                self.counters.drop_send_refused += 1;
-                continue;
-            }
-            match self.socket.transmit(|frame| frame::write(frame, &macs, source, destination, datagram)) {
-                true => self.counters.sent_packets += 1,
-                false => self.counters.drop_send_full += 1,
+            if header.packet_bytes(datagram.len()) > device.mtu {
+                counters.drop_send_refused += 1;
+            } else if socket.transmit(|frame| header.write(frame, datagram)) {
+                counters.sent_packets += 1;
+            } else {
+                counters.drop_send_full += 1;
             }
         }
         true
@@ -123,6 +123,11 @@ impl Driver for Xdp {
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
         self.socket.give_back();
+        // What the device did not take is offered again, though nobody says when it would be taken.
+        let timeout = match self.socket.flush() {
+            true => timeout,
+            false => Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY))),
+        };
         self.kernel.wait(timeout)?;
         // Neither of the two may take all the room while the other has something.
         let share = if self.kernel.has_datagrams() { BATCH_PACKETS / 2 } else { BATCH_PACKETS };

@@ -435,7 +435,8 @@ mod tests {
         let destination: SocketAddr = to.parse().unwrap();
         let source = if destination.is_ipv4() { "198.51.100.7:5000" } else { "[2001:db8:7::9]:5000" };
         let mut buffer = vec![0; 2048];
-        let written = frame::write(&mut buffer, &[2; 12], source.parse().unwrap(), destination, &vec![1; len]).unwrap();
+        let header = frame::Header::new(&[2; 12], source.parse().unwrap(), destination).unwrap();
+        let written = header.write(&mut buffer, &vec![1; len]);
         buffer.truncate(written.max(60));
         buffer
     }

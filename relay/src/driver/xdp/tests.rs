@@ -224,20 +224,32 @@ fn what_is_not_ours_stays_with_the_kernel() {
 fn datagrams_larger_than_the_device_takes_are_counted() {
     in_lab("mtu", |lab| {
         let (mut driver, addresses, _waker) = lab.opened();
-        let peer = lab.peer(0);
-        peer.send_to(b"hello", addresses[0]).unwrap();
-        let path = collect(&mut driver, 1)[0].0;
-        let mut tx = TxBatch::new(2 << 20, 10);
-        let big = [1; DATAGRAM_BYTES];
-        for _ in 0..3 {
-            tx.clear();
-            assert!(tx.push(path, &big) && tx.push(path, b"small"));
-            driver.send(&mut tx).unwrap();
-            thread::sleep(Duration::from_millis(250));
+        let mut buffer = [0; DATAGRAM_BYTES];
+        // 1500 bytes less the headers of IP and UDP.
+        for (family, largest) in [1472, 1452].into_iter().enumerate() {
+            let peer = lab.peer(family);
+            peer.send_to(b"hello", addresses[family]).unwrap();
+            let path = collect(&mut driver, 1)[0].0;
+            let before = driver.counters();
+            let mut tx = TxBatch::new(2 << 20, 10);
+            // By the kernel until it is sure of the neighbour, then by frames.
+            for round in 0..4 {
+                tx.clear();
+                for len in [DATAGRAM_BYTES, largest + 1, largest, 5] {
+                    assert!(tx.push(path, &vec![round; len]));
+                }
+                driver.send(&mut tx).unwrap();
+                thread::sleep(Duration::from_millis(150));
+            }
+            assert_eq!(driver.counters().drop_send_refused - before.drop_send_refused, 8, "{:?}", driver.counters());
+            for round in 0..4 {
+                for len in [largest, 5] {
+                    assert_eq!(peer.recv(&mut buffer).unwrap(), len);
+                    assert!(buffer[..len].iter().all(|byte| *byte == round));
+                }
+            }
         }
-        assert_eq!(driver.counters().drop_send_refused, 3);
-        let mut buffer = [0; 16];
-        assert!((0..3).all(|_| peer.recv(&mut buffer).unwrap() == 5));
+        assert!(frames_sent(&driver) >= 8, "{:?}", driver.counters());
     });
 }
 

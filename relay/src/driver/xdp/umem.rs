@@ -3,6 +3,7 @@
 //! Memory: frames of one size; a frame belongs to the kernel from the moment it is put into the fill or the transmit ring
 //! until it comes back by the receive or the completion ring, and to us otherwise.
 
+use crate::driver::socket::set_option as set_socket_option;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A frame: XDP's head room of 256 bytes, and an Ethernet frame of 1500.
 pub(super) const FRAME_BYTES: usize = 2048;
+/// <linux/if_xdp.h>, which `libc` has no name for: frames that one system call sends.
+const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
 
 /// Pages that are unmapped when this is dropped.
 struct Mapping {
@@ -158,6 +161,13 @@ impl XdpSocket {
         set_option(raw, libc::XDP_UMEM_COMPLETION_RING, &transmit)?;
         set_option(raw, libc::XDP_RX_RING, &receive)?;
         set_option(raw, libc::XDP_TX_RING, &transmit)?;
+        // All of a batch in one system call: older kernels than 6.17 stay with 32 frames in one.
+        let _ = set_option(raw, XDP_MAX_TX_SKB_BUDGET, &transmit);
+        // Where the kernel copies, a frame counts here until its receiver has it. The limit shall be the number of frames:
+        // of small ones the usual 212 KB are 277, less than one packet of sound for a large room.
+        let bytes = transmit as i32 * FRAME_BYTES as i32;
+        set_socket_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
+            .or_else(|_| set_socket_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes))?;
         let offsets = offsets(raw)?;
         let mut socket = Self {
             fill: Ring::map(raw, receive, &offsets.fr, libc::XDP_UMEM_PGOFF_FILL_RING as libc::off_t)?,
@@ -241,9 +251,9 @@ impl XdpSocket {
         })
     }
 
-    /// Has `write` fill a frame (it answers the length, or `None` to leave it), to be sent by the next [`Self::flush`].
-    /// `false`: all frames are on their way.
-    pub(super) fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    /// Has `write` fill a frame (it answers the length), to be sent by the next [`Self::flush`]. `false`: all frames are
+    /// on their way.
+    pub(super) fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
         if self.free.is_empty() {
             self.flush();
         }
@@ -251,34 +261,31 @@ impl XdpSocket {
         // SAFETY: a whole frame inside of the memory; it is in `free`, so neither the kernel nor anybody else has it.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(self.memory.start.add(frame as usize).as_ptr(), FRAME_BYTES) };
-        let Some(len) = write(bytes) else {
-            self.free.push(frame);
-            return true;
-        };
+        let len = write(bytes) as u32;
         // There are as many places in the ring as frames.
-        let pushed = self.transmit.push(libc::xdp_desc { addr: frame, len: len as u32, options: 0 });
+        let pushed = self.transmit.push(libc::xdp_desc { addr: frame, len, options: 0 });
         debug_assert!(pushed);
         pushed
     }
 
-    /// Hands the kernel what was written, and takes back what it has sent.
-    pub(super) fn flush(&mut self) {
+    /// Hands the kernel what was written, and takes back what it has sent. `false`: the device did not take all of it.
+    pub(super) fn flush(&mut self) -> bool {
         self.transmit.publish();
-        // One call sends 32 frames where the kernel copies, and only wakes the device where it does not. No progress
-        // means that the device's queue is full: the rest stays in the ring.
+        self.reap();
         loop {
-            self.reap();
             let before = self.transmit.taken();
             if before == self.transmit.ours {
-                return;
+                return true;
             }
+            // One call sends as many frames as `open` has asked for where the kernel copies, and only wakes the device
+            // where it does not.
             // SAFETY: sends nothing but what is in the ring; there is no buffer and no address.
             unsafe { libc::sendto(self.fd(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
+            self.reap();
             if self.transmit.taken() == before {
-                break;
+                return false;
             }
         }
-        self.reap();
     }
 
     fn reap(&mut self) {
