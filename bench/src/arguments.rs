@@ -1,6 +1,7 @@
 //! What all kinds of load have in common: the server, the rooms, and who sends what in them.
 
 use crate::crowd::Crowd;
+use crate::floor::FloorLoad;
 use crate::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -91,6 +92,7 @@ impl LoadArguments {
             server: None,
             processes: Vec::new(),
             cpus: Vec::new(),
+            receives_itself: false,
             device: None,
         }
     }
@@ -99,6 +101,18 @@ impl LoadArguments {
     pub(crate) fn turn_server(&self) -> Option<TurnServer> {
         let (user, password) = (self.turn_user.clone()?, self.turn_password.clone()?);
         Some(TurnServer::new(self.turn?, user, password))
+    }
+
+    /// The same packets, to be sent without any logic.
+    pub(crate) fn floor(&self) -> FloorLoad {
+        FloorLoad {
+            rooms: self.rooms as usize,
+            publishers: self.publishers.into(),
+            viewers: self.viewers.into(),
+            video_kbps: self.video_kbps,
+            fps: self.fps,
+            audio: self.audio,
+        }
     }
 
     /// Who does what, for the head of a report.

@@ -4,6 +4,10 @@
 //! process that ends with us, and both go, with the pair of devices between them, when the last process in them ends:
 //! nothing is left behind, however a run ends. Nobody else on the machine or its network is reached from there.
 
+mod cable;
+
+pub use cable::{Cable, ReceiveWork, Segmentation};
+
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -39,34 +43,37 @@ pub enum LabError {
 /// The prepared ground of a run.
 pub struct Ground {
     server_cpus: Vec<usize>,
+    client_cpus: Vec<usize>,
+    cable: Cable,
     /// Holds the server's namespace until its input is closed, which it is when we end.
     holder: Option<Child>,
 }
 
 impl Ground {
     /// Prepares it: starts the program again, on the CPUs that the server does not use and, for a lab, in a network
-    /// namespace of its own. Returns in the second start only. `server_cpus`: a list, or the last CPU.
+    /// namespace of its own with this cable between both. Returns in the second start only. `server_cpus`: a list, or
+    /// the last CPU.
     ///
     /// # Errors
     /// Without root (for a lab), without the programs of util-linux and iproute2, or with wrong CPUs.
-    pub fn prepare(lab: bool, server_cpus: Option<&str>) -> Result<Self, LabError> {
+    pub fn prepare(lab: bool, cable: Cable, server_cpus: Option<&str>) -> Result<Self, LabError> {
         let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
         let online = online.and_then(|list| parse_cpus(&list)).unwrap_or_else(own_cpus);
         let given = server_cpus.map(str::to_owned).or_else(|| Some(online.last()?.to_string())).unwrap_or_default();
         let wrong = || LabError::Cpus { given: given.clone() };
         let server_cpus = parse_cpus(&given).ok_or_else(wrong)?;
-        let ours: Vec<usize> = online.iter().copied().filter(|cpu| !server_cpus.contains(cpu)).collect();
-        if ours.is_empty() || server_cpus.iter().any(|cpu| !online.contains(cpu)) {
+        let client_cpus: Vec<usize> = online.iter().copied().filter(|cpu| !server_cpus.contains(cpu)).collect();
+        if client_cpus.is_empty() || server_cpus.iter().any(|cpu| !online.contains(cpu)) {
             return Err(wrong());
         }
         if std::env::var_os(MARK).is_none() {
-            return Err(start_again(lab, &ours));
+            return Err(start_again(lab, &client_cpus));
         }
         let holder = match lab {
-            true => Some(connect_namespaces()?),
+            true => Some(connect_namespaces(cable, &client_cpus, &server_cpus)?),
             false => None,
         };
-        Ok(Self { server_cpus, holder })
+        Ok(Self { server_cpus, client_cpus, cable, holder })
     }
 
     /// A command that runs `program` where the server belongs; it ends when we do.
@@ -95,34 +102,25 @@ impl Ground {
         &self.server_cpus
     }
 
+    pub fn client_cpus(&self) -> &[usize] {
+        &self.client_cpus
+    }
+
+    /// What lies between server and clients; `None`: loopback.
+    pub fn cable(&self) -> Option<Cable> {
+        self.holder.is_some().then_some(self.cable)
+    }
+
     fn server_cpu_list(&self) -> String {
         let cpus: Vec<String> = self.server_cpus.iter().map(usize::to_string).collect();
         cpus.join(",")
     }
 
-    /// Has our CPUs do the receiver's part of what comes from the server, as they would on a machine of their own: over a
-    /// veth, the sender's CPU does it all, up to the receiver's socket. Only in a lab.
-    ///
-    /// # Errors
-    /// Where the kernel has no RPS.
-    pub fn receive_on_our_cpus(&self) -> Result<(), LabError> {
-        // Words of 32 bits, the highest first (`cpumask` of the kernel).
-        let ours = own_cpus();
-        let words = ours.iter().max().map_or(1, |last| last / 32 + 1);
-        let word =
-            |word: usize| ours.iter().filter(|cpu| *cpu / 32 == word).fold(0u32, |bits, cpu| bits | 1 << (cpu % 32));
-        let mask: Vec<String> = (0..words).rev().map(|index| format!("{:x}", word(index))).collect();
-        // /sys shows the devices of the namespace in which it was mounted.
-        let file = format!("/sys/class/net/{DEVICE}/queues/rx-0/rps_cpus");
-        let script = format!("mount -t sysfs sys /sys && echo {} > {file}", mask.join(","));
-        run(&["unshare", "--mount", "sh", "-c", &script])
-    }
-
     /// What packets go over, and where server and clients run, for reports.
     pub fn device(&self) -> String {
-        let path = match self.holder {
-            Some(_) => "veth between two network namespaces, offloads as the kernel sets them",
-            None => "loopback",
+        let path = match self.cable() {
+            Some(cable) => format!("veth between two network namespaces; {}", cable.describe()),
+            None => "loopback".to_owned(),
         };
         format!("{path}; server on CPU {}", self.server_cpu_list())
     }
@@ -155,7 +153,7 @@ fn start_again(lab: bool, cpus: &[usize]) -> LabError {
 }
 
 /// Makes the server's namespace and joins it to ours; returns the process that holds it.
-fn connect_namespaces() -> Result<Child, LabError> {
+fn connect_namespaces(cable: Cable, clients: &[usize], servers: &[usize]) -> Result<Child, LabError> {
     // Where there are other devices, somebody else's network begins.
     let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     if devices.lines().skip(2).any(|line| !line.trim_start().starts_with("lo:")) {
@@ -184,6 +182,8 @@ fn connect_namespaces() -> Result<Child, LabError> {
     run(&["nsenter", &theirs, "ip", "link", "set", "lo", "up"])?;
     run(&["nsenter", &theirs, "ip", "address", "add", &format!("{SERVER}/{PREFIX}"), "dev", DEVICE])?;
     run(&["nsenter", &theirs, "ip", "link", "set", DEVICE, "up"])?;
+    cable.set_up(&[], DEVICE, clients, false)?;
+    cable.set_up(&["nsenter", &theirs], DEVICE, servers, true)?;
     Ok(holder)
 }
 
@@ -198,11 +198,8 @@ fn run(words: &[&str]) -> Result<(), LabError> {
     }
 }
 
-/// The CPUs on which this process may run.
 fn own_cpus() -> Vec<usize> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| parse_cpus(line.strip_prefix("Cpus_allowed_list:")?));
-    list.unwrap_or_else(|| (0..available_parallelism().map_or(1, usize::from)).collect())
+    (0..available_parallelism().map_or(1, usize::from)).collect()
 }
 
 /// A list like `0-3,8` (`cpulist` of the kernel).
@@ -237,7 +234,10 @@ mod tests {
     fn cpus_that_leave_none_for_clients_are_refused() {
         let all = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
         for wrong in [all.trim(), "4095", "x"] {
-            assert!(matches!(Ground::prepare(false, Some(wrong)), Err(LabError::Cpus { .. })), "{wrong:?}");
+            assert!(
+                matches!(Ground::prepare(false, Cable::default(), Some(wrong)), Err(LabError::Cpus { .. })),
+                "{wrong:?}"
+            );
         }
     }
 }

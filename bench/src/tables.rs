@@ -3,7 +3,7 @@
 use crate::sfu::{self, MARKDOWN_HEAD, Peer, SfuArguments};
 use anyhow::anyhow;
 use clap::{Args, Parser};
-use plausch_bench::lab::Ground;
+use plausch_bench::lab::{Cable, Ground};
 use plausch_bench::load::Circumstances;
 use std::fmt::Write as _;
 use std::fs;
@@ -45,6 +45,8 @@ pub(crate) struct TablesArguments {
     /// CPUs of the servers, as a list; clients take the others [default: the last one].
     #[arg(long, value_name = "LIST")]
     server_cpus: Option<String>,
+    #[command(flatten)]
+    cable: Cable,
 }
 
 /// One of the scenarios, read as `sfu` reads it.
@@ -57,7 +59,7 @@ struct Scenario {
 /// Measures all, and writes the file.
 pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
     sfu::check(Peer::Janus, true)?;
-    let ground = Ground::prepare(true, arguments.server_cpus.as_deref())?;
+    let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
     let begin = Instant::now();
     let mut table = String::new();
     let mut commands = String::new();
@@ -97,6 +99,7 @@ impl TablesArguments {
             "--rounds".to_owned(),
             self.rounds.to_string(),
         ]);
+        words.extend(self.cable.words());
         if let Some(cpus) = &self.server_cpus {
             words.extend(["--server-cpus".to_owned(), cpus.clone()]);
         }
@@ -136,7 +139,14 @@ mod tests {
 
     #[test]
     fn scenarios_are_understood_by_sfu() {
-        let all = TablesArguments { out: None, json: None, seconds: 6, rounds: 3, server_cpus: Some("1".to_owned()) };
+        let all = TablesArguments {
+            out: None,
+            json: None,
+            seconds: 6,
+            rounds: 3,
+            server_cpus: Some("1".to_owned()),
+            cable: Cable::default(),
+        };
         for scenario in SCENARIOS {
             let words = all.words(scenario);
             let parsed = Scenario::try_parse_from(std::iter::once("sfu").chain(words.iter().map(String::as_str)));

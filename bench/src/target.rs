@@ -1,7 +1,7 @@
 //! The server under load.
 
 use plausch_bench::client::{Entry, Trust};
-use plausch_bench::lab::Ground;
+use plausch_bench::lab::{Ground, ReceiveWork};
 use plausch_bench::load::Process;
 use plausch_bench::servers::Server;
 
@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) processes: Vec<Process>,
     /// CPUs that nobody but the server should use; empty where that is not so.
     pub(crate) cpus: Vec<usize>,
+    /// Whether those CPUs also do the kernel's receive work for it.
+    pub(crate) receives_itself: bool,
     /// What packets go over.
     pub(crate) device: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Target {
             server: Some(server.name.clone()),
             processes: server.processes.clone(),
             cpus: ground.server_cpus().to_vec(),
+            receives_itself: ground.cable().is_some_and(|cable| cable.receive_work == ReceiveWork::Own),
             device: Some(ground.device()),
         }
     }

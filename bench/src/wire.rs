@@ -4,6 +4,7 @@
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use plausch_bench::kernel;
+use plausch_bench::lab::Cable;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -22,7 +23,7 @@ pub(crate) enum Wire {
     Drop,
     /// veth, and XDP in the namespace at its other end drops everything. The kernel splits runs. Needs root.
     Veth,
-    /// veth, and sockets in the namespace at its other end that a thread drains. Needs root.
+    /// veth as in the labs of `sfu`, and sockets in the namespace at its other end that a thread drains. Needs root.
     Lab,
     /// Loopback, and sockets that a thread drains.
     Loopback,
@@ -57,6 +58,8 @@ pub(crate) struct Receivers {
     /// How long they are busy with each datagram. One that has nothing to do falls asleep between two, and to wake it
     /// costs the sender more than the datagram: half of what a send over loopback costs would be that.
     pub(crate) work: Duration,
+    /// What lies between sender and receivers of [`Wire::Lab`].
+    pub(crate) cable: Cable,
 }
 
 impl Receivers {
@@ -66,7 +69,7 @@ impl Receivers {
     /// On all of these CPUs but one, where they disturb nobody.
     pub(crate) fn beside(cpu: usize, cpus: &[usize]) -> Self {
         let cpus = cpus.iter().copied().filter(|other| *other != cpu).collect();
-        Self { cpus, work: Duration::from_nanos(Self::WORK_NS) }
+        Self { cpus, work: Duration::from_nanos(Self::WORK_NS), cable: Cable::default() }
     }
 }
 
@@ -104,6 +107,11 @@ impl Ground {
                 ip("link set sent up")?;
                 let drops = wire == Wire::Veth;
                 peer.call(move || receive_at_other_end(drops))??;
+                if wire == Wire::Lab {
+                    let Receivers { cpus, cable, .. } = receivers.clone();
+                    cable.set_up(&[], "sent", &[], true)?;
+                    peer.call(move || cable.set_up(&[], "taken", &cpus, false))??;
+                }
                 ip(&format!("neigh add {THEIR_ADDRESS} lladdr 02:00:00:00:00:02 dev sent nud permanent"))?;
                 // As on a real server, everything goes through one gateway.
                 ip(&format!("route add default via {THEIR_ADDRESS}"))?;
@@ -194,7 +202,7 @@ impl Sink {
         let received = Arc::new(AtomicU64::new(0));
         let counter = received.clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let Receivers { cpus, work } = receivers;
+        let Receivers { cpus, work, .. } = receivers;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cpus.len().max(1))
             .enable_io()

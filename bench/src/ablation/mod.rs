@@ -10,6 +10,7 @@ use crate::wire::{Receivers, Wire};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
+use plausch_bench::lab::Cable;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(crate) struct AblationArguments {
     /// The CPU that is measured [default: the last].
     #[arg(long)]
     cpu: Option<usize>,
+    #[command(flatten)]
+    cable: Cable,
     /// Write the tables to this file as Markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -90,7 +93,7 @@ pub(crate) async fn run(arguments: AblationArguments) -> anyhow::Result<()> {
 
 fn measure(arguments: &AblationArguments) -> anyhow::Result<Report> {
     let (cpu, cpus) = choose_cpu(arguments.cpu)?;
-    let receivers = Receivers::beside(cpu, &cpus);
+    let receivers = Receivers { cable: arguments.cable, ..Receivers::beside(cpu, &cpus) };
     let pace = Pace { turns: arguments.turns, turn: Duration::from_millis(arguments.turn_ms), cpu };
     let mut report = Report::new(pace);
     let sides = |side| arguments.side == side || arguments.side == Side::Both;

@@ -10,6 +10,7 @@ use clap::Args;
 pub(crate) use load::FloorLoad;
 use load::{Batch, Floor};
 use plausch_bench::kernel::{SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
+use plausch_bench::lab::Cable;
 use serde::Serialize;
 use std::fmt::Write;
 use std::fs;
@@ -69,6 +70,8 @@ pub(crate) struct FloorArguments {
     /// Let the receivers run on the measured CPU, too, as the clients of `sfu` may unless the server is pinned apart.
     #[arg(long)]
     shared: bool,
+    #[command(flatten)]
+    cable: Cable,
     /// Write the figures to this file as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -94,7 +97,7 @@ const KINDS: [(&str, Kind); 5] = [
 ];
 
 /// The figures; CPU of the sending thread, in ns per packet that went to one receiver.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(crate) struct FloorReport {
     scenario: String,
     wire: String,
@@ -106,7 +109,7 @@ pub(crate) struct FloorReport {
     rows: Vec<FloorRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct FloorRow {
     name: &'static str,
     #[serde(flatten)]
@@ -127,8 +130,11 @@ pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
     let turn = Duration::from_millis(arguments.turn_ms);
     let (cpu, cpus) = choose_cpu(arguments.cpu)?;
     let work = Duration::from_nanos(arguments.receiver_ns);
-    let receivers =
-        if arguments.shared { Receivers { cpus, work } } else { Receivers { work, ..Receivers::beside(cpu, &cpus) } };
+    let cable = arguments.cable;
+    let receivers = match arguments.shared {
+        true => Receivers { cpus, work, cable },
+        false => Receivers { work, cable, ..Receivers::beside(cpu, &cpus) },
+    };
     let pace = Pace { turns: arguments.turns, turn, cpu };
     let measured = tokio::task::spawn_blocking(move || measure(load, arguments.wire, receivers, real_time, pace));
     // Namespaces go with the process, so there is nothing to clean up.

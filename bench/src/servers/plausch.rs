@@ -59,7 +59,7 @@ fn control_config(address: Ipv4Addr) -> String {
         "[http]\nlisten = []\n\
          [https]\nlisten = [\"{address}:{WEB_PORT}\"]\nnames = [\"{address}\"]\n\
          [link]\nlisten = \"127.0.0.1:{LINK_PORT}\"\n\
-         [limits]\nparticipants_per_room = 500\njoin_burst = 10000\njoins_per_minute = 100000\n\
+         [limits]\nparticipants_per_room = 1024\njoin_burst = 10000\njoins_per_minute = 100000\n\
          [log]\nlevel = \"warn\"\n"
     )
 }

@@ -17,6 +17,9 @@ pub(crate) struct Comparison {
 type Figure = fn(&Report) -> Option<f64>;
 
 const CPU: Figure = |report| report.cpu_ns_per_packet;
+const WHOLE_CPU: Figure = |report| report.whole_cpu_ns_per_packet;
+const FLOOR: Figure = |report| report.floor.as_ref()?.frames_ns_per_packet;
+const OVER_FLOOR: Figure = Report::over_floor;
 const P50: Figure = |report| report.latency_us.p50.map(|us| us as f64);
 const P99: Figure = |report| report.latency_us.p99.map(|us| us as f64);
 const P999: Figure = |report| report.latency_us.p999.map(|us| us as f64);
@@ -47,6 +50,10 @@ impl Comparison {
         figures("packets/s", RATE, 1.0, 0);
         figures("loss, %", LOSS, 100.0, 3);
         figures("server CPU, ns per packet", CPU, 1.0, 0);
+        figures("its CPUs as a whole, ns", WHOLE_CPU, 1.0, 0);
+        if self.rounds.ours.iter().any(|report| report.floor.is_some()) {
+            figures("floor, ns per packet", FLOOR, 1.0, 0);
+        }
         figures("server CPU, %", SERVER, 100.0, 1);
         figures("latency p50, ms", P50, 1e-3, 2);
         figures("latency p99, ms", P99, 1e-3, 2);
@@ -81,9 +88,11 @@ impl Comparison {
         object.insert("scenario".to_owned(), json!(self.scenario));
         object.insert("ours".to_owned(), json!(self.ours()));
         object.insert(key.to_owned(), json!(self.peer()));
-        let (cpu, p99) = (self.rounds.ratio(CPU), self.rounds.ratio(P99));
+        let [cpu, whole, p99] = [CPU, WHOLE_CPU, P99].map(|figure| self.rounds.ratio(figure));
         object.insert("ratio_cpu_per_packet".to_owned(), json!(cpu.map(|ratio| ratio.median)));
         object.insert("ratio_cpu_per_packet_spread".to_owned(), json!(cpu));
+        object.insert("ratio_whole_cpu_per_packet_spread".to_owned(), json!(whole));
+        object.insert("ratio_to_floor_spread".to_owned(), json!(self.over_floor()));
         object.insert("ratio_latency_p99_spread".to_owned(), json!(p99));
         object.insert("rounds".to_owned(), json!({ "ours": self.rounds.ours, key: self.rounds.peer }));
         Value::Object(object)
@@ -147,7 +156,16 @@ impl Comparison {
         let ratio = |(name, figure): (&str, Figure)| {
             Some((format!("ours / {key}, {name}"), self.rounds.ratio(figure)?.to_string()))
         };
-        [("CPU per packet", CPU), ("latency p99", P99)].into_iter().filter_map(ratio).collect()
+        let figures = [("CPU per packet", CPU), ("whole CPU per packet", WHOLE_CPU), ("latency p99", P99)];
+        let over_floor =
+            self.over_floor().map(|spread| ("ours / floor, CPU per packet".to_owned(), spread.to_string()));
+        figures.into_iter().filter_map(ratio).chain(over_floor).collect()
+    }
+
+    /// Ours over the floor that was measured just after, round by round.
+    fn over_floor(&self) -> Option<Spread> {
+        let ratios: Option<Vec<f64>> = self.rounds.ours.iter().map(OVER_FLOOR).collect();
+        Spread::of(&ratios?)
     }
 
     pub(super) fn peer_key(&self) -> &'static str {
@@ -183,6 +201,7 @@ fn median_of(reports: &[Report]) -> Report {
         expected_packets: whole(|r| Some(r.expected_packets as f64)).unwrap_or_default(),
         loss_ratio: median(LOSS).unwrap_or_default(),
         cpu_ns_per_packet: median(CPU),
+        whole_cpu_ns_per_packet: median(WHOLE_CPU),
         softirq_ns_per_packet: median(|r| r.softirq_ns_per_packet),
         latency_us: Quantiles { p50: whole(P50), p99: whole(P99), p999: whole(P999), max: whole(MAX) },
         join_ms: JoinReport {

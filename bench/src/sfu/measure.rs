@@ -5,7 +5,7 @@ use crate::crowd::Crowd;
 use crate::target::Target;
 use anyhow::anyhow;
 use plausch_bench::client::Histogram;
-use plausch_bench::load::{Machine, Process, ProcessSample, Tally};
+use plausch_bench::load::{Machine, MachineUse, Process, ProcessSample, Tally};
 use std::time::{Duration, Instant};
 
 /// Between two lines of progress.
@@ -37,6 +37,20 @@ pub(super) struct Measured {
     /// Memory of the server when one participant had joined.
     pub(super) rss_alone: Option<u64>,
     pub(super) profile: Option<&'static str>,
+}
+
+impl Measured {
+    /// What the server's own CPUs did, where it has such.
+    pub(super) fn pinned_use(&self) -> Option<MachineUse> {
+        Some(self.end.pinned.as_ref()?.since(self.begin.pinned.as_ref()?))
+    }
+
+    /// For how long they did anything: what is left of the time. Sums of samples at ticks miss most of what is short.
+    pub(super) fn pinned_busy_ns(&self) -> Option<u64> {
+        let used = self.pinned_use()?;
+        let wall_ns = (self.end.at - self.begin.at).as_nanos() as u64 * self.target.cpus.len() as u64;
+        Some(wall_ns.saturating_sub(used.idle_ns + used.steal_ns))
+    }
 }
 
 impl Moment {

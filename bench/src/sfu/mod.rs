@@ -9,12 +9,14 @@ mod page;
 mod report;
 
 use crate::arguments::LoadArguments;
+use crate::floor::FloorReport;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 pub(crate) use comparison::{Comparison, MARKDOWN_HEAD};
 use drive::drive;
 use measure::Measured;
 pub(crate) use own::{check, compare};
+use plausch_bench::lab::Cable;
 use report::Report;
 use std::io::{Write, stdout};
 
@@ -26,6 +28,7 @@ Examples:
   five rooms of eight, all sending      plausch-bench sfu --rooms 5 --publishers 8 --viewers 0
   sound alone                           plausch-bench sfu --viewers 400 --video-kbps 0
   the same on ours and on Janus         plausch-bench sfu --viewers 100 --lab --against janus --html both.html
+  ours beside the least that it costs   plausch-bench sfu --viewers 200 --lab --with-floor
   simulcast in a meeting of ten         plausch-bench sfu --publishers 10 --viewers 0 --layers 3
   by WHIP and WHEP                      plausch-bench sfu --viewers 50 --via whip
 
@@ -60,9 +63,12 @@ pub(crate) struct SfuArguments {
     /// The relay's driver: how it sends and receives.
     #[arg(long, value_enum, default_value_t = Driver::Auto, conflicts_with_all = ["url", "ca", "via", "relay_pid", "allow_remote"])]
     driver: Driver,
-    /// Have the clients' CPUs do the receiver's part of what the server sends, as on a machine of their own (RPS).
+    #[command(flatten)]
+    cable: Cable,
+    /// Measure after each round of ours what sealing and sending the same bytes costs without any logic, on the same
+    /// CPU and over the same kind of device, and tell the ratio.
     #[arg(long, requires = "lab")]
-    receive_apart: bool,
+    with_floor: bool,
 }
 
 /// `driver` of relay.toml.
@@ -104,12 +110,12 @@ pub(crate) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
     }
     arguments.load.check()?;
     let measured = drive(&arguments, arguments.load.target()).await?;
-    conclude(&arguments, &measured)
+    conclude(&arguments, &measured, None)
 }
 
 /// Reports a single run.
-fn conclude(arguments: &SfuArguments, measured: &Measured) -> anyhow::Result<()> {
-    let report = Report::of(arguments.load.scenario("sfu"), measured);
+fn conclude(arguments: &SfuArguments, measured: &Measured, floor: Option<FloorReport>) -> anyhow::Result<()> {
+    let report = Report { floor, ..Report::of(arguments.load.scenario("sfu"), measured) };
     stdout().write_all(report.table(measured).as_bytes())?;
     arguments.load.write_json(&report)?;
     arguments.load.write_html(|| page::of_run(&report))?;

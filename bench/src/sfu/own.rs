@@ -3,17 +3,23 @@
 use super::drive::{Stopped, drive, stop_signal};
 use super::page;
 use super::{Comparison, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
+use crate::contest::Pace;
+use crate::floor::{self, FloorReport};
 use crate::target::Target;
+use crate::wire::{Receivers, Wire};
 use anyhow::bail;
 use plausch_bench::against::{Side, alternate};
 use plausch_bench::lab::Ground;
 use plausch_bench::servers::{self, Server, ServerError};
 use std::io::{Write, stdout};
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 /// Between two servers: the kernel closes the sockets of the one before.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Each way of sending takes two of these, one to warm up.
+const FLOOR_TURN: Duration = Duration::from_millis(500);
 
 impl Peer {
     /// Its key in JSON.
@@ -35,16 +41,14 @@ pub(super) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
     if let Some(peer) = arguments.against {
         check(peer, arguments.lab)?;
     }
-    let ground = Ground::prepare(arguments.lab, arguments.server_cpus.as_deref())?;
-    if arguments.receive_apart {
-        ground.receive_on_our_cpus()?;
-    }
+    let ground = Ground::prepare(arguments.lab, arguments.cable, arguments.server_cpus.as_deref())?;
     let Some(peer) = arguments.against else {
         let measured = tokio::select! {
             measured = start_and_drive(&ground, &arguments, None) => measured?,
             () = stop_signal() => return Err(Stopped.into()),
         };
-        return conclude(&arguments, &measured);
+        let floor = floor(&ground, &arguments).await?;
+        return conclude(&arguments, &measured, floor);
     };
     let comparison = compare(&ground, &arguments, peer).await?;
     stdout().write_all(comparison.table().as_bytes())?;
@@ -68,7 +72,8 @@ pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Pee
         let name = peer.map_or("ours", Peer::key);
         eprintln!("== {scenario}: round {} of {}, {name}", round + 1, arguments.rounds);
         let measured = start_and_drive(ground, arguments, peer).await?;
-        let report = Report::of(scenario.clone(), &measured);
+        let floor = if side == Side::Ours { floor(ground, arguments).await? } else { None };
+        let report = Report { floor, ..Report::of(scenario.clone(), &measured) };
         eprint!("{}", report.table(&measured));
         refuse_foreign(&measured)?;
         Ok::<_, anyhow::Error>(report)
@@ -78,6 +83,18 @@ pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Pee
         () = stop_signal() => bail!(Stopped),
     };
     Ok(Comparison { scenario, peer, rounds })
+}
+
+/// What the same load costs without any logic, over the same kind of device, if that is wanted.
+async fn floor(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Option<FloorReport>> {
+    let (Some(cable), true, Some(cpu)) = (ground.cable(), arguments.with_floor, ground.server_cpus().first()) else {
+        return Ok(None);
+    };
+    let load = arguments.load.floor();
+    let pace = Pace { turns: 1, turn: FLOOR_TURN, cpu: *cpu };
+    let receivers = Receivers { cable, ..Receivers::beside(*cpu, ground.client_cpus()) };
+    eprintln!("measuring the floor");
+    Ok(Some(spawn_blocking(move || floor::measure(load, Wire::Lab, receivers, true, pace)).await??))
 }
 
 async fn start_and_drive(ground: &Ground, arguments: &SfuArguments, peer: Option<Peer>) -> anyhow::Result<Measured> {

@@ -4,6 +4,7 @@ use super::comparison::Comparison;
 use super::course::Second;
 use super::report::Report;
 use crate::figures::latency_plot;
+use crate::floor::FloorReport;
 use plausch_bench::page::{Bars, Columns, Lines, Page, Plot, Scale, Series, Table};
 
 /// Of one run.
@@ -55,7 +56,7 @@ fn figures(sides: &[Side<'_>], ratios: &[(String, String)]) -> Table {
     };
     let ms = |us: Option<u64>| number(us.map(|us| us as f64 / 1e3), 2);
     type Cell<'a> = &'a dyn Fn(&Report) -> String;
-    let rows: [(&str, Cell<'_>); 13] = [
+    let rows: [(&str, Cell<'_>); 16] = [
         ("server", &|report| report.server.clone().unwrap_or_else(|| report.target.clone())),
         ("SRTP", &|report| report.srtp_profile.unwrap_or("none").to_owned()),
         ("participants", &|report| report.participants.to_string()),
@@ -67,6 +68,12 @@ fn figures(sides: &[Side<'_>], ratios: &[(String, String)]) -> Table {
             [of.p50, of.p99, of.p999, of.max].map(ms).join(" / ")
         }),
         ("server CPU per forwarded packet, ns", &|report| number(report.cpu_ns_per_packet, 0)),
+        ("all that its CPUs did, per forwarded packet, ns", &|report| number(report.whole_cpu_ns_per_packet, 0)),
+        ("floor (sealing and sending alone): by the frame / packet by packet, ns", &|report| {
+            let of = |ns: fn(&FloorReport) -> Option<f64>| number(report.floor.as_ref().and_then(ns), 0);
+            format!("{} / {}", of(|floor| floor.frames_ns_per_packet), of(|floor| floor.packets_ns_per_packet))
+        }),
+        ("server CPU over the floor by the frame", &|report| number(report.over_floor(), 2)),
         ("softirq per packet, whole machine, never to be added, ns", &|report| number(report.softirq_ns_per_packet, 0)),
         ("server, % of a CPU", &|report| number(report.server_cpu.map(|share| share * 100.0), 1)),
         ("bench, % of a CPU", &|report| format!("{:.0}", report.bench_cpu * 100.0)),

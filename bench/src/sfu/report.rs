@@ -3,8 +3,9 @@
 use super::course::Course;
 use super::drive::rss;
 use super::measure::Measured;
+use crate::floor::FloorReport;
 use plausch_bench::client::Histogram;
-use plausch_bench::load::{Circumstances, Machine};
+use plausch_bench::load::{Circumstances, MachineUse};
 use serde::Serialize;
 use std::fmt::Write;
 use std::thread::available_parallelism;
@@ -26,7 +27,11 @@ pub(crate) struct Report {
     pub(super) loss_ratio: f64,
     /// While it was measured; the processes' time holds the softirq work done in their sends.
     pub(super) cpu_ns_per_packet: Option<f64>,
+    /// Everything that the server's own CPUs did, the kernel's receive work outside of processes included.
+    pub(super) whole_cpu_ns_per_packet: Option<f64>,
     pub(super) softirq_ns_per_packet: Option<f64>,
+    /// What sealing and sending the same bytes cost just after, without any logic.
+    pub(super) floor: Option<FloorReport>,
     pub(super) latency_us: Quantiles,
     pub(super) join_ms: JoinReport,
     pub(super) rss_bytes_per_participant: Option<u64>,
@@ -97,8 +102,10 @@ impl Report {
             expected_packets: measured.tally.expected,
             loss_ratio: measured.tally.loss_ratio(),
             cpu_ns_per_packet: server_ns.and_then(per_packet),
+            whole_cpu_ns_per_packet: measured.pinned_busy_ns().and_then(per_packet),
             // The counters of another machine cannot be seen.
             softirq_ns_per_packet: server_ns.and_then(|_| per_packet(end.machine.since(&begin.machine).softirq_ns)),
+            floor: None,
             latency_us: Quantiles {
                 p50: latency.quantile(0.5),
                 p99: latency.quantile(0.99),
@@ -130,6 +137,11 @@ impl Report {
         }
     }
 
+    /// The server's CPU as a multiple of the floor of a relay that sends each receiver the packets of a frame together.
+    pub(super) fn over_floor(&self) -> Option<f64> {
+        Some(self.cpu_ns_per_packet? / self.floor.as_ref()?.frames_ns_per_packet?)
+    }
+
     /// The same for people, with what else helps to understand it.
     pub(super) fn table(&self, measured: &Measured) -> String {
         let mut out = Lines::default();
@@ -149,6 +161,22 @@ impl Report {
         match self.cpu_ns_per_packet {
             Some(ns) => out.line("server CPU", format!("{ns:.0} ns per forwarded packet")),
             None => out.line("server CPU", "unknown: no process of this machine that we may look at; give --relay-pid"),
+        }
+        if let Some(ns) = self.whole_cpu_ns_per_packet {
+            out.line(
+                "  whole",
+                format!("{ns:.0} ns, with all else that the server's CPUs did, as the kernel's receiving"),
+            );
+        }
+        if let (Some(floor), Some(ratio)) = (&self.floor, self.over_floor()) {
+            let packets = floor.packets_ns_per_packet.unwrap_or_default();
+            let frames = floor.frames_ns_per_packet.unwrap_or_default();
+            out.line(
+                "floor",
+                format!(
+                    "{frames:.0} ns by the frame, {packets:.0} packet by packet; server CPU is {ratio:.2} × the former"
+                ),
+            );
         }
         if let Some(ns) = self.softirq_ns_per_packet {
             out.line("softirq", format!("{ns:.0} ns per forwarded packet on the whole machine, not to be added"));
@@ -183,17 +211,21 @@ impl Report {
 
 /// Shares of the CPU time that the hypervisor took, and that processes took which are neither server nor bench.
 fn disturbance(measured: &Measured, server_ns: u64, bench_ns: u64) -> (f64, f64) {
-    let (begin, end) = (&measured.begin, &measured.end);
-    let share = |now: &Machine, then: &Machine, known_ns: u64| {
-        let used = now.since(then);
-        let of_all = |ns: u64| ns as f64 / used.total_ns.max(1) as f64;
-        let busy = used.total_ns.saturating_sub(used.idle_ns + used.steal_ns);
-        (of_all(used.steal_ns), of_all(busy.saturating_sub(known_ns)))
+    let (begin, end) = (&measured.begin.machine, &measured.end.machine);
+    let of_all = |ns: u64, used: &MachineUse| ns as f64 / used.total_ns.max(1) as f64;
+    let (Some(used), Some(busy_ns)) = (measured.pinned_use(), measured.pinned_busy_ns()) else {
+        let used = end.since(begin);
+        let busy_ns = used.total_ns.saturating_sub(used.idle_ns + used.steal_ns);
+        let others_ns = busy_ns.saturating_sub(server_ns + bench_ns);
+        return (of_all(used.steal_ns, &used), of_all(others_ns, &used));
     };
-    match (&end.pinned, &begin.pinned) {
-        (Some(now), Some(then)) => share(now, then, server_ns),
-        _ => share(&end.machine, &begin.machine, server_ns + bench_ns),
-    }
+    // Packets that come while the server sleeps are received in nobody's time; while it works, in its own.
+    let apart = match measured.target.receives_itself {
+        true => used.softirq_ns as f64 * used.idle_ns as f64 / (used.idle_ns + server_ns).max(1) as f64,
+        false => 0.0,
+    };
+    let others_ns = busy_ns.saturating_sub(server_ns + apart as u64);
+    (of_all(used.steal_ns, &used), of_all(others_ns, &used))
 }
 
 fn threads(measured: &Measured, share: impl Fn(u64) -> f64) -> Vec<ThreadReport> {
@@ -247,7 +279,9 @@ pub(super) fn example(p99: u64) -> Report {
         expected_packets: 100,
         loss_ratio: 0.1,
         cpu_ns_per_packet: None,
+        whole_cpu_ns_per_packet: None,
         softirq_ns_per_packet: Some(1_000.0),
+        floor: None,
         latency_us: Quantiles { p50: Some(100), p99: Some(p99), p999: Some(2 * p99), max: Some(3 * p99) },
         join_ms: JoinReport { p50: Some(2.0), p99: Some(3.0), max: Some(4.0) },
         rss_bytes_per_participant: Some(50_000),
