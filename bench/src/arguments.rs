@@ -34,11 +34,22 @@ pub(crate) struct LoadArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rooms: u32,
     /// Participants of each room who send, and receive all others who do.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) publishers: u16,
     /// Participants of each room who only receive.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=1023))]
     pub(crate) viewers: u16,
+    /// Others that each participant sees and hears at once [default: all, which may be 50]. Nobody speaks then, so that
+    /// everybody stays in their tiles.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=50), conflicts_with = "layers")]
+    pub(crate) tiles: Option<u16>,
+    /// Viewers of each room who take what comes for them; for the others it is counted and thrown away by the kernel, so
+    /// that the bench can have many more of them than it has CPUs for [default: all].
+    #[arg(long)]
+    listeners: Option<u16>,
+    /// The same for whole rooms: those in which anybody takes what comes.
+    #[arg(long)]
+    listening_rooms: Option<u32>,
     /// Bitrate of each picture; 0 sends none.
     #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u32).range(0..=20_000))]
     pub(crate) video_kbps: u32,
@@ -97,6 +108,16 @@ impl LoadArguments {
         }
     }
 
+    /// Viewers of each room who take what comes for them.
+    pub(crate) fn listeners(&self) -> u16 {
+        self.listeners.unwrap_or(u16::MAX)
+    }
+
+    /// Rooms in which anybody does.
+    pub(crate) fn listening_rooms(&self) -> u32 {
+        self.listening_rooms.unwrap_or(u32::MAX)
+    }
+
     /// The server that all media goes through, if any.
     pub(crate) fn turn_server(&self) -> Option<TurnServer> {
         let (user, password) = (self.turn_user.clone()?, self.turn_password.clone()?);
@@ -106,6 +127,7 @@ impl LoadArguments {
     /// The same packets, to be sent without any logic.
     pub(crate) fn floor(&self) -> FloorLoad {
         FloorLoad {
+            tiles: self.tiles.map(usize::from),
             rooms: self.rooms as usize,
             publishers: self.publishers.into(),
             viewers: self.viewers.into(),
@@ -127,6 +149,18 @@ impl LoadArguments {
             layers => format!("{what}, {layers} layers"),
         };
         let what = if self.turn.is_some() { format!("{what}, through TURN") } else { what };
+        let what = match self.tiles {
+            Some(tiles) => format!("{tiles} tiles each, {what}"),
+            None => what,
+        };
+        let what = match self.listeners.filter(|listeners| *listeners < self.viewers) {
+            Some(listeners) => format!("{what}, {listeners} looked at"),
+            None => what,
+        };
+        let what = match self.listening_rooms.filter(|listening| *listening < self.rooms) {
+            Some(rooms) => format!("{what}, {rooms} rooms looked at"),
+            None => what,
+        };
         let (rooms, publishers, viewers) = (self.rooms, self.publishers, self.viewers);
         match rooms {
             1 => format!("{command}: {publishers} → {viewers}, {what}"),
@@ -167,7 +201,9 @@ impl LoadArguments {
         };
         let audio = if self.audio { AUDIO_PACKETS_PER_SECOND } else { 0 };
         let (publishers, viewers) = (u64::from(self.publishers), u64::from(self.viewers));
-        u64::from(self.rooms) * publishers * (publishers - 1 + viewers) * (video + audio)
+        let seen = |others: u64| self.tiles.map_or(others, |tiles| others.min(tiles.into()));
+        let streams = publishers * seen(publishers - 1) + viewers * seen(publishers);
+        u64::from(self.rooms) * streams * (video + audio)
     }
 
     /// The same for a server that the run starts itself.
@@ -177,6 +213,12 @@ impl LoadArguments {
         }
         if self.viewers == 0 && self.publishers < 2 {
             bail!("nobody would receive anything; give --viewers, or at least two --publishers");
+        }
+        if self.tiles.is_none() && self.publishers > 51 {
+            bail!("nobody can see more than 50 others at once; give --tiles");
+        }
+        if self.listening_rooms == Some(0) || (self.listeners == Some(0) && self.publishers < 2) {
+            bail!("nobody would look at anything; give --listeners and --listening-rooms of at least 1");
         }
         if self.layers > 1 && self.video_kbps == 0 {
             bail!("only pictures have layers; give --video-kbps");

@@ -3,7 +3,7 @@
 use crate::arguments::LoadArguments;
 use crate::target::Target;
 use anyhow::bail;
-use plausch_bench::client::{Client, ClientError, Counts, Histogram, JoinOptions, Picture, Speech, Stats};
+use plausch_bench::client::{Ages, Client, ClientError, Counts, Histogram, JoinOptions, Picture, Speech, Stats};
 use plausch_bench::load::{Flow, Tally, Traffic};
 use plausch_signalling::MediaState;
 use std::collections::HashMap;
@@ -14,6 +14,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Control must have told everybody whom to see within this time.
 const SLOTS_WITHIN: Duration = Duration::from_secs(10);
+/// Who is shown where, has settled within this time.
+const ARRANGED_WITHIN: Duration = Duration::from_secs(1);
+/// RFC 6464, section 3.
+const SILENCE: u8 = 127;
 /// How fast those come who take the place of others.
 const REPLACEMENTS_PER_SECOND: u32 = 200;
 
@@ -24,6 +28,8 @@ struct Member {
     /// Its id in the room, with which its media is stamped.
     participant: u64,
     slots: u16,
+    /// Ids of those that it is shown, where these are not all.
+    shown: Option<Vec<u64>>,
 }
 
 /// A place in a room.
@@ -32,6 +38,8 @@ struct Seat {
     room: u32,
     /// Which of the room's publishers this is; `None` for viewers.
     publisher: Option<u16>,
+    /// What comes for this one is only counted.
+    deaf: bool,
 }
 
 impl Member {
@@ -39,7 +47,7 @@ impl Member {
         let slots = options.slots;
         let client = Client::join(options).await?;
         let participant = u64::from_str_radix(&client.participant(), 16).unwrap_or(0);
-        Ok(Self { client, seat, participant, slots })
+        Ok(Self { client, seat, participant, slots, shown: None })
     }
 }
 
@@ -47,6 +55,7 @@ impl Member {
 pub(crate) struct Crowd {
     template: JoinOptions,
     publishers: u16,
+    tiles: Option<u16>,
     seed: u64,
     dtx: bool,
     media: MediaState,
@@ -64,9 +73,11 @@ impl Crowd {
     /// At another server than the arguments name.
     pub(crate) fn at(target: &Target, arguments: &LoadArguments, decrypt_every: u32) -> Self {
         let rooms = || 0..arguments.rooms;
-        let seat = |room| move |index| Seat { room, publisher: Some(index) };
+        let quiet_from = arguments.listening_rooms();
+        let seat = |room| move |index| Seat { room, publisher: Some(index), deaf: room >= quiet_from };
         let publishers = rooms().flat_map(|room| (0..arguments.publishers).map(seat(room)));
-        let viewer = |room| move |_| Seat { room, publisher: None };
+        let listeners = arguments.listeners();
+        let viewer = |room| move |index| Seat { room, publisher: None, deaf: index >= listeners || room >= quiet_from };
         let viewers = rooms().flat_map(|room| (0..arguments.viewers).map(viewer(room)));
         // The last ones join first: publishers, so that slots are theirs.
         let mut waiting: Vec<Seat> = publishers.chain(viewers).collect();
@@ -87,6 +98,7 @@ impl Crowd {
                 ..JoinOptions::new(&target.url, format!("bench-{}-{started}", std::process::id()), "")
             },
             publishers: arguments.publishers,
+            tiles: arguments.tiles,
             seed: arguments.seed,
             dtx: arguments.dtx,
             media: MediaState { microphone: arguments.audio, camera: arguments.video_kbps > 0, screen: false },
@@ -109,9 +121,16 @@ impl Crowd {
             None => format!("Viewer {number}"),
         };
         options.watches = (0..self.publishers).filter(|of| Some(*of) != seat.publisher).map(publisher_name).collect();
-        options.slots = self.publishers - u16::from(publisher);
+        let others = self.publishers - u16::from(publisher);
+        options.slots = self.tiles.map_or(others, |tiles| tiles.min(others));
+        options.deaf = seat.deaf;
         options.microphone &= publisher;
         options.camera_layers *= u8::from(publisher);
+        if self.tiles.is_some() {
+            // Who speaks is shown; where all are silent, everybody stays in their tiles, and what must come is known.
+            options.audio_level = SILENCE;
+            return options;
+        }
         options.speech = seat.publisher.map(|index| Speech {
             seed: self.seed.wrapping_add(seat.room.into()),
             index,
@@ -211,14 +230,22 @@ impl Crowd {
         self.members.iter().for_each(|member| member.client.clear_pauses());
     }
 
-    /// Until everybody is shown all publishers of the room.
-    pub(crate) async fn wait_for_slots(&self) -> anyhow::Result<()> {
+    /// Until everybody is shown as many publishers of the room as they have tiles for.
+    pub(crate) async fn wait_for_slots(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        for member in &self.members {
+        let tiles = self.tiles.is_some();
+        if tiles {
+            // Until those who joined last have found their places.
+            sleep(ARRANGED_WITHIN).await;
+        }
+        for member in &mut self.members {
             loop {
                 let stats = member.client.stats();
                 let filled = stats.slots.iter().filter(|slot| slot.content.is_some()).count();
                 if filled >= usize::from(member.slots) {
+                    let contents = stats.slots.iter().filter_map(|slot| slot.content.as_ref());
+                    let ids = contents.map(|content| u64::from_str_radix(&content.participant, 16).unwrap_or(0));
+                    member.shown = tiles.then(|| ids.collect());
                     break;
                 }
                 if begin.elapsed() > SLOTS_WITHIN {
@@ -238,6 +265,14 @@ impl Crowd {
     pub(crate) fn talk(&self, on: bool) {
         let media = if on { self.media } else { MediaState::default() };
         self.publishers().for_each(|member| member.client.set_media(media));
+    }
+
+    /// Publishers of the first so many rooms send, and nobody else.
+    pub(crate) fn talk_in(&self, rooms: u32) {
+        for member in self.publishers() {
+            let media = if member.seat.room < rooms { self.media } else { MediaState::default() };
+            member.client.set_media(media);
+        }
     }
 
     /// Publishers go on with this bitrate of the picture.
@@ -283,7 +318,8 @@ impl Crowd {
     pub(crate) fn traffic(&self) -> Traffic {
         let counts: Vec<Counts> = self.members.iter().map(|member| member.client.counts()).collect();
         let expected = self.expected(&counts).into_iter().fold(Flow::default(), Flow::plus);
-        let received = counts.iter().map(|counts| Flow { audio: counts.audio, video: counts.video });
+        // What was thrown away unseen counts as pictures, sound and all: most of it is.
+        let received = counts.iter().map(|counts| Flow { audio: counts.audio, video: counts.video + counts.unseen });
         Traffic { received: received.fold(Flow::default(), Flow::plus), expected }
     }
 
@@ -297,14 +333,18 @@ impl Crowd {
         }
         let of_room = |room: u32| senders.get(&room).map(Vec::as_slice).unwrap_or_default();
         let expected = |(member, own): (&Member, &Counts)| {
-            let others = of_room(member.seat.room).iter().filter(|(sender, _)| *sender != member.participant);
-            others.map(|(sender, theirs)| Flow::expected_of(*sender, theirs, own)).fold(Flow::default(), Flow::plus)
+            let shown = |sender: u64| member.shown.as_ref().is_none_or(|shown| shown.contains(&sender));
+            let others = of_room(member.seat.room).iter();
+            let others = others.filter(|(sender, _)| *sender != member.participant && shown(*sender));
+            let all = others.map(|(sender, theirs)| Flow::expected_of(*sender, theirs, own));
+            let all = all.fold(Flow::default(), Flow::plus);
+            if member.seat.deaf { Flow { audio: 0, video: all.all() } } else { all }
         };
         self.members.iter().zip(counts).map(expected).collect()
     }
 
-    pub(crate) fn take_latencies(&self) -> Histogram {
-        let mut all = Histogram::default();
+    pub(crate) fn take_latencies(&self) -> Ages {
+        let mut all = Ages::default();
         self.members.iter().for_each(|member| all.add(&member.client.take_latencies()));
         all
     }
@@ -313,8 +353,9 @@ impl Crowd {
     pub(crate) fn tally(&self, latency: Histogram) -> Tally {
         let mut tally = Tally { latency, ..Tally::default() };
         let counts: Vec<Counts> = self.members.iter().map(|member| member.client.counts()).collect();
-        for (member, expected) in self.members.iter().zip(self.expected(&counts)) {
+        for ((member, counts), expected) in self.members.iter().zip(&counts).zip(self.expected(&counts)) {
             tally.add(&member.client.stats(), expected.all());
+            tally.received += counts.unseen;
         }
         tally
     }

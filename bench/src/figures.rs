@@ -17,14 +17,7 @@ pub(crate) fn latency_plot(named: &[(String, Vec<(f64, f64)>)]) -> Plot {
 
 /// Shares of the values and the largest value of each share, in milliseconds of a histogram in microseconds.
 pub(crate) fn curve_ms(histogram: &Histogram) -> Vec<(f64, f64)> {
-    const SHARES: [f64; 20] = [
-        0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999,
-        1.0,
-    ];
-    // A share that is less than one value of all says nothing of its own.
-    let said = |share: f64| share == 1.0 || (1.0 - share) * histogram.samples() as f64 >= 1.0;
-    let shares = SHARES.into_iter().filter(|share| said(*share));
-    shares.filter_map(|share| Some((share, histogram.quantile(share)? as f64 / 1e3))).collect()
+    histogram.curve(1e3)
 }
 
 /// How many values lie below each: milliseconds and percent.

@@ -19,11 +19,15 @@ use std::time::{Duration, Instant};
 
 /// Tells the program that it was started again.
 const MARK: &str = "PLAUSCH_BENCH_GROUND";
-/// The pair of devices and its network: private addresses, and only two of them.
+/// The pair of devices and its network: private addresses.
 pub(crate) const DEVICE: &str = "plausch0";
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 213, 77, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 213, 77, 2);
 const PREFIX: u8 = 30;
+/// Addresses that clients may have beside, to be many.
+const MORE_CLIENTS: &str = "10.0.0.0/9";
+/// And those of the server.
+const MORE_SERVERS: &str = "10.214.0.0/16";
 /// Until a namespace is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -91,6 +95,13 @@ impl Ground {
     /// The address at which the server is to listen.
     pub fn server_address(&self) -> Ipv4Addr {
         if self.holder.is_some() { SERVER } else { Ipv4Addr::LOCALHOST }
+    }
+
+    /// More addresses of the server, the first of them that of `server_address`. There are 60 000.
+    pub fn server_addresses(&self, count: usize) -> Vec<Ipv4Addr> {
+        let more: u32 = if self.holder.is_some() { 0x0ad6_0000 } else { 0x7f00_0001 };
+        let more = (1..count as u32).map(|index| Ipv4Addr::from(more + index));
+        std::iter::once(self.server_address()).chain(more).collect()
     }
 
     /// The clients' address as the server sees it.
@@ -182,6 +193,12 @@ fn connect_namespaces(cable: Cable, clients: &[usize], servers: &[usize]) -> Res
     run(&["nsenter", &theirs, "ip", "link", "set", "lo", "up"])?;
     run(&["nsenter", &theirs, "ip", "address", "add", &format!("{SERVER}/{PREFIX}"), "dev", DEVICE])?;
     run(&["nsenter", &theirs, "ip", "link", "set", DEVICE, "up"])?;
+    for (network, ours, gateway) in [(MORE_CLIENTS, true, CLIENTS), (MORE_SERVERS, false, SERVER)] {
+        let near: &[&str] = if ours { &[] } else { &["nsenter", &theirs] };
+        let far: &[&str] = if ours { &["nsenter", &theirs] } else { &[] };
+        run(&[near, &["ip", "route", "add", "local", network, "dev", "lo"]].concat())?;
+        run(&[far, &["ip", "route", "add", network, "via", &gateway.to_string(), "dev", DEVICE]].concat())?;
+    }
     cable.set_up(&[], DEVICE, clients, false)?;
     cable.set_up(&["nsenter", &theirs], DEVICE, servers, true)?;
     Ok(holder)

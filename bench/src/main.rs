@@ -39,6 +39,8 @@ enum Command {
     Join(join::JoinArguments),
     /// Fills rooms with publishers and viewers, and measures what forwarding to them costs the relay.
     Sfu(sfu::SfuArguments),
+    /// Lets more and more rooms talk until the server is full, and tells the latency at half of that.
+    Saturation(sfu::SaturationArguments),
     /// Measures the usual scenarios on ours and on Janus, and writes a page of Markdown.
     Tables(tables::TablesArguments),
     /// Lets all viewers join within one second, and tells how long each waits for its picture.
@@ -67,6 +69,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Join(arguments) => join::run(arguments).await,
         Command::Sfu(arguments) => sfu::run(arguments).await,
+        Command::Saturation(arguments) => sfu::saturate(arguments).await,
         Command::Tables(arguments) => tables::run(arguments).await,
         Command::Joins(arguments) => joins::run(arguments).await,
         Command::Churn(arguments) => churn::run(arguments).await,

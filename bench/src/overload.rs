@@ -158,7 +158,7 @@ async fn measure(
     // Whoever joined late has made the step longer.
     sleep((begin.at + seconds).saturating_duration_since(Instant::now())).await;
     let end = Moment::take(crowd, relay)?;
-    let step = Step::between(kbps, phase, &begin, &end, crowd.take_latencies(), join, answers);
+    let step = Step::between(kbps, phase, &begin, &end, crowd.take_latencies().handled, join, answers);
     eprintln!("{}", step.text());
     if crowd.lost_sockets() > 0 {
         bail!("the server closed its connections under this load; look into its log");

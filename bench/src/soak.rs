@@ -201,7 +201,7 @@ impl Soak<'_> {
             let ProcessSample { rss_bytes, descriptors, threads, .. } = process.sample().ok_or_else(ended)?;
             processes.push(Watched { rss_bytes, descriptors: descriptors as u64, threads: threads.len() as u64 });
         }
-        let latency = crowd.take_latencies();
+        let latency = crowd.take_latencies().handled;
         self.seen.tally.latency.add(&latency);
         let sample = Sample {
             at_s: self.begin.elapsed().as_secs_f64(),

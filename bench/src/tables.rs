@@ -1,24 +1,42 @@
 //! `plausch-bench tables`: the scenarios by which we are measured, ours and Janus in turn, as one Markdown file.
 
-use crate::sfu::{self, MARKDOWN_HEAD, Peer, SfuArguments};
+use crate::sfu::{self, GROWTH_HEAD, MARKDOWN_HEAD, Peer, SfuArguments};
 use anyhow::anyhow;
 use clap::{Args, Parser};
 use plausch_bench::lab::{Cable, Ground};
 use plausch_bench::load::Circumstances;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// What is measured, as arguments of `sfu`.
-const SCENARIOS: [&[&str]; 6] = [
-    &["--viewers", "20"],
-    &["--viewers", "100"],
-    &["--viewers", "200"],
-    &["--viewers", "400"],
-    &["--rooms", "5", "--publishers", "8", "--viewers", "0"],
-    &["--viewers", "400", "--video-kbps", "0"],
+/// What is measured: a name, and arguments of `sfu`.
+const BESIDE_JANUS: [(&str, &[&str]); 8] = [
+    ("20-viewers", &["--viewers", "20"]),
+    ("100-viewers", &["--viewers", "100"]),
+    ("200-viewers", &["--viewers", "200"]),
+    ("400-viewers", &["--viewers", "400"]),
+    ("rooms-of-8", &["--rooms", "5", "--publishers", "8", "--viewers", "0"]),
+    ("audio", &["--viewers", "400", "--video-kbps", "0"]),
+    ("1000-viewers", &["--viewers", "1000", "--video-kbps", "150", "--fps", "15", "--listeners", "200"]),
+    ("60-senders", &["--publishers", "60", "--viewers", "0", "--tiles", "25", "--video-kbps", "150", "--fps", "15"]),
+];
+/// Ours alone, to see that its cost grows with what it forwards and with nothing else.
+const GROWTH: [(&str, &[&str]); 7] = [
+    ("50-viewers-slow", &["--viewers", "50", "--video-kbps", "150", "--fps", "15"]),
+    ("200-viewers-slow", &["--viewers", "200", "--video-kbps", "150", "--fps", "15"]),
+    ("500-viewers-slow", &["--viewers", "500", "--video-kbps", "150", "--fps", "15", "--listeners", "200"]),
+    ("1000-viewers-slow", &["--viewers", "1000", "--video-kbps", "150", "--fps", "15", "--listeners", "200"]),
+    ("15-senders", &["--publishers", "15", "--viewers", "0", "--tiles", "25", "--video-kbps", "150", "--fps", "15"]),
+    ("30-senders", &["--publishers", "30", "--viewers", "0", "--tiles", "25", "--video-kbps", "150", "--fps", "15"]),
+    (
+        "60-senders-alone",
+        &["--publishers", "60", "--viewers", "0", "--tiles", "25", "--video-kbps", "150", "--fps", "15"],
+    ),
 ];
 
 /// Arguments of `plausch-bench tables`.
@@ -27,21 +45,25 @@ const SCENARIOS: [&[&str]; 6] = [
 Example:
   the tables of today   plausch-bench tables --out bench/results/$(date +%F)-sfu-janus.md
 
-Each scenario is a run of `sfu --lab --against janus`; the file names the commands. With the default times all of it
-takes about ten minutes, in which nothing else should run on this machine. Needs root and scripts/bench-peers.")]
+Each scenario is a run of `sfu --lab`, most of them with `--against janus`; the file names the commands. With the default
+times all of it takes about half an hour, in which nothing else should run on this machine; --scenarios measures some
+and keeps the rest. Needs root and scripts/bench-peers.")]
 pub(crate) struct TablesArguments {
     /// Write to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write all figures of all rounds to this file, a JSON array of what `sfu --json` writes.
+    /// Write all figures of all rounds to this file, a JSON object with what `sfu --json` writes of each scenario.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// How long to measure in each round.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
     /// Rounds of each side; the first is thrown away.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+    /// Measure these only, and keep what the files have of the others.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    scenarios: Vec<String>,
     /// CPUs of the servers, as a list; clients take the others [default: the last one].
     #[arg(long, value_name = "LIST")]
     server_cpus: Option<String>,
@@ -56,43 +78,95 @@ struct Scenario {
     sfu: SfuArguments,
 }
 
-/// Measures all, and writes the file.
+/// Measures all that is wanted, and writes the file.
 pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
     sfu::check(Peer::Janus, true)?;
+    let wanted = arguments.wanted()?;
+    let mut parts = arguments.parts()?;
     let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
     let begin = Instant::now();
-    let mut table = String::new();
-    let mut commands = String::new();
-    let mut notes = String::new();
-    let mut figures = Vec::new();
-    for (index, scenario) in SCENARIOS.iter().enumerate() {
-        let words = arguments.words(scenario);
-        eprintln!("=== {} of {} after {} s", index + 1, SCENARIOS.len(), begin.elapsed().as_secs());
+    for (index, (name, scenario)) in wanted.iter().enumerate() {
+        let alone = GROWTH.iter().any(|(of_growth, _)| of_growth == name);
+        let words = arguments.words(scenario, alone);
+        eprintln!("=== {name}, {} of {} after {} s", index + 1, wanted.len(), begin.elapsed().as_secs());
         let parsed = Scenario::try_parse_from(std::iter::once("sfu").chain(words.iter().map(String::as_str)))?;
-        let comparison = sfu::compare(&ground, &parsed.sfu, Peer::Janus).await?;
-        let _ = writeln!(commands, "    plausch-bench sfu {}", words.join(" "));
-        table += &comparison.markdown();
-        notes += &comparison.notes();
-        figures.push(comparison.json());
-        eprintln!("{}", comparison.table());
+        let command = format!("plausch-bench sfu {}", words.join(" "));
+        let part = match alone {
+            true => {
+                let rounds = sfu::repeat(&ground, &parsed.sfu).await?;
+                Part { command, row: rounds.markdown(), notes: rounds.notes(), figures: rounds.json(), alone }
+            }
+            false => {
+                let comparison = sfu::compare(&ground, &parsed.sfu, Peer::Janus).await?;
+                eprintln!("{}", comparison.table());
+                let (row, notes) = (comparison.markdown(), comparison.notes());
+                Part { command, row, notes, figures: comparison.json(), alone }
+            }
+        };
+        parts.insert((*name).to_owned(), part);
+        // Each by itself, so that nothing is lost when a later one fails.
+        arguments.write(&document(&ground, &parts), &parts)?;
     }
-    let text = document(&ground, &table, &commands, &notes);
-    let write = |path: &PathBuf, text: &str| {
-        fs::write(path, text).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
-    };
-    if let Some(path) = &arguments.json {
-        write(path, &(serde_json::to_string_pretty(&figures)? + "\n"))?;
-    }
-    match &arguments.out {
-        Some(path) => write(path, &text),
-        None => Ok(stdout().write_all(text.as_bytes())?),
-    }
+    Ok(())
 }
 
+/// What one scenario has shown, as it stands in the page.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    command: String,
+    row: String,
+    notes: String,
+    figures: Value,
+    /// Not beside Janus.
+    alone: bool,
+}
+
+/// By name of the scenario.
+type Parts = BTreeMap<String, Part>;
+
 impl TablesArguments {
+    fn wanted(&self) -> anyhow::Result<Vec<(&'static str, &'static [&'static str])>> {
+        let all = || BESIDE_JANUS.into_iter().chain(GROWTH);
+        if self.scenarios.is_empty() {
+            return Ok(all().collect());
+        }
+        let find = |name: &String| {
+            let names = || all().map(|(name, _)| name).collect::<Vec<_>>().join(" ");
+            all()
+                .find(|(known, _)| known == name)
+                .ok_or_else(|| anyhow!("there is no scenario {name}, but {}", names()))
+        };
+        self.scenarios.iter().map(find).collect()
+    }
+
+    /// What the file of `--json` has from earlier runs, where only some scenarios are wanted.
+    fn parts(&self) -> anyhow::Result<Parts> {
+        let Some(path) = self.json.as_ref().filter(|path| !self.scenarios.is_empty() && path.exists()) else {
+            return Ok(Parts::new());
+        };
+        let read = || Ok::<_, anyhow::Error>(serde_json::from_slice(&fs::read(path)?)?);
+        read().map_err(|error| anyhow!("cannot add to {}: {error}", path.display()))
+    }
+
+    fn write(&self, page: &str, parts: &Parts) -> anyhow::Result<()> {
+        let write = |path: &PathBuf, text: &str| {
+            fs::write(path, text).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
+        };
+        if let Some(path) = &self.json {
+            write(path, &(serde_json::to_string_pretty(parts)? + "\n"))?;
+        }
+        match &self.out {
+            Some(path) => write(path, page),
+            None => Ok(stdout().write_all(page.as_bytes())?),
+        }
+    }
+
     /// A scenario's arguments with those that are common to all.
-    fn words(&self, scenario: &[&str]) -> Vec<String> {
-        let mut words = vec!["--lab".to_owned(), "--against".to_owned(), "janus".to_owned()];
+    fn words(&self, scenario: &[&str], alone: bool) -> Vec<String> {
+        let mut words = vec!["--lab".to_owned(), "--with-floor".to_owned()];
+        if !alone {
+            words.extend(["--against".to_owned(), "janus".to_owned()]);
+        }
         words.extend([
             "--seconds".to_owned(),
             self.seconds.to_string(),
@@ -108,29 +182,50 @@ impl TablesArguments {
     }
 }
 
-fn document(ground: &Ground, table: &str, commands: &str, notes: &str) -> String {
+fn document(ground: &Ground, parts: &Parts) -> String {
     let now = Circumstances::now();
     let commit = now.commit.as_deref().unwrap_or("unknown");
     let day = now.date.split(' ').next().unwrap_or_default();
     let cpus = ground.server_cpus();
-    format!(
+    let mut out = format!(
         "# {day}: ours and Janus in turn, in a lab\n\n\
          {machine}; {device}; clients on the others. Commit {commit}, ended {date}.\n\n\
          Both servers are started afresh for each round on the same CPU{plural}, ours with relay and control (the CPU time \
          of both counts), Janus with `event_loops = {loops}` and ICE Lite. Both may choose the SRTP profile. At Janus each \
          viewer has one PeerConnection for all it watches, and viewers are no participants of the room. Rounds alternate; \
          the first of each side is thrown away, and medians are shown, with the least and the most in brackets. CPU is of \
-         the server's processes per packet that was delivered; a server that loses packets is full. Latency is from client \
-         to client and holds their own waiting for a CPU.\n\n\
-         {commands}\n\
-         {MARKDOWN_HEAD}{table}\n\
-         {notes}",
+         the server's processes per packet that was delivered; \"whole\" is all that the server's CPU did meanwhile, as \
+         receiving what comes while the server sleeps. A server that loses packets is full. The floor is what sealing and \
+         sending the same bytes by the frame costs without any logic, measured after each round of ours. Latency is from \
+         client to client and holds their own waiting for a CPU; \"at the device\" ends where packets reach the receiver's \
+         network device.\n\n",
         machine = now.machine,
         device = ground.device(),
         date = now.date,
         plural = if cpus.len() == 1 { "" } else { "s" },
         loops = cpus.len(),
-    )
+    );
+    let known = |set: &[(&str, &[&str])]| set.iter().filter_map(|(name, _)| parts.get(*name)).collect::<Vec<_>>();
+    let mut section = |title: &str, head: &str, parts: &[&Part]| {
+        if parts.is_empty() {
+            return;
+        }
+        out += title;
+        parts.iter().for_each(|part| {
+            let _ = writeln!(out, "    {}", part.command);
+        });
+        let _ = write!(out, "\n{head}");
+        parts.iter().for_each(|part| out += &part.row);
+        out.push('\n');
+        parts.iter().for_each(|part| out += &part.notes);
+        out.push('\n');
+    };
+    section("", MARKDOWN_HEAD, &known(&BESIDE_JANUS));
+    let growth = "## What more participants cost ours\n\n\
+                  The same picture and sound of each sender, to more and more who receive. Where the cost of a packet stays \
+                  the same, CPU grows with what is forwarded and with nothing else.\n\n";
+    section(growth, GROWTH_HEAD, &known(&GROWTH));
+    out
 }
 
 #[cfg(test)]
@@ -144,13 +239,18 @@ mod tests {
             json: None,
             seconds: 6,
             rounds: 3,
+            scenarios: Vec::new(),
             server_cpus: Some("1".to_owned()),
             cable: Cable::default(),
         };
-        for scenario in SCENARIOS {
-            let words = all.words(scenario);
+        for (name, scenario) in all.wanted().unwrap() {
+            let words = all.words(scenario, false);
             let parsed = Scenario::try_parse_from(std::iter::once("sfu").chain(words.iter().map(String::as_str)));
-            assert!(parsed.is_ok(), "{words:?}: {:?}", parsed.err());
+            assert!(parsed.is_ok(), "{name}: {words:?}: {:?}", parsed.err());
         }
+        let some = TablesArguments { scenarios: vec!["audio".to_owned(), "15-senders".to_owned()], ..all };
+        assert_eq!(some.wanted().unwrap().len(), 2);
+        let wrong = TablesArguments { scenarios: vec!["no".to_owned()], ..some };
+        assert!(wrong.wanted().unwrap_err().to_string().contains("rooms-of-8"));
     }
 }

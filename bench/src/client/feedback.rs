@@ -1,7 +1,7 @@
 //! RTCP: what the client reports and asks for, and what it is told.
 
 use super::publish::SentStream;
-use super::receive::Report;
+use super::received::Report;
 use bytes::Bytes;
 use rtcp::goodbye::Goodbye;
 use rtcp::packet::Packet;

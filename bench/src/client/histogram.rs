@@ -64,6 +64,20 @@ impl Histogram {
     }
 }
 
+impl Histogram {
+    /// Shares of the values and the largest value of each share, divided by `unit`, for plots.
+    pub fn curve(&self, unit: f64) -> Vec<(f64, f64)> {
+        const SHARES: [f64; 20] = [
+            0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995,
+            0.9999, 1.0,
+        ];
+        // A share that is less than one value of all says nothing of its own.
+        let said = |share: f64| share == 1.0 || (1.0 - share) * self.samples as f64 >= 1.0;
+        let shares = SHARES.into_iter().filter(|share| said(*share));
+        shares.filter_map(|share| Some((share, self.quantile(share)? as f64 / unit))).collect()
+    }
+}
+
 fn bucket(value: u64) -> usize {
     let octave = value.checked_ilog2().unwrap_or(0).saturating_sub(STEPS_BITS);
     (u64::from(octave) * STEPS + (value >> octave)) as usize

@@ -14,6 +14,7 @@
 //! `signalling` and `sdp` (what is said to control), `visit` (the life in a room of others), `transport` (one
 //! PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
 
+mod ages;
 mod clip;
 mod dtls;
 mod encoder;
@@ -31,6 +32,7 @@ mod probe;
 mod publish;
 mod random;
 mod receive;
+mod received;
 mod sdp;
 mod session;
 mod shared;
@@ -49,6 +51,7 @@ mod vp8;
 mod way;
 mod whip;
 
+pub use ages::Ages;
 pub use dtls::SrtpProfiles;
 pub use encoder::Picture;
 pub use entry::Entry;
@@ -62,6 +65,7 @@ pub use stand_in::{PACKET_BYTES, StandIn, Stream};
 pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
 pub use trust::Trust;
 
+use crate::kernel::thrown_away;
 use crate::turn::TurnServer;
 use plausch_signalling::MediaState;
 use session::{Ending, Request, Session};
@@ -125,6 +129,8 @@ pub struct JoinOptions {
     pub speech: Option<Speech>,
     /// Decrypts the first packet of each picture too, to see which simulcast layer it is of.
     pub follow_layers: bool,
+    /// The kernel throws away what comes, and only counts it: many can watch who cost almost nothing.
+    pub deaf: bool,
 }
 
 impl JoinOptions {
@@ -151,6 +157,7 @@ impl JoinOptions {
             picture: Picture::Clip,
             speech: None,
             follow_layers: false,
+            deaf: false,
         }
     }
 }
@@ -256,7 +263,8 @@ impl Client {
     /// What was sent and received so far: cheaper than all of `stats`.
     pub fn counts(&self) -> Counts {
         let live = self.shared.live();
-        Counts { sent: live.sent, ..live.receiver.counts() }
+        let unseen = live.deaf.iter().map(thrown_away).sum();
+        Counts { sent: live.sent, unseen, ..live.receiver.counts() }
     }
 
     /// WebSockets that were lost so far.
@@ -265,8 +273,8 @@ impl Client {
     }
 
     /// Ages of the stamped media that was looked into since the last call.
-    pub fn take_latencies(&self) -> Histogram {
-        std::mem::take(&mut self.shared.live().receiver.latencies)
+    pub fn take_latencies(&self) -> Ages {
+        std::mem::take(&mut self.shared.live().receiver.ages)
     }
 
     /// Asks for a key frame in a slot.

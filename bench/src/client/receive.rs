@@ -1,23 +1,15 @@
 //! What the client receives: finds the slot of each packet, counts, checks continuity, and reads what is inside.
 
-use super::follow::Follower;
+use super::ages::Ages;
 use super::header::Header;
-use super::histogram::Histogram;
+use super::received::{Report, Stream};
 use super::sdp::{PAYLOAD_OPUS, PAYLOAD_VP8, RemoteDescription, slot_mids};
 use super::stamp::{self, Stamp};
 use super::stats::{Counts, SlotStats, TrackStats};
-use super::vp8;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A larger step of the sequence number than this is a jump, not loss.
-const LARGEST_GAP: u64 = 1_000;
-/// Missing packets that are waited for on one stream.
-const MISSING: usize = 2_000;
-/// Between two NACKs for the same packet, and how many.
-const NACK_INTERVAL: Duration = Duration::from_millis(60);
-const NACK_TRIES: u8 = 5;
 /// Between two key-frame requests of the client for one slot.
 const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(1_000);
 
@@ -74,43 +66,6 @@ struct Track {
     stream: Option<Stream>,
 }
 
-/// One SSRC as received.
-struct Stream {
-    first: u64,
-    highest: u64,
-    received: u64,
-    jitter: f64,
-    transit: Option<f64>,
-    missing: BTreeMap<u64, Missing>,
-    /// The latest VP8 packet that was read: its number and picture id.
-    picture: Option<(u64, u16)>,
-    follower: Follower,
-    /// Number and RTP time stamp of the newest packet.
-    newest: Option<(u64, u32)>,
-    /// A frame could not be decoded until a key frame comes.
-    needs_key_frame: bool,
-    key_frame_requested: Option<Instant>,
-    sender_report: Option<(u32, Instant)>,
-    reported: (u64, u64),
-}
-
-#[derive(Default)]
-struct Missing {
-    asked: Option<Instant>,
-    tries: u8,
-}
-
-/// What a reception report says of one SSRC (RFC 3550, section 6.4.1).
-pub(crate) struct Report {
-    pub(crate) ssrc: u32,
-    pub(crate) fraction_lost: u8,
-    pub(crate) total_lost: u32,
-    pub(crate) highest: u32,
-    pub(crate) jitter: u32,
-    pub(crate) last_sender_report: u32,
-    pub(crate) delay: Duration,
-}
-
 /// All slots of the client, kept over its PeerConnections.
 #[derive(Default)]
 pub(crate) struct Receiver {
@@ -122,8 +77,8 @@ pub(crate) struct Receiver {
     room: u64,
     pub(crate) unknown_packets: u64,
     pub(crate) foreign_packets: u64,
-    /// Ages of stamped media, until somebody takes them.
-    pub(crate) latencies: Histogram,
+    /// Of stamped media, until somebody takes them.
+    pub(crate) ages: Ages,
     pub(crate) first_packet: Option<Instant>,
     pub(crate) first_key_frame: Option<Instant>,
 }
@@ -169,13 +124,14 @@ impl Receiver {
         self.by_ssrc.insert((connection, ssrc), index);
     }
 
-    /// Takes an RTP packet; `open` decrypts it, or says `None` when this one is only counted. It is told whether the
+    /// Takes an RTP packet, and when it came out of the network, if that is known; `open` decrypts it, or says `None` when this one is only counted. It is told whether the
     /// packet may show that a track follows another layer than before. `true`: something is to be asked of the sender.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: Incoming,
         packet: &[u8],
+        at_ns: Option<u64>,
         open: impl FnOnce(bool) -> Option<Result<Bytes, ()>>,
     ) -> bool {
         let header = Header::read(packet, from.mid_extension);
@@ -230,7 +186,10 @@ impl Receiver {
             }
             let age = stamp::now_us().saturating_sub(stamp.sent_us);
             stats.latency.record(age);
-            self.latencies.record(age);
+            self.ages.handled.record(age);
+            if let Some(at_ns) = at_ns {
+                self.ages.arrived.record((at_ns / 1_000).saturating_sub(stamp.sent_us));
+            }
             self.foreign_packets += u64::from(stamp.room != self.room);
         }
         urgent
@@ -350,147 +309,12 @@ fn track_index(slot: usize, half: Half) -> usize {
     2 * slot + usize::from(half == Half::Video)
 }
 
-impl Stream {
-    fn new(sequence: u16, video: bool) -> Self {
-        // One turn ahead, so that a packet from before the first one has a number, too.
-        let first = (1 << 16) | u64::from(sequence);
-        Self {
-            first,
-            highest: first - 1,
-            received: 0,
-            jitter: 0.0,
-            transit: None,
-            missing: BTreeMap::new(),
-            picture: None,
-            follower: Follower::default(),
-            newest: None,
-            needs_key_frame: video,
-            key_frame_requested: None,
-            sender_report: None,
-            reported: (0, 0),
-        }
-    }
-
-    /// Whether packets, or a key frame, are to be asked for.
-    fn is_urgent(&self) -> bool {
-        self.needs_key_frame || !self.missing.is_empty()
-    }
-
-    /// Whether a packet is the first of its picture, or nothing is known yet: a relay goes over to another layer
-    /// with the first packet of a key frame.
-    fn may_show_layer(&self, header: &Header) -> bool {
-        self.follower.following().is_none() || self.newest.is_none_or(|(_, timestamp)| timestamp != header.timestamp)
-    }
-
-    /// Counts a packet by its header; returns its number without wraps.
-    fn count(&mut self, now: Instant, header: &Header, clock_rate: f64, stats: &mut TrackStats) -> u64 {
-        let step = header.sequence_number.wrapping_sub(self.highest as u16) as i16;
-        let number = self.highest.wrapping_add_signed(i64::from(step));
-        self.received += 1;
-        if number <= self.highest {
-            // Late or double. Packets from before the first one count as late.
-            match self.missing.remove(&number).is_some() || number < self.first {
-                true => stats.reordered += 1,
-                false => stats.duplicates += 1,
-            }
-            return number;
-        }
-        let gap = number - self.highest - 1;
-        if gap > LARGEST_GAP {
-            stats.sequence_jumps += 1;
-            self.first = number;
-            self.missing.clear();
-            self.needs_key_frame = true;
-        } else {
-            for lost in self.highest + 1..number {
-                self.missing.insert(lost, Missing::default());
-            }
-            while self.missing.len() > MISSING {
-                self.missing.pop_first();
-                stats.missing += 1;
-            }
-        }
-        self.highest = number;
-        self.measure_jitter(now, header.timestamp, clock_rate);
-        number
-    }
-
-    /// RFC 3550, appendix A.8. Only differences matter, so any clock serves.
-    fn measure_jitter(&mut self, now: Instant, timestamp: u32, clock_rate: f64) {
-        let epoch = *super::EPOCH;
-        let transit = now.duration_since(epoch).as_secs_f64() * clock_rate - f64::from(timestamp);
-        if let Some(before) = self.transit.replace(transit) {
-            let difference = (transit - before).abs();
-            // A wrapped or jumped time stamp is no jitter.
-            if difference < clock_rate {
-                self.jitter += (difference - self.jitter) / 16.0;
-            }
-        }
-    }
-
-    /// Reads a VP8 payload; `true` when it begins a key frame.
-    fn read_vp8(&mut self, payload: &[u8], number: u64, stats: &mut TrackStats) -> bool {
-        let Some(descriptor) = vp8::read_descriptor(payload) else { return false };
-        if let Some((id, long)) = descriptor.picture_id {
-            let mask = if long { vp8::PICTURE_ID_MASK } else { 0x7f };
-            let expected = |before: u16| if descriptor.starts_frame { (before + 1) & mask } else { before };
-            let jumped = self.picture.is_some_and(|(at, before)| at + 1 == number && id != expected(before));
-            stats.picture_id_jumps += u64::from(jumped);
-            if self.picture.is_none_or(|(at, _)| at < number) {
-                self.picture = Some((number, id));
-            }
-        }
-        let size = descriptor.starts_frame.then(|| vp8::key_frame_size(&payload[descriptor.len..])).flatten();
-        if let Some(size) = size {
-            stats.key_frames += 1;
-            stats.picture = Some(size);
-            self.needs_key_frame = false;
-        }
-        size.is_some()
-    }
-
-    fn nack(&mut self, now: Instant) -> Vec<u16> {
-        let mut wanted = Vec::new();
-        let mut given_up = false;
-        for (number, missing) in &mut self.missing {
-            if missing.asked.is_some_and(|asked| now.duration_since(asked) < NACK_INTERVAL) {
-                continue;
-            }
-            if missing.tries < NACK_TRIES {
-                missing.asked = Some(now);
-                wanted.push(*number as u16);
-            }
-            // Asked in vain: only a key frame helps now.
-            given_up |= missing.tries == NACK_TRIES;
-            missing.tries = missing.tries.saturating_add(1);
-        }
-        self.needs_key_frame |= given_up;
-        wanted
-    }
-
-    fn report(&mut self, ssrc: u32, now: Instant) -> Report {
-        let expected = self.highest + 1 - self.first;
-        let (expected_before, received_before) = std::mem::replace(&mut self.reported, (expected, self.received));
-        let expected_now = expected.saturating_sub(expected_before);
-        let received_now = self.received - received_before;
-        let lost_now = expected_now.saturating_sub(received_now);
-        Report {
-            ssrc,
-            fraction_lost: (lost_now * 256).checked_div(expected_now).unwrap_or(0).min(255) as u8,
-            total_lost: expected.saturating_sub(self.received).min(0x7f_ffff) as u32,
-            highest: self.highest as u32,
-            jitter: self.jitter as u32,
-            last_sender_report: self.sender_report.map_or(0, |(ntp, _)| ntp),
-            delay: self.sender_report.map_or(Duration::ZERO, |(_, at)| now.duration_since(at)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::ice::Credentials;
     use crate::client::sdp::{EXTENSION_MID, RemoteMedia};
+    use crate::client::vp8;
     use rtp::packet::Packet;
     use webrtc_util::marshal::Marshal;
 
@@ -527,7 +351,7 @@ mod tests {
 
     fn receive(receiver: &mut Receiver, sequence: u16) {
         let packet = packet(SSRC, sequence, "3", &[]);
-        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
+        receiver.handle(Instant::now(), FROM, &packet, None, |_| Some(Ok(packet.clone())));
     }
 
     fn video(receiver: &Receiver) -> TrackStats {
@@ -553,7 +377,7 @@ mod tests {
         let mut receiver = receiver();
         for (ssrc, mid) in [(500, "5"), (501, "5"), (502, "9")] {
             let packet = packet(ssrc, 1, mid, &[]);
-            receiver.handle(Instant::now(), FROM, &packet, |_| None);
+            receiver.handle(Instant::now(), FROM, &packet, None, |_| None);
         }
         assert_eq!(receiver.slots(Instant::now())[1].video.packets, 1);
         assert_eq!(receiver.unknown_packets, 2);
@@ -567,7 +391,7 @@ mod tests {
         let second = Incoming { connection: 1, mid_extension: None };
         for sequence in [1, 3] {
             let packet = packet(SSRC, sequence, "3", &[]);
-            receiver.handle(Instant::now(), second, &packet, |_| None);
+            receiver.handle(Instant::now(), second, &packet, None, |_| None);
         }
         let slots = receiver.slots(Instant::now());
         assert_eq!((slots[0].video.packets, slots[2].video.packets, slots[2].video.wrong_mid), (0, 2, 0));
@@ -580,8 +404,8 @@ mod tests {
     fn forged_packets_change_nothing_but_their_counter() {
         let mut receiver = receiver();
         let packet = packet(SSRC, 1, "3", &[]);
-        receiver.handle(Instant::now(), FROM, &packet, |_| Some(Err(())));
-        receiver.handle(Instant::now(), FROM, &packet[..7], |_| None);
+        receiver.handle(Instant::now(), FROM, &packet, None, |_| Some(Err(())));
+        receiver.handle(Instant::now(), FROM, &packet[..7], None, |_| None);
         assert_eq!((video(&receiver).packets, video(&receiver).undecryptable), (0, 1));
         assert_eq!(receiver.unknown_packets, 1);
     }
@@ -597,7 +421,7 @@ mod tests {
             let stamp = Stamp { room: stamp::room_tag(room), participant: 0xab, sent_us: 0, layer: 0, index: 0 };
             payload.extend(stamp.to_bytes());
             let packet = packet(SSRC, sequence, "3", &payload);
-            receiver.handle(Instant::now(), FROM, &packet, |_| Some(Ok(packet.clone())));
+            receiver.handle(Instant::now(), FROM, &packet, None, |_| Some(Ok(packet.clone())));
         }
         let stats = video(&receiver);
         assert_eq!((stats.key_frames, stats.picture, stats.picture_id_jumps), (3, Some((320, 180)), 1));

@@ -4,6 +4,7 @@ use super::receive::Receiver;
 use super::stats::{RtcpStats, SentStats, State, Stats, Timings};
 use super::{JoinOptions, stamp};
 use plausch_signalling::{MediaState, Participant, ServerMessage, SlotContent};
+use socket2::Socket;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ pub(crate) struct Live {
     pub(crate) connections: u32,
     pub(crate) reattached: u32,
     pub(crate) lost_sockets: u32,
+    /// Of somebody whose media is thrown away unseen: the sockets that do it.
+    pub(crate) deaf: Vec<Socket>,
     /// Where media goes to and comes from.
     pub(crate) relay: Option<SocketAddr>,
 }
@@ -118,6 +121,7 @@ impl Shared {
             connections: 0,
             reattached: 0,
             lost_sockets: 0,
+            deaf: Vec::new(),
             relay: None,
         };
         Self { started: Instant::now(), live: Mutex::new(live) }

@@ -162,6 +162,8 @@ pub struct Counts {
     /// Received, each once.
     pub audio: u64,
     pub video: u64,
+    /// Received by somebody whose media is thrown away: sound and pictures, each as often as it came.
+    pub unseen: u64,
     /// What the video tracks follow.
     pub following: Vec<Following>,
 }

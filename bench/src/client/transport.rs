@@ -77,6 +77,8 @@ pub(crate) struct Setup {
     pub(crate) turn: Option<TurnServer>,
     /// Also decrypts what shows which layer a track follows.
     pub(crate) follow_layers: bool,
+    /// Media is thrown away unseen.
+    pub(crate) deaf: bool,
 }
 
 impl Setup {
@@ -106,6 +108,7 @@ impl Setup {
             loss: options.loss,
             turn: options.turn.clone(),
             follow_layers: options.follow_layers,
+            deaf: options.deaf,
         }
     }
 }
@@ -121,7 +124,10 @@ impl Transport {
     pub(crate) async fn start(setup: Setup, shared: Arc<Shared>) -> Result<Self, ClientError> {
         let (orders_tx, orders_rx) = mpsc::unbounded_channel();
         let (news_tx, news_rx) = mpsc::unbounded_channel();
-        let socket = Way::open(&setup.remote.candidates, setup.turn.as_ref()).await?;
+        let socket = Way::open(&setup.remote.candidates, setup.turn.as_ref(), setup.deaf).await?;
+        if setup.deaf {
+            shared.live().deaf.extend(socket.duplicate());
+        }
         let task = tokio::spawn(async move {
             let mut driver = Driver::new(setup, shared, socket);
             let end = driver.run(orders_rx, &news_tx).await;
@@ -322,7 +328,7 @@ impl Driver {
     async fn change_address(&mut self) -> Result<(), ClientError> {
         let selected: Vec<SocketAddr> = self.agent.selected().into_iter().collect();
         let towards = if selected.is_empty() { &self.setup.remote.candidates } else { &selected };
-        self.socket = Way::open(towards, self.setup.turn.as_ref()).await?;
+        self.socket = Way::open(towards, self.setup.turn.as_ref(), self.setup.deaf).await?;
         self.agent.address_changed(Instant::now());
         Ok(())
     }
@@ -426,7 +432,7 @@ impl Driver {
         let mut buf = [0; 2048];
         for _ in 0..BATCH {
             match self.socket.try_recv_from(&mut buf) {
-                Ok((len, from)) => calm &= self.handle(now, &buf[..len], from),
+                Ok((len, from, at_ns)) => calm &= self.handle(now, &buf[..len], from, at_ns),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ICMP errors of earlier sends come back here; ICE notices a dead path by itself.
                 Err(_) => {}
@@ -436,7 +442,7 @@ impl Driver {
     }
 
     /// RFC 7983. `false`: something is to be done because of this datagram.
-    fn handle(&mut self, now: Instant, datagram: &[u8], from: SocketAddr) -> bool {
+    fn handle(&mut self, now: Instant, datagram: &[u8], from: SocketAddr, at_ns: Option<u64>) -> bool {
         match datagram.first() {
             Some(0..=3) => {
                 match self.agent.handle(now, from, datagram) {
@@ -451,13 +457,13 @@ impl Driver {
                 // A full queue loses the datagram, as the network might.
                 let _ = self.dtls_incoming.try_send(datagram.to_vec());
             }
-            Some(128..=191) => return self.handle_srtp(now, datagram),
+            Some(128..=191) => return self.handle_srtp(now, datagram, at_ns),
             _ => self.shared.live().junk_datagrams += 1,
         }
         true
     }
 
-    fn handle_srtp(&mut self, now: Instant, datagram: &[u8]) -> bool {
+    fn handle_srtp(&mut self, now: Instant, datagram: &[u8], at_ns: Option<u64>) -> bool {
         let mut live = self.shared.live();
         let Some(srtp) = &mut self.srtp else {
             // The relay may finish the handshake a moment before we do.
@@ -473,7 +479,7 @@ impl Driver {
             self.received = self.received.wrapping_add(1);
             let follow_layers = self.setup.follow_layers;
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
-            let urgent = live.receiver.handle(now, self.setup.incoming, datagram, |may_show_layer| {
+            let urgent = live.receiver.handle(now, self.setup.incoming, datagram, at_ns, |may_show_layer| {
                 (decrypt || (follow_layers && may_show_layer)).then(|| srtp.open.decrypt_rtp(datagram).map_err(drop))
             });
             return !(urgent && now >= self.next_repair);

@@ -203,6 +203,7 @@ async fn start(fault: Fault, picture: Picture) -> (Transport, Arc<Shared>, Local
         loss: Loss::default(),
         turn: None,
         follow_layers: false,
+        deaf: false,
     };
     let mut transport = Transport::start(setup, shared.clone()).await.unwrap();
     let news = tokio::time::timeout(Duration::from_secs(10), transport.news.recv()).await.unwrap();
@@ -289,7 +290,7 @@ async fn faults_of(fault: Fault) -> (Tally, String) {
             break;
         }
     }
-    let latency = std::mem::take(&mut shared.live().receiver.latencies);
+    let latency = std::mem::take(&mut shared.live().receiver.ages).handled;
     let mut tally = Tally { latency, ..Tally::default() };
     let stats = shared.stats();
     tally.add(&stats, stats.sent.packets);

@@ -1,10 +1,12 @@
 //! The way of media: a UDP socket to the server, or a TURN server between.
 
 use super::error::ClientError;
+use crate::kernel::{receive_stamped, stamp_arrivals, throw_media_away};
 use crate::turn::{RelayedSocket, TurnServer};
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// Receive buffer of the socket: bursts of key frames of many senders.
@@ -17,7 +19,11 @@ pub(super) enum Way {
 
 impl Way {
     /// Opens a socket of the family of the first candidate; with a TURN server, a channel to each of them.
-    pub(super) async fn open(candidates: &[SocketAddr], turn: Option<&TurnServer>) -> Result<Self, ClientError> {
+    pub(super) async fn open(
+        candidates: &[SocketAddr],
+        turn: Option<&TurnServer>,
+        deaf: bool,
+    ) -> Result<Self, ClientError> {
         if let Some(turn) = turn {
             return RelayedSocket::open(turn, candidates).await.map(Self::Relayed).map_err(ClientError::Turn);
         }
@@ -31,6 +37,8 @@ impl Way {
         let _ = socket.writable().await;
         // A smaller buffer than wished only loses packets sooner.
         let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        let prepared = if deaf { throw_media_away(&socket) } else { stamp_arrivals(&socket) };
+        prepared.map_err(|error| ClientError::Socket(error.to_string()))?;
         Ok(Self::Direct(socket))
     }
 
@@ -49,10 +57,20 @@ impl Way {
         }
     }
 
-    pub(super) fn try_recv_from(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    /// Takes a datagram: its length and sender, and when it came out of the network in Unix time in nanoseconds, where
+    /// that is known.
+    pub(super) fn try_recv_from(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<u64>)> {
         match self {
-            Self::Direct(socket) => socket.try_recv_from(bytes),
-            Self::Relayed(socket) => socket.try_recv_from(bytes),
+            Self::Direct(socket) => socket.try_io(Interest::READABLE, || receive_stamped(socket, bytes)),
+            Self::Relayed(socket) => socket.try_recv_from(bytes).map(|(len, from)| (len, from, None)),
+        }
+    }
+
+    /// The socket once more, to ask it what it has thrown away.
+    pub(super) fn duplicate(&self) -> Option<Socket> {
+        match self {
+            Self::Direct(socket) => SockRef::from(socket).try_clone().ok(),
+            Self::Relayed(_) => None,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct FloorLoad {
     pub(crate) rooms: usize,
     pub(crate) publishers: usize,
     pub(crate) viewers: usize,
+    /// How many of the others each receives; all, if that is not limited.
+    pub(crate) tiles: Option<usize>,
     pub(crate) video_kbps: u32,
     pub(crate) fps: u32,
     pub(crate) audio: bool,
@@ -62,9 +64,10 @@ impl FloorLoad {
     }
 
     pub(super) fn describe(&self) -> String {
-        let Self { rooms, publishers, viewers, video_kbps, fps, audio } = self;
+        let Self { rooms, publishers, viewers, tiles, video_kbps, fps, audio } = self;
         let sound = if *audio { " + audio" } else { "" };
-        format!("{rooms} × {publishers} → {viewers}, {video_kbps} kbit/s video at {fps} fps{sound}")
+        let tiles = tiles.map(|tiles| format!("{tiles} tiles each, ")).unwrap_or_default();
+        format!("{rooms} × {publishers} → {viewers}, {tiles}{video_kbps} kbit/s video at {fps} fps{sound}")
     }
 
     fn in_room(&self) -> usize {
@@ -75,11 +78,16 @@ impl FloorLoad {
         self.rooms * self.in_room()
     }
 
-    /// Everybody in the publisher's room but itself.
+    /// Everybody in the publisher's room but itself, if it is among those whom they see: the first ones are.
     fn subscribers(&self, publisher: usize) -> impl Iterator<Item = usize> + use<> {
         let first = publisher / self.publishers * self.in_room();
-        let own = first + publisher % self.publishers;
-        (first..first + self.in_room()).filter(move |receiver| *receiver != own)
+        let index = publisher % self.publishers;
+        let (own, tiles, publishers) = (first + index, self.tiles, self.publishers);
+        (first..first + self.in_room()).filter(move |receiver| {
+            // Who sends does not see itself, and one more of the others.
+            let place = if *receiver - first < publishers && *receiver < own { index - 1 } else { index };
+            *receiver != own && tiles.is_none_or(|tiles| place < tiles)
+        })
     }
 
     fn frame(&self) -> Packets {
@@ -201,7 +209,8 @@ fn seal(key: &LessSafeKey, packet: &mut [u8], len: usize, sequence: u32) {
 mod tests {
     use super::*;
 
-    const LOAD: FloorLoad = FloorLoad { rooms: 2, publishers: 3, viewers: 1, video_kbps: 1500, fps: 30, audio: true };
+    const LOAD: FloorLoad =
+        FloorLoad { rooms: 2, publishers: 3, viewers: 1, tiles: None, video_kbps: 1500, fps: 30, audio: true };
 
     #[test]
     fn a_second_has_the_bitrate_and_the_packets_of_the_load() {
@@ -225,6 +234,10 @@ mod tests {
         assert_eq!(LOAD.receivers(), 8);
         assert_eq!(LOAD.subscribers(0).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(LOAD.subscribers(4).collect::<Vec<_>>(), [4, 6, 7]);
+        // One tile each: the first is seen by all others, the second by the first.
+        let one_tile = FloorLoad { tiles: Some(1), ..LOAD };
+        let seen = |publisher| one_tile.subscribers(publisher).collect::<Vec<_>>();
+        assert_eq!([seen(0), seen(1), seen(2)], [vec![1, 2, 3], vec![0], vec![]]);
     }
 
     #[test]

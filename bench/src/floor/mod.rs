@@ -122,6 +122,7 @@ pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
         rooms: arguments.rooms.into(),
         publishers: arguments.publishers.into(),
         viewers: arguments.viewers.into(),
+        tiles: None,
         video_kbps: arguments.video_kbps,
         fps: arguments.fps,
         audio: arguments.audio,
@@ -259,7 +260,8 @@ mod tests {
 
     #[test]
     fn every_variant_sends_every_packet() {
-        let load = FloorLoad { rooms: 2, publishers: 2, viewers: 1, video_kbps: 1500, fps: 30, audio: true };
+        let load =
+            FloorLoad { rooms: 2, publishers: 2, viewers: 1, tiles: None, video_kbps: 1500, fps: 30, audio: true };
         let pace = Pace { turns: 1, turn: Duration::from_millis(20), cpu: choose_cpu(None).unwrap().0 };
         let report = measure(load, Wire::Loopback, Receivers::beside(0, &[]), false, pace).unwrap();
         for row in &report.rows {

@@ -1,10 +1,11 @@
 //! What the ablation and the floor need of the kernel and the standard library does not give: raw sends and receives,
-//! CPU clocks of a thread, and network namespaces. With `turn/datagrams.rs`, the only place in the bench with `unsafe`;
+//! CPU clocks of a thread, times of arrival, and network namespaces. With `turn/datagrams.rs`, the only place in the bench with `unsafe`;
 //! everything that it gives out is safe to use, because senders and receivers own the memory that the kernel reads or writes.
 //!
 //! The relay has drivers of its own; these here are apart on purpose, so that variants can be compared which the
 //! relay has not, and so that the floor does not move when the relay's drivers do.
 
+mod arrival;
 mod clock;
 mod message;
 mod namespace;
@@ -12,6 +13,8 @@ mod receive;
 mod send;
 mod uring;
 
+pub(crate) use arrival::{address, arrival_ns};
+pub use arrival::{receive_stamped, stamp_arrivals, throw_media_away, thrown_away};
 pub use clock::{ThreadUse, cpus, pin, thread_cpu_ns};
 pub use namespace::{drop_all_at, enter_new_namespace, thread_id};
 pub use receive::{ReceiveMethod, Receiver};

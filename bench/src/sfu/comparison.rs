@@ -14,20 +14,24 @@ pub(crate) struct Comparison {
 }
 
 /// A figure of a report as a number.
-type Figure = fn(&Report) -> Option<f64>;
+pub(super) type Figure = fn(&Report) -> Option<f64>;
 
-const CPU: Figure = |report| report.cpu_ns_per_packet;
-const WHOLE_CPU: Figure = |report| report.whole_cpu_ns_per_packet;
-const FLOOR: Figure = |report| report.floor.as_ref()?.frames_ns_per_packet;
-const OVER_FLOOR: Figure = Report::over_floor;
+pub(super) const CPU: Figure = |report| report.cpu_ns_per_packet;
+pub(super) const WHOLE_CPU: Figure = |report| report.whole_cpu_ns_per_packet;
+pub(super) const FLOOR: Figure = |report| report.floor.as_ref()?.frames_ns_per_packet;
+pub(super) const OVER_FLOOR: Figure = Report::over_floor;
 const P50: Figure = |report| report.latency_us.p50.map(|us| us as f64);
 const P99: Figure = |report| report.latency_us.p99.map(|us| us as f64);
 const P999: Figure = |report| report.latency_us.p999.map(|us| us as f64);
 const MAX: Figure = |report| report.latency_us.max.map(|us| us as f64);
-const LOSS: Figure = |report| Some(report.loss_ratio);
-const RATE: Figure = |report| Some(report.packets_per_second);
+const ARRIVAL_P50: Figure = |report| report.arrival_latency_us.p50.map(|us| us as f64);
+pub(super) const ARRIVAL_P99: Figure = |report| report.arrival_latency_us.p99.map(|us| us as f64);
+const ARRIVAL_P999: Figure = |report| report.arrival_latency_us.p999.map(|us| us as f64);
+const ARRIVAL_MAX: Figure = |report| report.arrival_latency_us.max.map(|us| us as f64);
+pub(super) const LOSS: Figure = |report| Some(report.loss_ratio);
+pub(super) const RATE: Figure = |report| Some(report.packets_per_second);
 const MEMORY: Figure = |report| report.rss_bytes_per_participant.map(|bytes| bytes as f64);
-const SERVER: Figure = |report| report.server_cpu;
+pub(super) const SERVER: Figure = |report| report.server_cpu;
 const BENCH: Figure = |report| Some(report.bench_cpu);
 
 impl Comparison {
@@ -59,6 +63,9 @@ impl Comparison {
         figures("latency p99, ms", P99, 1e-3, 2);
         figures("latency p99.9, ms", P999, 1e-3, 2);
         figures("latency max, ms", MAX, 1e-3, 2);
+        figures("  at the device, p50", ARRIVAL_P50, 1e-3, 2);
+        figures("  at the device, p99", ARRIVAL_P99, 1e-3, 2);
+        figures("  at the device, p99.9", ARRIVAL_P999, 1e-3, 2);
         figures("join p50, ms", |report| report.join_ms.p50, 1.0, 0);
         figures("join p99, ms", |report| report.join_ms.p99, 1.0, 0);
         figures("memory a participant, KiB", MEMORY, 1.0 / 1024.0, 1);
@@ -88,12 +95,13 @@ impl Comparison {
         object.insert("scenario".to_owned(), json!(self.scenario));
         object.insert("ours".to_owned(), json!(self.ours()));
         object.insert(key.to_owned(), json!(self.peer()));
-        let [cpu, whole, p99] = [CPU, WHOLE_CPU, P99].map(|figure| self.rounds.ratio(figure));
+        let [cpu, whole, p99, arrival] = [CPU, WHOLE_CPU, P99, ARRIVAL_P99].map(|figure| self.rounds.ratio(figure));
         object.insert("ratio_cpu_per_packet".to_owned(), json!(cpu.map(|ratio| ratio.median)));
         object.insert("ratio_cpu_per_packet_spread".to_owned(), json!(cpu));
         object.insert("ratio_whole_cpu_per_packet_spread".to_owned(), json!(whole));
         object.insert("ratio_to_floor_spread".to_owned(), json!(self.over_floor()));
         object.insert("ratio_latency_p99_spread".to_owned(), json!(p99));
+        object.insert("ratio_arrival_latency_p99_spread".to_owned(), json!(arrival));
         object.insert("rounds".to_owned(), json!({ "ours": self.rounds.ours, key: self.rounds.peer }));
         Value::Object(object)
     }
@@ -104,20 +112,25 @@ impl Comparison {
         let ratio = self.rounds.ratio(CPU).map_or_else(|| "–".to_owned(), |ratio| ratio.to_string());
         let (ours, peer) = (self.ours(), self.peer());
         let sides = [(&ours, &self.rounds.ours, ratio.as_str()), (&peer, &self.rounds.peer, "")];
+        let over_floor = self.over_floor().map_or_else(
+            || "–".to_owned(),
+            |spread| format!("{:.2} ({:.2} to {:.2})", spread.median, spread.min, spread.max),
+        );
         for (index, (median, reports, ratio)) in sides.into_iter().enumerate() {
-            let latency: Vec<String> = [P50, P99, P999, MAX].iter().map(|of| middle(reports, *of, 1e-3, 2)).collect();
+            let latency = [P50, P99, P999].map(|of| middle(reports, of, 1e-3, 2)).join(" / ");
+            let arrival = [ARRIVAL_P50, ARRIVAL_P99, ARRIVAL_P999].map(|of| middle(reports, of, 1e-3, 2)).join(" / ");
             let join = [middle(reports, |r| r.join_ms.p50, 1.0, 0), middle(reports, |r| r.join_ms.p99, 1.0, 0)];
             let disturbed = if reports.iter().any(|report| report.disturbed) { " (disturbed)" } else { "" };
             let name = if index == 0 { self.scenario.trim_start_matches("sfu: ") } else { "" };
             let _ = writeln!(
                 out,
-                "| {name} | {}{disturbed} | {} | {} | {} | {} | {ratio} | {} | {} | {} | {} | {} |",
+                "| {name} | {}{disturbed} | {} | {} | {} | {} | {ratio} | {} | {latency} | {arrival} | {} | {} | {} | {} |",
                 server(median),
                 middle(reports, RATE, 1.0, 0),
                 middle(reports, LOSS, 100.0, 3),
                 spread(reports, CPU, 1.0, 0),
-                middle(reports, |report| report.softirq_ns_per_packet, 1.0, 0),
-                latency.join(" / "),
+                spread(reports, WHOLE_CPU, 1.0, 0),
+                if index == 0 { over_floor.as_str() } else { "" },
                 join.join(" / "),
                 middle(reports, MEMORY, 1.0 / 1024.0, 1),
                 middle(reports, SERVER, 100.0, 1),
@@ -156,7 +169,12 @@ impl Comparison {
         let ratio = |(name, figure): (&str, Figure)| {
             Some((format!("ours / {key}, {name}"), self.rounds.ratio(figure)?.to_string()))
         };
-        let figures = [("CPU per packet", CPU), ("whole CPU per packet", WHOLE_CPU), ("latency p99", P99)];
+        let figures = [
+            ("CPU per packet", CPU),
+            ("whole CPU per packet", WHOLE_CPU),
+            ("latency p99", P99),
+            ("latency p99 at the device", ARRIVAL_P99),
+        ];
         let over_floor =
             self.over_floor().map(|spread| ("ours / floor, CPU per packet".to_owned(), spread.to_string()));
         figures.into_iter().filter_map(ratio).chain(over_floor).collect()
@@ -183,8 +201,8 @@ impl Comparison {
 
 /// Above the lines of `Comparison::markdown`.
 pub(crate) const MARKDOWN_HEAD: &str = "\
-| scenario | server | packets/s | loss, % | server CPU per delivered packet, ns | softirq apart (never add), ns | ours / peer | latency p50 / p99 / p99.9 / max, ms | join p50 / p99, ms | memory a participant, KiB | server, % of a CPU | bench, % of a CPU |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| scenario | server | packets/s | loss, % | server CPU per delivered packet, ns | whole, ns | ours / peer | over the floor | latency p50 / p99 / p99.9, ms | at the device p50 / p99 / p99.9, ms | join p50 / p99, ms | memory a participant, KiB | server, % of a CPU | bench, % of a CPU |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 /// The last report with the medians of all.
@@ -204,6 +222,12 @@ fn median_of(reports: &[Report]) -> Report {
         whole_cpu_ns_per_packet: median(WHOLE_CPU),
         softirq_ns_per_packet: median(|r| r.softirq_ns_per_packet),
         latency_us: Quantiles { p50: whole(P50), p99: whole(P99), p999: whole(P999), max: whole(MAX) },
+        arrival_latency_us: Quantiles {
+            p50: whole(ARRIVAL_P50),
+            p99: whole(ARRIVAL_P99),
+            p999: whole(ARRIVAL_P999),
+            max: whole(ARRIVAL_MAX),
+        },
         join_ms: JoinReport {
             p50: median(|r| r.join_ms.p50),
             p99: median(|r| r.join_ms.p99),
@@ -233,7 +257,7 @@ fn delivered(report: &Report) -> String {
 }
 
 /// The median of a figure.
-fn middle(reports: &[Report], figure: Figure, scale: f64, decimals: usize) -> String {
+pub(super) fn middle(reports: &[Report], figure: Figure, scale: f64, decimals: usize) -> String {
     let values: Option<Vec<f64>> = reports.iter().map(figure).collect();
     match values.and_then(|values| Spread::of(&values)) {
         None => "–".to_owned(),
@@ -242,7 +266,7 @@ fn middle(reports: &[Report], figure: Figure, scale: f64, decimals: usize) -> St
 }
 
 /// The median and, where they differ, the least and the most.
-fn spread(reports: &[Report], figure: Figure, scale: f64, decimals: usize) -> String {
+pub(super) fn spread(reports: &[Report], figure: Figure, scale: f64, decimals: usize) -> String {
     let values: Option<Vec<f64>> = reports.iter().map(figure).collect();
     match values.and_then(|values| Spread::of(&values)) {
         None => "–".to_owned(),

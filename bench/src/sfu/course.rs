@@ -2,7 +2,7 @@
 
 use super::measure::Moment;
 use crate::figures::{counts_ms, curve_ms};
-use plausch_bench::client::Histogram;
+use plausch_bench::client::{Ages, Histogram};
 
 /// See the module. Times are in seconds since the measurement began.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +10,8 @@ pub(super) struct Course {
     pub(super) seconds: Vec<Second>,
     /// Shares of the packets that were looked into, and the largest age of each share in milliseconds.
     pub(super) latency_curve: Vec<(f64, f64)>,
+    /// The same at the receiver's device.
+    pub(super) arrival_curve: Vec<(f64, f64)>,
     /// Join times in milliseconds, and how many took so long.
     pub(super) joins: Vec<(f64, u64)>,
 }
@@ -49,8 +51,9 @@ impl Course {
     }
 
     /// What is known in the end only.
-    pub(super) fn close(&mut self, latency: &Histogram, joins: &Histogram) {
-        self.latency_curve = curve_ms(latency);
+    pub(super) fn close(&mut self, ages: &Ages, joins: &Histogram) {
+        self.latency_curve = curve_ms(&ages.handled);
+        self.arrival_curve = curve_ms(&ages.arrived);
         self.joins = counts_ms(joins);
     }
 

@@ -6,7 +6,7 @@ use super::measure::{Measured, Moment, PROGRESS_INTERVAL, sample};
 use crate::crowd::Crowd;
 use crate::target::Target;
 use anyhow::bail;
-use plausch_bench::client::Histogram;
+use plausch_bench::client::Ages;
 use plausch_bench::load::ProcessSample;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,7 +72,7 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
     let wanted = Duration::from_secs(arguments.seconds) - PROGRESS_INTERVAL / 2;
     let mut begin: Option<Moment> = None;
     let mut course = Course::default();
-    let mut latency = Histogram::default();
+    let mut ages = Ages::default();
     let mut before = Moment::take(crowd, &target)?;
     let mut alive = Instant::now();
     let mut tick = interval(PROGRESS_INTERVAL);
@@ -95,8 +95,8 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
             Some(begin) => {
                 eprintln!("{}", now.progress(begin, &before));
                 let meanwhile = crowd.take_latencies();
-                course.add(begin, &before, &now, &meanwhile);
-                latency.add(&meanwhile);
+                course.add(begin, &before, &now, &meanwhile.handled);
+                ages.add(&meanwhile);
             }
             None if Instant::now() >= warm => {
                 crowd.take_latencies();
@@ -113,10 +113,11 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
     crowd.talk(false);
     sleep(SETTLE).await;
     let joins = crowd.join_times();
-    course.close(&latency, &joins);
+    course.close(&ages, &joins);
     Ok(Measured {
         target,
-        tally: crowd.tally(latency),
+        tally: crowd.tally(ages.handled),
+        arrived: ages.arrived,
         course,
         joins,
         participants: crowd.len(),

@@ -23,6 +23,7 @@ pub(super) struct Moment {
     pub(super) machine: Machine,
     /// The CPUs that nobody but the server should use.
     pub(super) pinned: Option<Machine>,
+    pub(super) pinned_cpus: usize,
 }
 
 /// A whole run.
@@ -30,6 +31,8 @@ pub(super) struct Measured {
     pub(super) target: Target,
     pub(super) tally: Tally,
     pub(super) course: Course,
+    /// Ages at the receivers' devices.
+    pub(super) arrived: Histogram,
     pub(super) joins: Histogram,
     pub(super) participants: usize,
     pub(super) begin: Moment,
@@ -63,6 +66,7 @@ impl Moment {
             server: sample(target)?,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),
+            pinned_cpus: target.cpus.len(),
             pinned: (!target.cpus.is_empty()).then(|| Machine::sample_of(&target.cpus)).flatten(),
         })
     }

@@ -1,5 +1,6 @@
 //! `plausch-bench sfu`: rooms full of publishers and viewers, and what forwarding to them costs the relay.
 
+mod alone;
 mod comparison;
 mod course;
 mod drive;
@@ -7,17 +8,20 @@ mod measure;
 mod own;
 mod page;
 mod report;
+mod saturation;
 
 use crate::arguments::LoadArguments;
 use crate::floor::FloorReport;
+pub(crate) use alone::{Alone, GROWTH_HEAD};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 pub(crate) use comparison::{Comparison, MARKDOWN_HEAD};
 use drive::drive;
 use measure::Measured;
-pub(crate) use own::{check, compare};
+pub(crate) use own::{check, compare, repeat};
 use plausch_bench::lab::Cable;
 use report::Report;
+pub(crate) use saturation::{SaturationArguments, run as saturate};
 use std::io::{Write, stdout};
 
 /// Arguments of `plausch-bench sfu`.

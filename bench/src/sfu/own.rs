@@ -2,7 +2,7 @@
 
 use super::drive::{Stopped, drive, stop_signal};
 use super::page;
-use super::{Comparison, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
+use super::{Alone, Comparison, Driver, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
 use crate::contest::Pace;
 use crate::floor::{self, FloorReport};
 use crate::target::Target;
@@ -72,7 +72,9 @@ pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Pee
         let name = peer.map_or("ours", Peer::key);
         eprintln!("== {scenario}: round {} of {}, {name}", round + 1, arguments.rounds);
         let measured = start_and_drive(ground, arguments, peer).await?;
-        let floor = if side == Side::Ours { floor(ground, arguments).await? } else { None };
+        // Rounds that do not count need no floor.
+        let counts = side == Side::Ours && (round > 0 || arguments.rounds == 1);
+        let floor = if counts { floor(ground, arguments).await? } else { None };
         let report = Report { floor, ..Report::of(scenario.clone(), &measured) };
         eprint!("{}", report.table(&measured));
         refuse_foreign(&measured)?;
@@ -83,6 +85,30 @@ pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Pee
         () = stop_signal() => bail!(Stopped),
     };
     Ok(Comparison { scenario, peer, rounds })
+}
+
+/// The same load on ours again and again; the first round does not count.
+pub(crate) async fn repeat(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Alone> {
+    let scenario = arguments.load.scenario("sfu");
+    let all = async {
+        let mut rounds = Vec::new();
+        for round in 0..arguments.rounds {
+            eprintln!("== {scenario}: round {} of {}", round + 1, arguments.rounds);
+            let measured = start_and_drive(ground, arguments, None).await?;
+            // Rounds that do not count need no floor.
+            let counts = round > 0 || arguments.rounds == 1;
+            let floor = if counts { floor(ground, arguments).await? } else { None };
+            let report = Report { floor, ..Report::of(scenario.clone(), &measured) };
+            eprint!("{}", report.table(&measured));
+            refuse_foreign(&measured)?;
+            rounds.extend(counts.then_some(report));
+        }
+        Ok::<_, anyhow::Error>(Alone { scenario: scenario.clone(), rounds })
+    };
+    tokio::select! {
+        all = all => all,
+        () = stop_signal() => bail!(Stopped),
+    }
 }
 
 /// What the same load costs without any logic, over the same kind of device, if that is wanted.
@@ -97,11 +123,16 @@ async fn floor(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Opti
     Ok(Some(spawn_blocking(move || floor::measure(load, Wire::Lab, receivers, true, pace)).await??))
 }
 
+/// Starts the peer, or ours.
+pub(super) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
+    match peer {
+        Some(peer) => peer.start(ground).await,
+        None => servers::start_plausch(ground, driver.key()).await,
+    }
+}
+
 async fn start_and_drive(ground: &Ground, arguments: &SfuArguments, peer: Option<Peer>) -> anyhow::Result<Measured> {
-    let server = match peer {
-        Some(peer) => peer.start(ground).await?,
-        None => servers::start_plausch(ground, arguments.driver.key()).await?,
-    };
+    let server = start(peer, ground, arguments.driver).await?;
     let measured = drive(arguments, Target::own(&server, ground)).await;
     if let Err(error) = &measured
         && !error.is::<Stopped>()

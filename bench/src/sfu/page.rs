@@ -1,7 +1,7 @@
 //! The page of a run, or of a comparison with a peer.
 
 use super::comparison::Comparison;
-use super::course::Second;
+use super::course::{Course, Second};
 use super::report::Report;
 use crate::figures::latency_plot;
 use crate::floor::FloorReport;
@@ -56,7 +56,7 @@ fn figures(sides: &[Side<'_>], ratios: &[(String, String)]) -> Table {
     };
     let ms = |us: Option<u64>| number(us.map(|us| us as f64 / 1e3), 2);
     type Cell<'a> = &'a dyn Fn(&Report) -> String;
-    let rows: [(&str, Cell<'_>); 16] = [
+    let rows: [(&str, Cell<'_>); 17] = [
         ("server", &|report| report.server.clone().unwrap_or_else(|| report.target.clone())),
         ("SRTP", &|report| report.srtp_profile.unwrap_or("none").to_owned()),
         ("participants", &|report| report.participants.to_string()),
@@ -65,6 +65,10 @@ fn figures(sides: &[Side<'_>], ratios: &[(String, String)]) -> Table {
         ("loss ratio", &|report| format!("{:.6}", report.loss_ratio)),
         ("latency p50 / p99 / p99.9 / max, ms", &|report| {
             let of = &report.latency_us;
+            [of.p50, of.p99, of.p999, of.max].map(ms).join(" / ")
+        }),
+        ("the same at the receiver's device, without its own waiting", &|report| {
+            let of = &report.arrival_latency_us;
             [of.p50, of.p99, of.p999, of.max].map(ms).join(" / ")
         }),
         ("server CPU per forwarded packet, ns", &|report| number(report.cpu_ns_per_packet, 0)),
@@ -113,8 +117,14 @@ fn plots(sides: &[Side<'_>]) -> Vec<Plot> {
         let series = lines.collect();
         Plot::Lines(Lines { title: title.to_owned(), unit, along: "s", x: Scale::Linear, y: Scale::Linear, series })
     };
-    let curves: Vec<_> =
-        sides.iter().map(|(name, report)| (named(name, ""), report.course.latency_curve.clone())).collect();
+    let curves: Vec<_> = sides
+        .iter()
+        .flat_map(|(name, report)| {
+            let Course { latency_curve, arrival_curve, .. } = &report.course;
+            [(named(name, ""), latency_curve.clone()), (named(name, "at the device"), arrival_curve.clone())]
+        })
+        .filter(|(_, curve)| !curve.is_empty())
+        .collect();
     let joins: Vec<_> = sides.iter().map(|(name, report)| (named(name, ""), report.course.joins.clone())).collect();
     let threads = sides.iter().enumerate().flat_map(|(index, (name, report))| {
         report.threads.iter().map(move |thread| (named(name, &thread.name), thread.cpu * 100.0, index))
@@ -162,7 +172,6 @@ fn circumstances(report: &Report) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::course::Course;
     use super::super::report::{ThreadReport, example};
     use super::*;
     use crate::sfu::Peer;
@@ -182,6 +191,7 @@ mod tests {
         let course = Course {
             seconds: (0..15).map(|at| second(f64::from(at))).collect(),
             latency_curve: vec![(0.0, 0.1), (0.5, 0.3), (1.0, 4.0)],
+            arrival_curve: vec![(0.0, 0.1), (0.5, 0.2), (1.0, 2.0)],
             joins: vec![(2.0, 18), (3.0, 2)],
         };
         let thread = ThreadReport { process: "plausch-relay".to_owned(), name: "shard-0".to_owned(), cpu: 0.289 };

@@ -3,6 +3,7 @@
 use super::course::Course;
 use super::drive::rss;
 use super::measure::Measured;
+use crate::figures::quantiles_ms;
 use crate::floor::FloorReport;
 use plausch_bench::client::Histogram;
 use plausch_bench::load::{Circumstances, MachineUse};
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     /// What sealing and sending the same bytes cost just after, without any logic.
     pub(super) floor: Option<FloorReport>,
     pub(super) latency_us: Quantiles,
+    /// Until it came out of the network at the receiver, whose own waiting is not in it.
+    pub(super) arrival_latency_us: Quantiles,
     pub(super) join_ms: JoinReport,
     pub(super) rss_bytes_per_participant: Option<u64>,
     /// What follows helps to judge it. The server's name and version, if the run started it.
@@ -58,7 +61,7 @@ pub(crate) struct Report {
     pub(super) course: Course,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Copy, Serialize)]
 pub(super) struct Quantiles {
     pub(super) p50: Option<u64>,
     pub(super) p99: Option<u64>,
@@ -79,6 +82,18 @@ pub(super) struct ThreadReport {
     pub(super) process: String,
     pub(super) name: String,
     pub(super) cpu: f64,
+}
+
+impl Quantiles {
+    pub(super) fn of(histogram: &Histogram) -> Self {
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| histogram.quantile(share));
+        Self { p50, p99, p999, max: histogram.max() }
+    }
+
+    pub(super) fn text_ms(&self) -> String {
+        let ms = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| format!("{:.2}", us as f64 / 1e3));
+        format!("p50 {}  p99 {}  p99.9 {}  max {} ms", ms(self.p50), ms(self.p99), ms(self.p999), ms(self.max))
+    }
 }
 
 impl Report {
@@ -106,12 +121,8 @@ impl Report {
             // The counters of another machine cannot be seen.
             softirq_ns_per_packet: server_ns.and_then(|_| per_packet(end.machine.since(&begin.machine).softirq_ns)),
             floor: None,
-            latency_us: Quantiles {
-                p50: latency.quantile(0.5),
-                p99: latency.quantile(0.99),
-                p999: latency.quantile(0.999),
-                max: latency.max(),
-            },
+            latency_us: Quantiles::of(latency),
+            arrival_latency_us: Quantiles::of(&measured.arrived),
             join_ms: JoinReport {
                 p50: join(joins.quantile(0.5)),
                 p99: join(joins.quantile(0.99)),
@@ -157,6 +168,12 @@ impl Report {
         out.line("rate", format!("{:.0} packets/s", self.packets_per_second));
         out.line("loss ratio", format!("{:.6}", self.loss_ratio));
         out.line("latency", quantiles(&tally.latency));
+        if measured.arrived.samples() > 0 {
+            out.line(
+                "  at device",
+                format!("{} (without the receiver's own waiting)", quantiles_ms(&measured.arrived)),
+            );
+        }
         out.line("join", joins(&measured.joins));
         match self.cpu_ns_per_packet {
             Some(ns) => out.line("server CPU", format!("{ns:.0} ns per forwarded packet")),
@@ -252,10 +269,7 @@ impl Lines {
 }
 
 fn quantiles(latency: &Histogram) -> String {
-    let ms = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| format!("{:.2}", us as f64 / 1e3));
-    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| ms(latency.quantile(share)));
-    let (max, samples) = (ms(latency.max()), latency.samples());
-    format!("p50 {p50}  p99 {p99}  p99.9 {p999}  max {max} ms, client to client, {samples} samples")
+    format!("{}, client to client, {} samples", quantiles_ms(latency), latency.samples())
 }
 
 fn joins(joins: &Histogram) -> String {
@@ -283,6 +297,7 @@ pub(super) fn example(p99: u64) -> Report {
         softirq_ns_per_packet: Some(1_000.0),
         floor: None,
         latency_us: Quantiles { p50: Some(100), p99: Some(p99), p999: Some(2 * p99), max: Some(3 * p99) },
+        arrival_latency_us: Quantiles { p50: Some(90), p99: Some(p99 / 2), p999: Some(p99), max: Some(2 * p99) },
         join_ms: JoinReport { p50: Some(2.0), p99: Some(3.0), max: Some(4.0) },
         rss_bytes_per_participant: Some(50_000),
         server: None,

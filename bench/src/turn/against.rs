@@ -2,10 +2,12 @@
 
 use super::arguments::TurnArguments;
 use super::report::{Report, Table};
+use super::run::Plan;
 use super::servers::{Kind, SECRET, Server, Setup};
 use super::user::Users;
-use super::{idle, print, refuse_misrouting, run, write_json};
+use super::{idle, page, print, refuse_misrouting, run, write_html, write_json};
 use crate::against::Spread;
+use crate::lab::{Ground, ReceiveWork};
 use serde_json::{Map, Value};
 use std::sync::atomic::AtomicBool;
 
@@ -15,14 +17,15 @@ pub(super) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::R
         Some(kind) => vec![kind],
         None => vec![Kind::Ours, Kind::Coturn],
     };
-    let cpu = arguments.server_cpu();
+    // From here on in the second start of this program.
+    let ground = &Ground::prepare(arguments.lab, arguments.cable, arguments.server_cpus.as_deref())?;
     let relay = arguments.relay()?;
-    let setup = Setup { transport: arguments.transport, cpu, allocations: arguments.allocations, relay: &relay };
+    let setup = Setup { transport: arguments.transport, ground, allocations: arguments.allocations, relay: &relay };
     if arguments.idle {
         return run_idle(arguments, &kinds, &setup, stop);
     }
     let mut found = Vec::new();
-    let mut all: Vec<Report> = Vec::new();
+    let mut compared = Vec::new();
     for &size in &arguments.size {
         let mut rounds: Vec<Vec<Report>> = vec![Vec::new(); kinds.len()];
         for round in 0..=arguments.rounds {
@@ -45,13 +48,21 @@ pub(super) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::R
         }
         print(&summary(&kinds, &rounds))?;
         found.push(object(arguments.scenario(size), &kinds, &rounds)?);
-        all.extend(rounds.into_iter().flatten());
+        compared.push(Compared { scenario: arguments.scenario(size), kinds: kinds.clone(), rounds });
     }
+    write_html(arguments.html.as_ref(), || page::of_comparison(&compared))?;
     match &mut *found {
         [one] => write_json(arguments.json.as_ref(), one)?,
         several => write_json(arguments.json.as_ref(), &several)?,
     }
-    refuse_misrouting(&all)
+    refuse_misrouting(compared.iter().flat_map(|one| one.rounds.iter().flatten()))
+}
+
+/// All rounds of one size that count, of each server.
+pub(super) struct Compared {
+    pub(super) scenario: String,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) rounds: Vec<Vec<Report>>,
 }
 
 fn measure_one(
@@ -63,9 +74,15 @@ fn measure_one(
 ) -> anyhow::Result<Table> {
     let server = Server::start(kind, setup)?;
     let users = Users::Secret(SECRET.to_owned());
-    let plan = arguments.plan(server.address, users, size, arguments.client_cpus(Some(server.process)));
+    let ground = setup.ground;
+    let own = Plan {
+        server_cpus: ground.server_cpus().to_vec(),
+        receives_itself: ground.cable().is_some_and(|cable| cable.receive_work == ReceiveWork::Own),
+        ..arguments.plan(server.address, users, size, ground.client_cpus().to_vec())
+    };
+    let plan = if arguments.client_cpus.is_empty() { own } else { Plan { cpus: arguments.client_cpus.clone(), ..own } };
     let measured = run::measure(&plan, Some(server.process), stop)?;
-    Ok(Table::of(arguments.scenario(size), format!("{} on CPU {}", kind.name(), setup.cpu), &measured))
+    Ok(Table::of(arguments.scenario(size), format!("{}, {}", kind.name(), ground.device()), &measured))
 }
 
 /// Idle allocations are counted once for each: memory has no noise worth several rounds.
@@ -73,8 +90,8 @@ fn run_idle(arguments: &TurnArguments, kinds: &[Kind], setup: &Setup<'_>, stop: 
     let mut object = Map::new();
     for &kind in kinds {
         let server = Server::start(kind, setup)?;
-        let (users, from) = (Users::Secret(SECRET.to_owned()), arguments.clients_from);
-        let (process, target) = (Some(server.process), kind.name().to_owned());
+        let (users, from) = (Users::Secret(SECRET.to_owned()), arguments.clients_from(server.address));
+        let (process, target) = (Some(server.process), format!("{}, {}", kind.name(), setup.ground.device()));
         let report = idle::measure(server.address, &users, arguments.allocations, from, process, target, stop)?;
         print(&report.text())?;
         object.insert(kind.name().to_owned(), serde_json::to_value(&report)?);
@@ -92,11 +109,15 @@ fn summary(kinds: &[Kind], rounds: &[Vec<Report>]) -> String {
             }
         };
         add("ns of CPU per packet", &|report| report.cpu_ns_per_packet);
+        add("ns with all else that its CPUs did", &|report| report.whole_cpu_ns_per_packet);
         add("µs added at p50", &|report| report.added_latency_us?.p50);
         add("µs added at p99", &|report| report.added_latency_us?.p99);
     }
     if let Some(ratio) = cpu_ratio(rounds) {
         out += &format!("{:<8} {}\n", "ratio", line(ratio, "of ours to the other's CPU per packet"));
+    }
+    if let Some(ratio) = whole_cpu_ratio(rounds) {
+        out += &format!("{:<8} {}\n", "ratio", line(ratio, "of all that the CPUs of ours did to the other's"));
     }
     if rounds.iter().flatten().any(|report| report.disturbed) {
         out += "DISTURBED in at least one round; read the spread\n";
@@ -105,11 +126,19 @@ fn summary(kinds: &[Kind], rounds: &[Vec<Report>]) -> String {
 }
 
 /// Round by round, so that what changes slowly on the machine falls out.
-fn cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
+fn ratio(rounds: &[Vec<Report>], figure: fn(&Report) -> Option<f64>) -> Option<Spread> {
     let [ours, other] = rounds else { return None };
     let pairs = ours.iter().zip(other);
-    let ratios = pairs.filter_map(|(ours, other)| Some(ours.cpu_ns_per_packet? / other.cpu_ns_per_packet?));
+    let ratios = pairs.filter_map(|(ours, other)| Some(figure(ours)? / figure(other)?));
     Spread::of(&ratios.collect::<Vec<_>>())
+}
+
+pub(super) fn cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
+    ratio(rounds, |report| report.cpu_ns_per_packet)
+}
+
+fn whole_cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
+    ratio(rounds, |report| report.whole_cpu_ns_per_packet)
 }
 
 fn object(scenario: String, kinds: &[Kind], rounds: &[Vec<Report>]) -> anyhow::Result<Map<String, Value>> {
@@ -123,6 +152,7 @@ fn object(scenario: String, kinds: &[Kind], rounds: &[Vec<Report>]) -> anyhow::R
     if let Some(ratio) = cpu_ratio(rounds) {
         object.insert("ratio_cpu_per_packet".to_owned(), ratio.median.into());
         object.insert("ratio_cpu_per_packet_spread".to_owned(), serde_json::to_value(ratio)?);
+        object.insert("ratio_whole_cpu_per_packet_spread".to_owned(), serde_json::to_value(whole_cpu_ratio(rounds))?);
     }
     Ok(object)
 }

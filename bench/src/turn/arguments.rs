@@ -9,19 +9,24 @@ use super::run::{FloodPlan, Plan};
 use super::servers::Kind;
 use super::user::{User, Users};
 use super::worker::{Direction, Pace};
-use crate::lab::parse_cpus;
+use crate::lab::{Cable, parse_cpus};
 use crate::load::{Process, is_of_this_machine, open_files_limits};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use std::fs;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 /// Packets in a second, all flows together, that another machine gets unless a rate is given.
 const REMOTE_PACKETS_PER_S: f64 = 1000.0;
 const DEFAULT_RATE: f64 = 50.0;
+/// Clients, and forged sources: networks of which all addresses are this machine's.
+const LOOPBACK_CLIENTS: Network = Network::new(Ipv4Addr::new(127, 77, 0, 0), 16);
+const LOOPBACK_SPOOFED: Network = Network::new(Ipv4Addr::new(127, 128, 0, 0), 9);
+const LAB_CLIENTS: Network = Network::new(Ipv4Addr::new(10, 77, 0, 0), 16);
+const LAB_SPOOFED: Network = Network::new(Ipv4Addr::new(10, 0, 0, 0), 10);
 
 /// Whom to compare ours with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -36,7 +41,8 @@ pub(super) enum Peer {
 Examples:
   a hundred calls, sound alone       plausch-bench turn --user robi --password x --allocations 100
   what 60 000 packets/s cost         plausch-bench turn --user robi --password x --rate 60000 --size 200,1100
-  ours beside coturn                 plausch-bench turn --against coturn --allocations 100 --rate 600 --size 200,1100
+  ours beside coturn                 plausch-bench turn --against coturn --lab --allocations 100 --rate 600 --size 200,1100
+  frames of six packets              plausch-bench turn --against coturn --lab --allocations 100 --rate 600 --burst 6
   memory of allocations              plausch-bench turn --secret s --allocations 100000 --idle
   a flood beside running calls       plausch-bench turn --only ours --allocations 100 --spoofed-allocates 1000000
 
@@ -74,6 +80,10 @@ pub struct TurnArguments {
     /// Packets of a flow that go out together, as those of a video frame do.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     burst: u32,
+    /// Send each packet of a burst by a call of its own, instead of all by one as runs (UDP_SEGMENT): a server that can
+    /// take runs then gets them as they come from the network through a card that gathers (GRO).
+    #[arg(long)]
+    single: bool,
     /// From clients to peers, from peers to clients, or both.
     #[arg(long, value_enum, default_value_t = Direction::Both)]
     direction: Direction,
@@ -89,22 +99,23 @@ pub struct TurnArguments {
     /// Only make allocations, from other addresses each, and tell what they cost the server.
     #[arg(long)]
     pub(super) idle: bool,
-    /// Addresses of clients of a server on loopback, an own one for each as people have; the network must be of this
-    /// machine, as all of 127.0.0.0/8 is.
-    #[arg(long, value_name = "NETWORK", default_value = "127.77.0.0/16")]
-    pub(super) clients_from: Network,
+    /// Addresses of clients of a server on loopback or in a lab, an own one for each as people have; the network must be
+    /// of this machine, as all of 127.0.0.0/8 is [default: 127.77.0.0/16, or 10.77.0.0/16 in a lab].
+    #[arg(long, value_name = "NETWORK")]
+    clients_from: Option<Network>,
     /// After the measurement, send this many Allocates without credentials from forged addresses beside the flows.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     spoofed_allocates: u64,
     /// How many of them in a second.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     spoofed_rate: u32,
-    /// Where they come from; the network must be of this machine, as all of 127.0.0.0/8 is.
-    #[arg(long, value_name = "NETWORK", default_value = "127.128.0.0/9")]
-    spoofed_from: Network,
+    /// Where they come from; the network must be of this machine, as all of 127.0.0.0/8 is [default: 127.128.0.0/9, or
+    /// 10.0.0.0/10 in a lab].
+    #[arg(long, value_name = "NETWORK")]
+    spoofed_from: Option<Network>,
     /// CPUs of this program, a thread on each [default: those that the server may not use].
-    #[arg(long, value_delimiter = ',')]
-    cpus: Vec<usize>,
+    #[arg(long = "cpus", value_delimiter = ',')]
+    pub(super) client_cpus: Vec<usize>,
     /// Process of the server; without it, the one that receives at its UDP port.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
@@ -117,9 +128,15 @@ pub struct TurnArguments {
     /// How often each is measured; once more at first, which is thrown away, unless this is 1.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(super) rounds: u32,
-    /// CPU of the servers that this program starts [default: the last].
+    /// CPUs of the servers that this program starts, as a list; clients take the others [default: the last one].
+    #[arg(long, value_name = "LIST")]
+    pub(super) server_cpus: Option<String>,
+    /// Start the servers in a network namespace of their own, joined to the clients' by a pair of devices. Needs root, and
+    /// --against or --only.
     #[arg(long)]
-    server_cpu: Option<usize>,
+    pub(super) lab: bool,
+    #[command(flatten)]
+    pub(super) cable: Cable,
     /// The program plausch-relay [default: beside this program].
     #[arg(long, value_name = "FILE")]
     relay: Option<PathBuf>,
@@ -129,6 +146,9 @@ pub struct TurnArguments {
     /// Write the figures to this file as one JSON object, or an array where there are several sizes.
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+    /// Write a page with figures and plots to this file, to be sent around: it needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 impl TurnArguments {
@@ -143,8 +163,11 @@ impl TurnArguments {
         if self.idle && self.transport != Transport::Udp {
             bail!("idle allocations are made by UDP only, because a closed connection ends its allocation");
         }
-        if self.cpus.iter().any(|cpu| *cpu >= available_parallelism().map_or(1, usize::from)) {
+        if self.client_cpus.iter().any(|cpu| *cpu >= available_parallelism().map_or(1, usize::from)) {
             bail!("--cpus names a CPU that this machine has not");
+        }
+        if self.lab && self.against.is_none() && self.only.is_none() {
+            bail!("a lab is for servers that this program starts; give --against or --only");
         }
         let sockets = if self.idle { 0 } else { 2 * self.allocations };
         let wanted = (sockets + usize::from(self.channels) * 64 + 64) as u64;
@@ -185,8 +208,8 @@ impl TurnArguments {
 
     /// Those that were given, or those that the server keeps off, or all.
     pub(super) fn client_cpus(&self, server: Option<Process>) -> Vec<usize> {
-        if !self.cpus.is_empty() {
-            return self.cpus.clone();
+        if !self.client_cpus.is_empty() {
+            return self.client_cpus.clone();
         }
         let all: Vec<usize> = (0..available_parallelism().map_or(1, usize::from)).collect();
         let servers = server.and_then(allowed_cpus).unwrap_or_default();
@@ -194,9 +217,14 @@ impl TurnArguments {
         if free.is_empty() { all } else { free }
     }
 
-    /// Where the servers that we start run.
-    pub(super) fn server_cpu(&self) -> usize {
-        self.server_cpu.unwrap_or_else(|| available_parallelism().map_or(1, usize::from) - 1)
+    /// Where clients come from, if each has an address of its own.
+    pub(super) fn clients_from(&self, server: SocketAddr) -> Option<Network> {
+        let default = match self.lab {
+            true => Some(LAB_CLIENTS),
+            false => (server.is_ipv4() && server.ip().is_loopback()).then_some(LOOPBACK_CLIENTS),
+        };
+        let given = self.clients_from.filter(|_| default.is_some());
+        given.or(default)
     }
 
     pub(super) fn relay(&self) -> anyhow::Result<PathBuf> {
@@ -207,11 +235,12 @@ impl TurnArguments {
     }
 
     pub(super) fn plan(&self, server: SocketAddr, users: Users, size: u16, cpus: Vec<usize>) -> Plan {
-        let (total, per_s, from) = (self.spoofed_allocates, self.spoofed_rate, self.spoofed_from);
+        let from = self.spoofed_from.unwrap_or(if self.lab { LAB_SPOOFED } else { LOOPBACK_SPOOFED });
+        let (total, per_s) = (self.spoofed_allocates, self.spoofed_rate);
         Plan {
             server,
             transport: self.transport,
-            clients_from: server.ip().is_loopback().then_some(self.clients_from).filter(|_| server.is_ipv4()),
+            clients_from: self.clients_from(server),
             users,
             allocations: self.allocations,
             channels: usize::from(self.channels),
@@ -220,11 +249,14 @@ impl TurnArguments {
                 payload_bytes: usize::from(size),
                 packets_per_s: self.packets_per_s(server),
                 burst: self.burst,
+                runs: !self.single,
                 direction: self.direction,
             },
             seconds: self.seconds,
             baseline_seconds: self.baseline_seconds,
             cpus,
+            server_cpus: Vec::new(),
+            receives_itself: false,
             flood: (total > 0).then_some(FloodPlan { total, per_s, from }),
         }
     }
@@ -247,7 +279,11 @@ impl TurnArguments {
             Direction::Down => "down",
             Direction::Both => "both ways",
         };
-        let burst = if self.burst > 1 { format!(" in bursts of {}", self.burst) } else { String::new() };
+        let burst = match (self.burst, self.single) {
+            (1, _) => String::new(),
+            (packets, false) => format!(" in runs of {packets}"),
+            (packets, true) => format!(" in bursts of {packets} single packets"),
+        };
         let transport = self.transport.name();
         format!(
             "turn: {allocations} allocations × {channels} {what} × {rate} packets/s {direction}{burst}, {size} B, {transport}"

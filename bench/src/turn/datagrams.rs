@@ -2,10 +2,11 @@
 //! datagrams from a chosen source address.
 
 use super::now_ns;
-use crate::kernel::set_option;
+use crate::kernel::{address, arrival_ns, set_option};
+use socket2::SockAddr;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::null_mut;
 use std::time::Duration;
@@ -121,38 +122,6 @@ impl Datagrams {
     }
 }
 
-/// The address that the kernel wrote; a `sockaddr_in` lies at the beginning of the longer struct.
-fn address(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
-    let port = u16::from_be(name.sin6_port);
-    match i32::from(name.sin6_family) {
-        // IPv4: family, port, address; the address lies where IPv6 has its flow label.
-        libc::AF_INET => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(u32::from_be(name.sin6_flowinfo))), port)),
-        libc::AF_INET6 => Some(SocketAddr::new(IpAddr::V6(Ipv6Addr::from(name.sin6_addr.s6_addr)), port)),
-        _ => None,
-    }
-}
-
-fn arrival_ns(header: &libc::msghdr) -> Option<u64> {
-    // SAFETY: the kernel filled the control buffer of this header up to msg_controllen; the macros stay within it.
-    let control = unsafe { libc::CMSG_FIRSTHDR(header) };
-    if control.is_null() {
-        return None;
-    }
-    // SAFETY: not null, so it points to a whole header in the aligned buffer.
-    let (level, kind) = unsafe { ((*control).cmsg_level, (*control).cmsg_type) };
-    if (level, kind) != (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
-        return None;
-    }
-    // SAFETY: this kind of message holds one timespec, which may not be aligned.
-    let time = unsafe { libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned() };
-    Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
-}
-
-/// Lets the kernel note the time of each datagram's arrival.
-pub(super) fn stamp_arrivals(socket: &UdpSocket) -> io::Result<()> {
-    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
-}
-
 /// Larger buffers: with CAP_NET_ADMIN beyond net.core.rmem_max, else up to it.
 pub(super) fn enlarge_buffers(socket: &UdpSocket) {
     for (force, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
@@ -173,6 +142,45 @@ pub(super) fn wait_readable(fd: RawFd, within: Duration) -> io::Result<bool> {
         result if result > 0 => Ok(true),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// A control message with the length of the packets of a run, as `CMSG_SPACE(sizeof(u16))` lays it out.
+#[repr(C, align(8))]
+struct SegmentControl {
+    header: libc::cmsghdr,
+    bytes: u16,
+    padding: [u8; 6],
+}
+
+/// Sends a run of datagrams of `segment` bytes each by one call (UDP_SEGMENT), to where the socket is connected or `to`.
+///
+/// # Errors
+/// What the kernel says; `EINVAL` for a run of more than 64 datagrams or longer than a datagram may be.
+pub(super) fn send_run(socket: &UdpSocket, to: Option<SocketAddr>, bytes: &[u8], segment: usize) -> io::Result<()> {
+    let name = to.map(SockAddr::from);
+    let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut control = SegmentControl {
+        header: libc::cmsghdr {
+            cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
+            cmsg_level: libc::SOL_UDP,
+            cmsg_type: libc::UDP_SEGMENT,
+        },
+        bytes: u16::try_from(segment).map_err(|_| io::ErrorKind::InvalidInput)?,
+        padding: [0; 6],
+    };
+    // SAFETY: a C struct of integers and pointers, for which zeroes are valid.
+    let mut header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
+    if let Some(name) = &name {
+        header.msg_name = name.as_ptr().cast_mut().cast();
+        header.msg_namelen = name.len();
+    }
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = size_of::<SegmentControl>();
+    // SAFETY: all pointers are to locals and to `bytes`, which the kernel only reads, until the call returns.
+    let result = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A control message with the source address, as `CMSG_SPACE(sizeof(in_pktinfo))` lays it out.
@@ -221,6 +229,8 @@ pub(super) fn send_from(socket: &UdpSocket, source: Ipv4Addr, to: SocketAddrV4, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::stamp_arrivals;
+    use std::net::IpAddr;
     use std::time::{SystemTime, UNIX_EPOCH};
 
     #[test]
@@ -242,6 +252,21 @@ mod tests {
             let (first, second) = (one.at_ns.unwrap(), two.at_ns.unwrap());
             assert!(before <= first && first <= second, "{before} {first} {second}");
             assert_eq!(datagrams.receive(&inbound).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
+    fn runs_arrive_as_datagrams() {
+        let inbound = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let outbound = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = inbound.local_addr().unwrap();
+        send_run(&outbound, Some(to), b"onetwosix", 3).unwrap();
+        outbound.connect(to).unwrap();
+        send_run(&outbound, None, b"ten", 3).unwrap();
+        let mut bytes = [0; 16];
+        for wanted in [b"one", b"two", b"six", b"ten"] {
+            let len = inbound.recv(&mut bytes).unwrap();
+            assert_eq!(&bytes[..len], wanted);
         }
     }
 

@@ -31,6 +31,10 @@ impl std::str::FromStr for Network {
 }
 
 impl Network {
+    pub(super) const fn new(first: Ipv4Addr, bits: u32) -> Self {
+        Self { first: first.to_bits(), bits }
+    }
+
     /// The n-th address, beginning again after the last. Neighbours in number are none in the network, so that limits
     /// for each prefix see them as people of many.
     pub(super) fn address(self, n: u64) -> Ipv4Addr {

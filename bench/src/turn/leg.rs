@@ -1,8 +1,9 @@
 //! The way between a client and the server: UDP datagrams, or a TCP or TLS stream of frames.
 
-use super::datagrams::{Datagrams, enlarge_buffers, stamp_arrivals};
+use super::datagrams::{Datagrams, enlarge_buffers, send_run};
 use super::error::TurnError;
 use super::now_ns;
+use crate::kernel::stamp_arrivals;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -115,6 +116,17 @@ impl Leg {
         match self {
             Self::Udp(socket) => socket.send(frame).map(|_| ()),
             Self::Stream(stream) => stream.send(frame),
+        }
+    }
+
+    /// Sends ChannelData messages of the same length that leave together, by one call where that is possible.
+    ///
+    /// # Errors
+    /// Those of `send`; on a stream some may be under way then.
+    pub(super) fn send_run(&mut self, frames: &[u8], frame_bytes: usize) -> io::Result<()> {
+        match self {
+            Self::Udp(socket) => send_run(socket, None, frames, frame_bytes),
+            Self::Stream(stream) => frames.chunks(frame_bytes).try_for_each(|frame| stream.send(frame)),
         }
     }
 

@@ -10,6 +10,7 @@ mod flood;
 mod idle;
 mod leg;
 mod message;
+mod page;
 mod payload;
 mod relayed;
 mod report;
@@ -26,6 +27,7 @@ pub(crate) use relayed::RelayedSocket;
 pub use relayed::TurnServer;
 
 use crate::load::Process;
+use crate::page::Page;
 use anyhow::{Context, anyhow, bail};
 use report::{Report, Table};
 use serde::Serialize;
@@ -70,7 +72,7 @@ fn work(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
     let users = arguments.users()?;
     let target = format!("{server} by {}", arguments.transport.name());
     if arguments.idle {
-        let (allocations, from) = (arguments.allocations, arguments.clients_from);
+        let (allocations, from) = (arguments.allocations, arguments.clients_from(server));
         let report = idle::measure(server, &users, allocations, from, process, target, stop)?;
         print(&report.text())?;
         return write_json(arguments.json.as_ref(), &report);
@@ -87,6 +89,7 @@ fn work(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
         [one] => write_json(arguments.json.as_ref(), one)?,
         several => write_json(arguments.json.as_ref(), &several)?,
     }
+    write_html(arguments.html.as_ref(), || page::of_runs(&reports))?;
     refuse_misrouting(&reports)
 }
 
@@ -108,6 +111,11 @@ fn write_json(file: Option<&PathBuf>, report: &impl Serialize) -> anyhow::Result
     let Some(file) = file else { return Ok(()) };
     let json = serde_json::to_string_pretty(report)? + "\n";
     fs::write(file, json).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
+}
+
+fn write_html(file: Option<&PathBuf>, page: impl FnOnce() -> Page) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(file, page().html()).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
 }
 
 /// The server's process, by its UDP port.

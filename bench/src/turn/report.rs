@@ -28,6 +28,8 @@ pub(super) struct Report {
     pub(super) packets_per_s: f64,
     /// Of the server's process; it holds the softirq work done in its sends.
     pub(super) cpu_ns_per_packet: Option<f64>,
+    /// Everything that the server's own CPUs did, the kernel's receive work outside of processes included.
+    pub(super) whole_cpu_ns_per_packet: Option<f64>,
     /// Of the whole machine; never to be added.
     pub(super) softirq_ns_per_packet: Option<f64>,
     /// From before the client's send to the arrival at the receiver's socket.
@@ -49,6 +51,10 @@ pub(super) struct Report {
     pub(super) behind_ms: f64,
     pub(super) misrouted: u64,
     pub(super) faults: Vec<String>,
+    #[serde(skip)]
+    pub(super) latency_curve: Vec<(f64, f64)>,
+    #[serde(skip)]
+    pub(super) direct_curve: Vec<(f64, f64)>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -148,7 +154,15 @@ impl Table {
         let machine = end.machine.since(&begin.machine);
         let bench_ns = end.bench_cpu_ns(begin);
         let of_machine = |ns: u64| ns as f64 / machine.total_ns.max(1) as f64;
-        let others = machine.busy_ns.saturating_sub(bench_ns + end.server_cpu_ns(begin).unwrap_or(0));
+        let pinned = end.pinned.as_ref().zip(begin.pinned.as_ref()).map(|(now, then)| now.since(then));
+        // What is neither idle nor taken: sums of samples at ticks miss most of what is short.
+        let whole_ns = pinned.map(|used| {
+            let wall_ns = wall_ns as u64 * measured.server_cpus as u64;
+            wall_ns.saturating_sub(used.idle_ns + used.steal_ns)
+        });
+        // Packets that come while the server sleeps are received in nobody's time.
+        let apart = pinned.filter(|_| measured.receives_itself).map_or(0, |used| used.softirq_ns);
+        let others = machine.busy_ns.saturating_sub(bench_ns + end.server_cpu_ns(begin).unwrap_or(0) + apart);
         let (steal_ratio, others_ratio) = (of_machine(machine.steal_ns), of_machine(others));
         let latency = Quantiles::of(&tally.latency[Phase::Measured as usize]);
         let direct = measured.direct.as_ref().map(Quantiles::of);
@@ -160,6 +174,7 @@ impl Table {
             loss_ratio: tally.loss_ratio(),
             packets_per_s: round(packets as f64 / (wall_ns / 1e9)),
             cpu_ns_per_packet: end.server_cpu_ns(begin).and_then(per_packet),
+            whole_cpu_ns_per_packet: whole_ns.and_then(per_packet),
             softirq_ns_per_packet: measured.has_process.then(|| per_packet(machine.softirq_ns)).flatten(),
             latency_us: latency,
             direct_latency_us: direct,
@@ -176,6 +191,8 @@ impl Table {
             behind_ms: round(measured.behind.as_secs_f64() * 1e3),
             misrouted: tally.misrouted,
             faults: tally.faults(),
+            latency_curve: tally.latency[Phase::Measured as usize].curve(1e3),
+            direct_curve: measured.direct.as_ref().map(|direct| direct.curve(1e3)).unwrap_or_default(),
         };
         let mut threads = Vec::new();
         if let (Some(now), Some(then)) = (&end.server, &begin.server) {
@@ -214,6 +231,12 @@ impl Table {
         match report.cpu_ns_per_packet {
             Some(ns) => out.line("server CPU", format!("{ns:.0} ns per relayed packet")),
             None => out.line("server CPU", "unknown: no process of this machine that we may look at; give --pid"),
+        }
+        if let Some(ns) = report.whole_cpu_ns_per_packet {
+            out.line(
+                "  whole",
+                format!("{ns:.0} ns, with all else that the server's CPUs did, as the kernel's receiving"),
+            );
         }
         if let Some(ns) = report.softirq_ns_per_packet {
             out.line("softirq", format!("{ns:.0} ns per relayed packet on the whole machine, not to be added"));

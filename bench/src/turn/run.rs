@@ -1,7 +1,7 @@
 //! One measurement: the way without a server first, then allocations, then load, and what it cost meanwhile.
 
 use super::client::Allocation;
-use super::datagrams::{Datagrams, enlarge_buffers, stamp_arrivals};
+use super::datagrams::{Datagrams, enlarge_buffers};
 use super::flood::{Flood, Network};
 use super::leg::Transport;
 use super::message::{CHANNELS, FIRST_CHANNEL, Request, channel_head, indication_head};
@@ -9,6 +9,7 @@ use super::payload::{Phase, Seen, Tally};
 use super::user::Users;
 use super::worker::{Finished, Flow, Pace, Path, Shared, Worker};
 use crate::client::Histogram;
+use crate::kernel::stamp_arrivals;
 use crate::load::{Machine, Process, ProcessSample};
 use anyhow::{Context, anyhow, bail};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -45,6 +46,9 @@ pub(super) struct Plan {
     pub(super) baseline_seconds: u64,
     /// CPUs of the workers, one each.
     pub(super) cpus: Vec<usize>,
+    /// CPUs that nobody but the server should use, if there are such, and whether they do its receive work.
+    pub(super) server_cpus: Vec<usize>,
+    pub(super) receives_itself: bool,
     pub(super) flood: Option<FloodPlan>,
 }
 
@@ -64,6 +68,8 @@ pub(super) struct Moment {
     pub(super) server: Option<ProcessSample>,
     pub(super) bench: ProcessSample,
     pub(super) machine: Machine,
+    /// The server's own CPUs.
+    pub(super) pinned: Option<Machine>,
 }
 
 /// What a flood did.
@@ -92,6 +98,8 @@ pub(super) struct Measured {
     pub(super) behind: Duration,
     pub(super) flooded: Option<Flooded>,
     pub(super) has_process: bool,
+    pub(super) server_cpus: usize,
+    pub(super) receives_itself: bool,
 }
 
 /// Runs one measurement; `stop` ends it early with an error.
@@ -101,7 +109,7 @@ pub(super) fn measure(plan: &Plan, process: Option<Process>, stop: &AtomicBool) 
         0 => None,
         seconds => {
             let workers = assemble(plan, local, None)?;
-            let loaded = load(workers, seconds, false, None, stop)?;
+            let loaded = load(workers, seconds, false, None, &[], stop)?;
             Some(loaded.tally.latency[Phase::Measured as usize].clone())
         }
     };
@@ -133,7 +141,7 @@ pub(super) fn measure(plan: &Plan, process: Option<Process>, stop: &AtomicBool) 
         _ => None,
     };
     eprintln!("{} allocations are there; warming up", plan.allocations);
-    let loaded = load(workers, plan.seconds, true, process, stop)?;
+    let loaded = load(workers, plan.seconds, true, process, &plan.server_cpus, stop)?;
     Ok(Measured {
         tally: loaded.tally,
         direct,
@@ -144,6 +152,8 @@ pub(super) fn measure(plan: &Plan, process: Option<Process>, stop: &AtomicBool) 
         behind: loaded.behind,
         flooded: loaded.flooded,
         has_process: process.is_some(),
+        server_cpus: plan.server_cpus.len(),
+        receives_itself: plan.receives_itself,
     })
 }
 
@@ -259,6 +269,7 @@ fn load(
     seconds: u64,
     relayed: bool,
     process: Option<Process>,
+    server_cpus: &[usize],
     stop: &AtomicBool,
 ) -> anyhow::Result<Loaded> {
     let shared = Shared::default();
@@ -266,7 +277,7 @@ fn load(
         workers.iter().find_map(|worker| worker.flood.as_ref()).map_or((0, 1.0), Flood::size);
     thread::scope(|scope| {
         let threads: Vec<_> = workers.into_iter().map(|worker| scope.spawn(|| worker.run(&shared))).collect();
-        let watch = Watch { shared: &shared, process, relayed, stop };
+        let watch = Watch { shared: &shared, process, server_cpus, relayed, stop };
         let watched = watch.all(Duration::from_secs(seconds), flood_total, flood_per_s);
         shared.quiet.store(true, Ordering::Relaxed);
         if watched.is_ok() {
@@ -302,6 +313,7 @@ fn load(
 struct Watch<'a> {
     shared: &'a Shared,
     process: Option<Process>,
+    server_cpus: &'a [usize],
     relayed: bool,
     stop: &'a AtomicBool,
 }
@@ -385,6 +397,7 @@ impl Watch<'_> {
             server: self.process.map(sample).transpose()?,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),
+            pinned: (!self.server_cpus.is_empty()).then(|| Machine::sample_of(self.server_cpus)).flatten(),
         })
     }
 }

@@ -4,7 +4,8 @@ use super::datagrams::Datagrams;
 use super::error::TurnError;
 use super::leg::{Leg, Transport};
 use super::message::{Request, parse_response};
-use crate::load::{Process, open_files_limits};
+use crate::lab::Ground;
+use crate::load::Process;
 use anyhow::{Context, bail};
 use std::fmt::Write;
 use std::fs;
@@ -20,8 +21,6 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The secret of both; it protects nothing.
 pub(super) const SECRET: &str = "only-for-this-run";
-/// Descriptors of a server beside those of allocations.
-const OWN_DESCRIPTORS: usize = 4096;
 
 /// Ours relays from these ports, which are above those that the kernel gives away by itself.
 const FIRST_RELAY_PORT: u16 = 61_000;
@@ -48,7 +47,7 @@ impl Kind {
 /// How to start one.
 pub(super) struct Setup<'a> {
     pub(super) transport: Transport,
-    pub(super) cpu: usize,
+    pub(super) ground: &'a Ground,
     pub(super) allocations: usize,
     /// The program plausch-relay.
     pub(super) relay: &'a Path,
@@ -144,30 +143,22 @@ impl Drop for Server {
     }
 }
 
-/// On one CPU, and with enough descriptors as far as we may give them.
-fn pinned(program: &Path, setup: &Setup<'_>) -> Command {
-    let wanted =
-        ((setup.allocations + OWN_DESCRIPTORS) as u64).min(open_files_limits().map_or(u64::MAX, |(_, most)| most));
-    let mut command = Command::new("prlimit");
-    command.arg(format!("--nofile={wanted}:{wanted}"));
-    command.args(["taskset", "-c"]).arg(setup.cpu.to_string()).arg(program);
-    command
-}
-
 fn coturn(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr)> {
     let program = find_program("turnserver")
         .context("there is no turnserver; install Debian's coturn with scripts/bench-peers")?;
     let (port, tls_port) = (free_port()?, free_port()?);
+    let ip = setup.ground.server_address();
     let mut text = format!(
-        "listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\ntls-listening-port={tls_port}\n\
-         min-port=20000\nmax-port=65535\nrelay-threads=1\n\
+        "listening-ip={ip}\nrelay-ip={ip}\nlistening-port={port}\ntls-listening-port={tls_port}\n\
+         min-port=20000\nmax-port=65535\nrelay-threads={threads}\n\
          use-auth-secret\nstatic-auth-secret={SECRET}\nrealm=bench\n\
          allow-loopback-peers\nno-cli\nno-dtls\nno-multicast-peers\nno-rfc5780\nno-software-attribute\n\
          log-file={log}\nsimple-log\nno-stdout-log\npidfile={folder}/pid\nuserdb={folder}/turndb\n",
+        threads = setup.ground.server_cpus().len(),
         log = folder.join("turnserver.log").display(),
         folder = folder.display(),
     );
-    let mut address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut address = SocketAddr::from((ip, port));
     if setup.transport == Transport::Tls {
         make_certificate(folder)?;
         writeln!(text, "cert={0}/cert.pem\npkey={0}/key.pem", folder.display())?;
@@ -177,7 +168,7 @@ fn coturn(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAd
     }
     let file = folder.join("turnserver.conf");
     fs::write(&file, text)?;
-    let mut command = pinned(&program, setup);
+    let mut command = setup.ground.server_command(&program);
     command.arg("-c").arg(file);
     Ok((command, address))
 }
@@ -193,23 +184,23 @@ fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr
     let (port, media, link) = (free_port()?, free_port()?, free_port()?);
     // A relayed address is a port of one of the relay's addresses, in use or not. Those above the kernel's own choices
     // collide with no socket of the clients.
-    let addresses: Vec<String> =
-        (0..=setup.allocations / RELAY_PORTS).map(|n| format!("\"127.0.0.{}\"", n + 1)).collect();
+    let addresses = setup.ground.server_addresses(setup.allocations / RELAY_PORTS + 1);
+    let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
     let text = format!(
-        "[media]\ncpus = [{cpu}]\nfirst_port = {media}\naddresses = [{addresses}]\n\
+        "[media]\ncpus = {cpus:?}\nfirst_port = {media}\naddresses = [{addresses}]\n\
          [link]\ncontrol = \"127.0.0.1:{link}\"\n[state]\ndirectory = \"{folder}\"\n\
          [turn]\nudp_port = {port}\ntcp_port = {port}\ntls_ports = []\n\
          relay_ports = \"{FIRST_RELAY_PORT}-65535\"\n\
-         shared_secrets = [\"{SECRET}\"]\nallow_peers = [\"127.0.0.0/8\"]\n",
-        addresses = addresses.join(", "),
-        cpu = setup.cpu,
+         shared_secrets = [\"{SECRET}\"]\nallow_peers = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n",
+        addresses = quoted.join(", "),
+        cpus = setup.ground.server_cpus(),
         folder = folder.display(),
     );
     let file = folder.join("relay.toml");
     fs::write(&file, text)?;
-    let mut command = pinned(program, setup);
+    let mut command = setup.ground.server_command(program);
     command.arg("--config").arg(file);
-    Ok((command, SocketAddr::from(([127, 0, 0, 1], port))))
+    Ok((command, SocketAddr::from((setup.ground.server_address(), port))))
 }
 
 /// A certificate for coturn.

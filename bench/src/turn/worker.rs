@@ -1,7 +1,7 @@
 //! One thread with its clients and peers: it sends on schedule, and takes what comes, without ever sleeping long.
 
 use super::client::Allocation;
-use super::datagrams::Datagrams;
+use super::datagrams::{Datagrams, send_run};
 use super::flood::Flood;
 use super::message::{Answer, Inbound, Request, classify, parse_response};
 use super::now_ns;
@@ -29,8 +29,8 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(120);
 const LIFETIME_S: u32 = 600;
 /// Events of one look at the sockets.
 const EVENTS: usize = 1024;
-/// Longest packet: payload and the head of a Send indication with an IPv6 peer.
-const SCRATCH_BYTES: usize = 2048;
+/// Longest run of packets: what one datagram may hold.
+const RUN_BYTES: usize = 65_000;
 
 /// Which ways packets go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -89,7 +89,16 @@ pub(super) struct Pace {
     pub(super) packets_per_s: f64,
     /// Packets of one flow that go out together.
     pub(super) burst: u32,
+    /// By one call, as far as a run may go (UDP_SEGMENT), instead of one each.
+    pub(super) runs: bool,
     pub(super) direction: Direction,
+}
+
+impl Pace {
+    /// Packets of this many bytes, heads included, that one call takes.
+    fn run_packets(&self, bytes: usize) -> usize {
+        if self.runs { (RUN_BYTES / bytes).max(1) } else { 1 }
+    }
 }
 
 /// Everything one thread holds.
@@ -194,23 +203,30 @@ impl Worker {
             if direction != Direction::Both && (direction == Direction::Up) != (way == Way::Up) {
                 continue;
             }
-            for _ in 0..self.pace.burst {
-                let head = if way == Way::Up { flow.head.len() } else { 0 };
-                let packet = &mut state.scratch[..head + self.pace.payload_bytes];
-                packet[..head].copy_from_slice(&flow.head[..head]);
-                let sequence = flow.sent[way as usize];
-                let flow_number = self.first_flow + index as u32;
-                Stamp { run: self.run, flow: flow_number, way, sequence, sent_ns: now_ns() }.write(&mut packet[head..]);
+            let head = if way == Way::Up { flow.head.len() } else { 0 };
+            let bytes = head + self.pace.payload_bytes;
+            let flow_number = self.first_flow + index as u32;
+            let mut left = self.pace.burst as usize;
+            while left > 0 {
+                let count = left.min(self.pace.run_packets(bytes));
+                left -= count;
+                let run = &mut state.scratch[..count * bytes];
+                for (packet, sequence) in run.chunks_exact_mut(bytes).zip(flow.sent[way as usize]..) {
+                    packet[..head].copy_from_slice(&flow.head[..head]);
+                    let stamp = Stamp { run: self.run, flow: flow_number, way, sequence, sent_ns: now_ns() };
+                    stamp.write(&mut packet[head..]);
+                }
                 let sent = match (way, &mut self.clients[flow.client]) {
-                    (Way::Up, Path::Relayed(allocation)) => allocation.leg.send(packet),
-                    (Way::Up, Path::Direct(socket)) => socket.send_to(packet, flow.peer_address).map(|_| ()),
-                    (Way::Down, _) => self.peers[flow.peer].send_to(packet, flow.relayed).map(|_| ()),
+                    (Way::Up, Path::Relayed(allocation)) if count == 1 => allocation.leg.send(run),
+                    (Way::Up, Path::Relayed(allocation)) => allocation.leg.send_run(run, bytes),
+                    (Way::Up, Path::Direct(socket)) => send(socket, flow.peer_address, run, bytes),
+                    (Way::Down, _) => send(&self.peers[flow.peer], flow.relayed, run, bytes),
                 };
                 if sent.is_ok() {
-                    flow.sent[way as usize] += 1;
-                    state.tally.sent += 1;
+                    flow.sent[way as usize] += count as u64;
+                    state.tally.sent += count as u64;
                 } else {
-                    state.tally.refused += 1;
+                    state.tally.refused += count as u64;
                 }
             }
         }
@@ -306,6 +322,14 @@ impl Worker {
     }
 }
 
+/// One packet, or several by one call.
+fn send(socket: &UdpSocket, to: SocketAddr, run: &[u8], bytes: usize) -> io::Result<()> {
+    match run.len() > bytes {
+        true => send_run(socket, Some(to), run, bytes),
+        false => socket.send_to(run, to).map(|_| ()),
+    }
+}
+
 /// What changes while a worker works.
 struct State {
     tally: Tally,
@@ -323,7 +347,7 @@ impl Default for State {
             tally: Tally::default(),
             published: (0, 0),
             datagrams: Datagrams::new(),
-            scratch: (0..SCRATCH_BYTES).map(|at| (at * 31) as u8).collect(),
+            scratch: (0..RUN_BYTES).map(|at| (at * 31) as u8).collect(),
             answers: Vec::new(),
             asked: HashMap::new(),
         }

@@ -117,7 +117,7 @@ impl StandIn {
     /// Ages of the packets that were looked into since the last call.
     pub fn take_latencies(&self) -> Histogram {
         let mut all = Histogram::default();
-        self.clients.iter().for_each(|(_, shared)| all.add(&std::mem::take(&mut shared.live().receiver.latencies)));
+        self.clients.iter().for_each(|(_, shared)| all.add(&std::mem::take(&mut shared.live().receiver.ages).handled));
         all
     }
 
