@@ -50,7 +50,8 @@ impl Server {
         let edge = bind((Ipv4Addr::LOCALHOST, 0).into()).context("cannot use a TCP port of this machine")?;
         let service = Arc::new(Service::new(config, &secret));
         service.set_certificate(certificates.present().clone());
-        service.set_edge_http(edge.local_addr()?);
+        let edge_address = edge.local_addr()?;
+        service.set_edge_http(edge_address);
 
         let mut tasks = JoinSet::new();
         let mut server = axum_server::from_tcp(edge)?
@@ -75,6 +76,9 @@ impl Server {
             let app = http::router(service.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
             tasks.spawn(async move { server.serve(app).await.context("the HTTPS server failed") });
         }
+        let mut ports = vec![edge_address.port()];
+        ports.extend(http_addresses.iter().chain(&https_addresses).map(SocketAddr::port));
+        service.set_ports(ports);
         let links = relay_link::run(service.clone(), listener);
         tasks.spawn(async move {
             links.await;

@@ -95,6 +95,8 @@ pub struct Edge {
     certificate: Option<TlsCertificate>,
     /// Where this machine's edge hands HTTP over.
     http: Option<SocketAddr>,
+    /// TCP ports on which control listens.
+    ports: Vec<u16>,
     changes: u64,
 }
 
@@ -116,6 +118,11 @@ impl Edge {
         self.changes += 1;
     }
 
+    pub fn set_ports(&mut self, ports: Vec<u16>) {
+        self.ports = ports;
+        self.changes += 1;
+    }
+
     pub fn version(&self, now: UnixSeconds) -> SettingsVersion {
         SettingsVersion { period: period(now), changes: self.changes }
     }
@@ -124,7 +131,12 @@ impl Edge {
     /// encrypted leaves no machine.
     pub fn settings(&self, key: &TurnKey, now: UnixSeconds, same_machine: bool) -> TurnSettings {
         let http = self.http.filter(|_| same_machine);
-        TurnSettings { secrets: key.secrets(now), certificate: self.certificate.clone(), http }
+        TurnSettings {
+            secrets: key.secrets(now),
+            certificate: self.certificate.clone(),
+            http,
+            ports: self.ports.clone(),
+        }
     }
 }
 

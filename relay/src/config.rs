@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[macro_use]
 mod wrong {
@@ -55,6 +56,8 @@ pub struct Config {
     /// `None`: switched off.
     pub turn: Option<Turn>,
     pub state: PathBuf,
+    /// How long what runs may go on after SIGTERM.
+    pub drain: Duration,
     pub limits: Limits,
     pub log_level: String,
 }
@@ -74,6 +77,9 @@ pub struct Limits {
     pub turn_new_peers_per_second: u32,
     pub turn_connections: usize,
     pub turn_connections_per_prefix: usize,
+    pub turn_peer_connections: usize,
+    pub turn_peer_connections_per_allocation: usize,
+    pub turn_peer_connections_per_user: usize,
 }
 
 impl Limits {
@@ -99,6 +105,14 @@ impl Limits {
             ),
             ("turn_connections", self.turn_connections, limits::EDGE_CONNECTIONS),
             ("turn_connections_per_prefix", self.turn_connections_per_prefix, limits::EDGE_CONNECTIONS_PER_PREFIX),
+            ("turn_peer_connections", self.turn_peer_connections, limits::TURN_PEER_CONNECTIONS),
+            (
+                "turn_peer_connections_per_allocation",
+                self.turn_peer_connections_per_allocation,
+                limits::TURN_PEER_CONNECTIONS_PER_ALLOCATION,
+            ),
+            // As with allocations: a name may be shared.
+            ("turn_peer_connections_per_user", self.turn_peer_connections_per_user, limits::TURN_PEER_CONNECTIONS),
         ] {
             within(&format!("limits.{key}"), value, most)?;
         }
@@ -125,6 +139,7 @@ struct File {
     metrics: Metrics,
     turn: turn::Section,
     state: State,
+    shutdown: Shutdown,
     limits: Limits,
     log: Log,
 }
@@ -159,6 +174,12 @@ struct Metrics {
 #[serde(deny_unknown_fields)]
 struct State {
     directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shutdown {
+    drain_seconds: u64,
 }
 
 #[derive(Deserialize)]
@@ -224,13 +245,15 @@ impl Config {
         // Section by section, so that a wrong value is said with its place.
         let mut section = |name_of: &str| merged.remove(name_of).unwrap_or(toml::Value::Boolean(false));
         let sections = (section("media"), section("link"), section("metrics"), section("state"));
-        let (turn, limits, log) = (section("turn"), section("limits"), section("log"));
+        let (turn, shutdown) = (section("turn"), section("shutdown"));
+        let (limits, log) = (section("limits"), section("log"));
         let file = File {
             media: read(name, "media", sections.0)?,
             link: read(name, "link", sections.1)?,
             metrics: read(name, "metrics", sections.2)?,
             turn: read(name, "turn", turn)?,
             state: read(name, "state", sections.3)?,
+            shutdown: read(name, "shutdown", shutdown)?,
             limits: read(name, "limits", limits)?,
             log: read(name, "log", log)?,
         };
@@ -300,6 +323,13 @@ impl Config {
             cpus: allowed.len(),
         };
         let turn = file.turn.check(&around)?;
+        if file.shutdown.drain_seconds > limits::DRAIN_S {
+            return Err(wrong!(
+                "shutdown.drain_seconds is {}, but must be from 0 to {}",
+                file.shutdown.drain_seconds,
+                limits::DRAIN_S
+            ));
+        }
         file.limits.check()?;
         if !["error", "warn", "info", "debug"].contains(&file.log.level.as_str()) {
             return Err(wrong!("log.level is '{}', but must be error, warn, info or debug", file.log.level));
@@ -321,6 +351,7 @@ impl Config {
             metrics,
             turn,
             state: state_directory(file.state.directory, env)?,
+            drain: Duration::from_secs(file.shutdown.drain_seconds),
             limits: file.limits,
             log_level: file.log.level,
         })
@@ -399,7 +430,7 @@ mod tests {
         assert_eq!(config.first_port, 7882);
         assert_eq!(config.control, SocketAddr::from((Ipv4Addr::LOCALHOST, 7900)));
         assert_eq!(config.state, Path::new("/home/somebody/.local/state/plausch"));
-        assert_eq!(config.metrics, None);
+        assert_eq!((config.metrics, config.drain), (None, Duration::ZERO));
         assert_eq!(
             config.limits,
             Limits {
@@ -414,6 +445,9 @@ mod tests {
                 turn_new_peers_per_second: limits::TURN_NEW_PEERS_PER_SECOND,
                 turn_connections: limits::EDGE_CONNECTIONS,
                 turn_connections_per_prefix: limits::EDGE_CONNECTIONS_PER_PREFIX,
+                turn_peer_connections: limits::TURN_PEER_CONNECTIONS,
+                turn_peer_connections_per_allocation: limits::TURN_PEER_CONNECTIONS_PER_ALLOCATION,
+                turn_peer_connections_per_user: limits::TURN_PEER_CONNECTIONS_PER_USER,
             }
         );
     }
@@ -463,6 +497,8 @@ mod tests {
             ("[link]\ncontrol = \"localhost\"", "section [link]"),
             ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
             ("[metrics]\nlisten = \"here\"", "metrics.listen"),
+            ("[shutdown]\ndrain_seconds = 90000", "shutdown.drain_seconds is 90000"),
+            ("[shutdown]\ndrain_seconds = -1", "section [shutdown]"),
             ("[limits]\nparticipants_per_room = 1025", "limits.participants_per_room is 1025"),
             ("[limits]\nturn_connections = 0", "limits.turn_connections is 0"),
             ("[log]\nlevel = \"loud\"", "log.level"),

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod cpus;
+pub mod drain;
 pub mod driver;
 pub mod edge;
 pub mod handshake;

@@ -1,6 +1,7 @@
 //! The main thread's work: commands of control to the shards, news of the shards to control. Media never waits for
 //! any of it; while there is no link, shards go on as they are.
 
+use crate::drain::Draining;
 use crate::edge;
 use crate::interfaces;
 use crate::ring::{Receiver, Sender};
@@ -12,7 +13,7 @@ use plausch_relay_api::limits::{
     HOST_ADDRESSES_INTERVAL_MS, LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS,
 };
 use plausch_relay_api::{
-    Command, CommandError, CommandId, Event, Hello, ParticipantId, ShardId, ShardLoad, TurnSettings,
+    Command, CommandError, CommandId, Event, Hello, ParticipantId, RoomId, ShardId, ShardLoad, TurnSettings,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ type ShardEnd = (Sender<ToShard>, Receiver<FromShard>);
 #[derive(Clone, Copy)]
 struct Place {
     shard: ShardId,
+    room: RoomId,
     put: Ticket,
 }
 
@@ -48,6 +50,9 @@ pub struct Hub {
     /// `None`: there is no edge.
     edge: Option<Arc<edge::Shared>>,
     host: HostAddresses,
+    draining: Draining,
+    /// The shards know of it.
+    draining_told: bool,
     /// Commands for all shards, and how many shards have not done them yet.
     awaited: Vec<(Ticket, usize)>,
     /// Counts connections.
@@ -62,6 +67,7 @@ impl Hub {
         statuses: Vec<Arc<Mutex<Status>>>,
         notify: Arc<Notify>,
         edge: Option<Arc<edge::Shared>>,
+        draining: Draining,
     ) -> Self {
         let load = Load { measured_at: Instant::now(), busy: vec![Duration::ZERO; shards.len()] };
         Self {
@@ -73,6 +79,8 @@ impl Hub {
             turn: None,
             edge,
             host: HostAddresses::new(),
+            draining,
+            draining_told: false,
             awaited: Vec::new(),
             link: 0,
             load,
@@ -141,6 +149,7 @@ impl Hub {
                 () = self.notify.notified() => {}
                 () = sleep_until(self.host.look_at) => self.tell_addresses(),
             }
+            self.tell_draining();
             for shard in 0..self.shards.len() {
                 self.shards[shard].0.flush();
                 while let Ok(message) = self.shards[shard].1.pop() {
@@ -235,6 +244,13 @@ impl Hub {
         let Some((to_shard, _)) = self.shards.get_mut(usize::from(shard.0)) else {
             return done(Err(CommandError::UnknownShard));
         };
+        if let Command::PutParticipant(spec) = &command
+            && self.draining.is_on()
+            && !self.places.values().any(|place| place.room == spec.room)
+        {
+            return done(Err(CommandError::Draining));
+        }
+        let room = if let Command::PutParticipant(spec) = &command { Some(spec.room) } else { None };
         let removes = matches!(command, Command::RemoveParticipant { .. });
         let ticket = Ticket { link: self.link, id, first_put };
         let message = ToShard::Control { ticket, command };
@@ -247,8 +263,8 @@ impl Hub {
         to_shard.flush();
         if removes {
             self.places.remove(&participant);
-        } else {
-            self.places.entry(participant).or_insert(Place { shard, put: ticket });
+        } else if let Some(room) = room {
+            self.places.entry(participant).or_insert(Place { shard, room, put: ticket });
         }
         None
     }
@@ -273,7 +289,7 @@ impl Hub {
     fn tell_turn(&mut self, shard: usize, ticket: Ticket) {
         let Some(settings) = &self.turn else { return };
         // Shards need neither the key of the certificate nor where control's pages are.
-        let part = TurnSettings { secrets: settings.secrets.clone(), certificate: None, http: None };
+        let part = TurnSettings { certificate: None, http: None, ..(**settings).clone() };
         let (to_shard, _) = &mut self.shards[shard];
         to_shard.send(ToShard::Control { ticket, command: Command::SetTurn(Box::new(part)) });
         to_shard.flush();
@@ -284,6 +300,17 @@ impl Hub {
         let Some(addresses) = self.host.changed() else { return };
         for (to_shard, _) in &mut self.shards {
             to_shard.send(ToShard::HostAddresses(addresses.clone()));
+            to_shard.flush();
+        }
+    }
+
+    /// Tells the shards, once, that nothing new is to begin.
+    fn tell_draining(&mut self) {
+        if !self.draining.is_on() || std::mem::replace(&mut self.draining_told, true) {
+            return;
+        }
+        for (to_shard, _) in &mut self.shards {
+            to_shard.send(ToShard::Drain);
             to_shard.flush();
         }
     }
@@ -304,6 +331,7 @@ impl Hub {
     }
 
     fn collect(&mut self, outgoing: &mut VecDeque<Event>) {
+        self.tell_draining();
         for shard in 0..self.shards.len() {
             // A shard that has news has made room.
             self.shards[shard].0.flush();
@@ -330,6 +358,9 @@ impl Hub {
             FromShard::Event(Event::ShardRestarted { shard }) => {
                 self.places.retain(|_, place| place.shard != *shard);
                 self.tell_turn(usize::from(shard.0), NOBODY);
+                // Those that know it are told again, which does no harm.
+                self.draining_told = false;
+                self.tell_draining();
             }
             _ => {}
         }
@@ -420,7 +451,10 @@ mod tests {
         let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
         let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
         let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
-        (Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify, None), commands)
+        (
+            Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify, None, Draining::default()),
+            commands,
+        )
     }
 
     fn dispatch_all(hub: &mut Hub, commands: impl IntoIterator<Item = Command>) -> Vec<Option<Event>> {
@@ -463,10 +497,40 @@ mod tests {
         assert_eq!(tickets(&mut commands).iter().map(|ticket| ticket.id.0).collect::<Vec<_>>(), [3]);
     }
 
+    #[test]
+    fn while_it_runs_empty_rooms_go_on_and_none_begins() {
+        let (mut hub, mut commands) = hub(16);
+        let (anna, bert, clara) = (ParticipantId(7), ParticipantId(8), ParticipantId(9));
+        assert_eq!(dispatch_all(&mut hub, [put(anna)]), [None]);
+        hub.draining = Draining::on();
+        hub.collect(&mut VecDeque::new());
+        hub.collect(&mut VecDeque::new());
+        let elsewhere = |participant| match put(participant) {
+            Command::PutParticipant(mut spec) => {
+                spec.room = RoomId(2);
+                Command::PutParticipant(spec)
+            }
+            other => other,
+        };
+        let removal = Command::RemoveParticipant { participant: anna };
+        let answers = dispatch_all(&mut hub, [put(bert), elsewhere(clara), put(anna), removal, put(anna)]);
+        let refused = Some(Event::Done { id: CommandId(2), result: Err(CommandError::Draining) });
+        assert_eq!(answers, [None, refused, None, None, None]);
+        let told = std::iter::from_fn(|| commands.pop().ok());
+        let drains = told.filter(|message| matches!(message, ToShard::Drain)).count();
+        assert_eq!(drains, 1);
+        hub.note(&FromShard::Event(Event::ShardRestarted { shard: ShardId(0) }));
+        assert!(matches!(commands.pop(), Ok(ToShard::Drain)), "a new shard is told, too");
+        assert_eq!(
+            dispatch_all(&mut hub, [put(anna)])[0],
+            Some(Event::Done { id: CommandId(1), result: Err(CommandError::Draining) })
+        );
+    }
+
     fn settings(secret: &'static [u8]) -> Box<TurnSettings> {
         let certificate = TlsCertificate { chain: "chain".into(), key: "key".into() };
         let http = Some(([127, 0, 0, 1], 1).into());
-        Box::new(TurnSettings { secrets: vec![secret.into()], certificate: Some(certificate), http })
+        Box::new(TurnSettings { secrets: vec![secret.into()], certificate: Some(certificate), http, ports: vec![7] })
     }
 
     #[test]
@@ -481,13 +545,14 @@ mod tests {
             theirs.push((commands, news));
         }
         let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
-        let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify, None);
+        let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify, None, Draining::default());
         let mut told = |hub: &mut Hub, shard: usize| {
             let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()
             else {
                 panic!("settings of TURN");
             };
             assert_eq!((settings.secrets.len(), settings.certificate.is_none(), settings.http), (1, true, None));
+            assert_eq!(settings.ports, [7]);
             theirs[shard].1.send(FromShard::Done { ticket, result: Ok(()) });
             let mut outgoing = VecDeque::new();
             hub.collect(&mut outgoing);

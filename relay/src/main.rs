@@ -76,14 +76,22 @@ fn run(file: Option<PathBuf>) -> Result<()> {
                 config.cpus[usize::from(shard.shard.0)]
             );
         }
-        relay
-            .run(async {
+        let drain = relay.drain(config.drain);
+        let stop = async {
+            tokio::select! {
+                // Whoever sits in front of it does not want to wait.
+                _ = interrupt.recv() => return,
+                _ = terminate.recv() => {}
+            }
+            let again = async {
                 tokio::select! {
-                    _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
                 }
-            })
-            .await;
+            };
+            drain.run(again).await;
+        };
+        relay.run(stop).await;
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! Numbers for the operator, in Prometheus' text format, by a responder of a few lines: one path, no keep-alive,
 //! and a limit on everything.
 
+use crate::drain::Draining;
 use crate::edge::EdgeCounters;
 use crate::handshake::HandshakeCounters;
 use crate::shard::Status;
@@ -24,6 +25,7 @@ pub struct Numbers {
     pub shards: Vec<Arc<Mutex<Status>>>,
     pub handshakes: Arc<HandshakeCounters>,
     pub edge: Arc<EdgeCounters>,
+    pub draining: Draining,
 }
 
 /// Answers for ever.
@@ -96,6 +98,8 @@ impl Numbers {
         metric("drop_edge_ring", CounterKind::Counter, &by_shard(&|status| status.drop_edge_ring));
         metric("relay_port_failures", CounterKind::Counter, &by_shard(&|status| status.relay_port_failures));
 
+        let draining = u8::from(self.draining.is_on());
+        let _ = writeln!(text, "# TYPE plausch_draining gauge\nplausch_draining {draining}");
         let handshakes = &*self.handshakes;
         let mut metric = |name: &str, kind: &str, value: &AtomicU64| {
             let value = value.load(Ordering::Relaxed);
@@ -130,8 +134,12 @@ mod tests {
 
     #[test]
     fn every_line_is_a_comment_or_a_number() {
-        let numbers =
-            Numbers { shards: vec![Arc::default(), Arc::default()], handshakes: Arc::default(), edge: Arc::default() };
+        let numbers = Numbers {
+            shards: vec![Arc::default(), Arc::default()],
+            handshakes: Arc::default(),
+            edge: Arc::default(),
+            draining: Draining::default(),
+        };
         let text = numbers.text();
         for line in text.lines().filter(|line| !line.starts_with("# TYPE plausch_")) {
             let (name, value) = line.rsplit_once(' ').unwrap();

@@ -2,9 +2,10 @@
 
 use crate::config::{Config, DriverChoice, Turn};
 use crate::cpus;
+use crate::drain::{Drain, Draining};
 use crate::driver::xdp::{Device, Queue, Steering};
 use crate::driver::{self, Waker};
-use crate::edge::records::{Reader, Writer, records};
+use crate::edge::ends::{ShardEnds, rings};
 use crate::edge::{self, Admission, EdgeCounters};
 use crate::handshake::{self, Bounds, HandshakeCounters, Port};
 use crate::interfaces;
@@ -15,10 +16,10 @@ use crate::shard::{self, DriverSetup, Rings, Setup, Status};
 use crate::sockets::{self, ShardSockets};
 use anyhow::{Context, Result, bail};
 use plausch_engine::EngineConfig;
-use plausch_engine::turn::{MediaAddress, TurnConfig, TurnLimits};
+use plausch_engine::turn::{MediaAddress, TcpAllocations, TurnConfig, TurnLimits};
 use plausch_link::Identity;
 use plausch_relay_api::framing::PROTOCOL_VERSION;
-use plausch_relay_api::limits::{EDGE_RING_BYTES, PARTICIPANTS_PER_SHARD, RING_MESSAGES};
+use plausch_relay_api::limits::{PARTICIPANTS_PER_SHARD, RING_MESSAGES};
 use plausch_relay_api::{Hello, ShardId, ShardInfo};
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
@@ -36,6 +38,8 @@ pub struct Relay {
     hub: Hub,
     metrics: Option<TcpListener>,
     numbers: metrics::Numbers,
+    /// Wakes the hub.
+    notify: Arc<Notify>,
     /// Kept for their end.
     _threads: Threads,
 }
@@ -88,6 +92,9 @@ impl Relay {
         }
 
         let drivers = drivers(config, &bound.shards)?;
+        let listening = bound.listeners.iter().map(|listener| listener.socket.local_addr());
+        let mut own_ports = listening.map(|address| Ok(address?.port())).collect::<io::Result<Vec<_>>>()?;
+        own_ports.extend(metrics.as_ref().and_then(|listener| listener.local_addr().ok()).map(|it| it.port()));
         let edge_counters = Arc::new(EdgeCounters::default());
         let (edge, edges) = match &config.turn {
             Some(turn) if !bound.listeners.is_empty() => {
@@ -96,7 +103,8 @@ impl Relay {
                     config.limits.turn_connections_per_prefix,
                     edge_counters.clone(),
                 );
-                let shared = Arc::new(edge::Shared::new(admission, edge_counters.clone())?);
+                let shared =
+                    Arc::new(edge::Shared::new(admission, edge_counters.clone(), config.limits.turn_bytes_per_second)?);
                 let ends = threads.start_edge(&shared, turn.edge_threads, bound.listeners, &wakers, &config.cpus)?;
                 (Some(shared), ends)
             }
@@ -108,7 +116,7 @@ impl Relay {
             infos.push(ShardInfo { shard: ShardId(index as u16), candidates: shard.candidates(&config.announce)? });
         }
         let turn = match &config.turn {
-            Some(turn) => Some(TurnOfAll::new(config, turn, &bound.shards, &infos)?),
+            Some(turn) => Some(TurnOfAll::new(config, turn, &bound.shards, &infos, own_ports)?),
             None => None,
         };
         let mut ends = Vec::new();
@@ -144,13 +152,15 @@ impl Relay {
                 "memory cannot be locked; set lock_memory = false in [media], or allow it (ulimit -l unlimited)",
             )?;
         }
+        let draining = Draining::default();
         let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos, turn: bound.turn };
         Ok(Self {
             identity,
             control: config.control,
-            hub: Hub::new(hello, ends, statuses.clone(), notify, edge),
+            hub: Hub::new(hello, ends, statuses.clone(), notify.clone(), edge, draining.clone()),
             metrics,
-            numbers: metrics::Numbers { shards: statuses, handshakes: counters, edge: edge_counters },
+            numbers: metrics::Numbers { shards: statuses, handshakes: counters, edge: edge_counters, draining },
+            notify,
             _threads: threads,
         })
     }
@@ -170,9 +180,14 @@ impl Relay {
         self.hub.panic_shard(shard);
     }
 
+    /// Lets it run empty, for so long at the most, before `stop` of [`Self::run`] is ready.
+    pub fn drain(&self, time: Duration) -> Drain {
+        Drain::new(time, self.numbers.draining.clone(), self.numbers.shards.clone(), self.notify.clone())
+    }
+
     /// Keeps up the link and serves metrics, until `stop` is ready.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { identity, control, mut hub, metrics, numbers, _threads } = self;
+        let Self { identity, control, mut hub, metrics, numbers, _threads, .. } = self;
         let metrics = async {
             match metrics {
                 Some(listener) => metrics::serve(listener, numbers).await,
@@ -196,7 +211,13 @@ struct TurnOfAll {
 }
 
 impl TurnOfAll {
-    fn new(config: &Config, turn: &Turn, shards: &[ShardSockets], infos: &[ShardInfo]) -> Result<Self> {
+    fn new(
+        config: &Config,
+        turn: &Turn,
+        shards: &[ShardSockets],
+        infos: &[ShardInfo],
+        own_ports: Vec<u16>,
+    ) -> Result<Self> {
         let mut nonce_key = [0; 32];
         boring::rand::rand_bytes(&mut nonce_key).context("cannot get random numbers")?;
         let media = infos.iter().enumerate();
@@ -213,6 +234,12 @@ impl TurnOfAll {
             relay: sockets::relay_addresses(&shards[0].media_addresses()?, &config.announce),
             relay_ports: turn.relay_ports.clone(),
             nat_discovery: if turn.nat_discovery { Some(shards[0].discovery()?) } else { None },
+            tcp: turn.tcp_allocations.then(|| TcpAllocations {
+                own_ports,
+                connections: (limits.turn_peer_connections / shards.len()).max(1),
+                connections_per_allocation: limits.turn_peer_connections_per_allocation,
+                connections_per_user: limits.turn_peer_connections_per_user,
+            }),
             limits: TurnLimits {
                 allocations: limits.turn_allocations_per_shard,
                 allocations_per_user: limits.turn_allocations_per_user,
@@ -257,7 +284,7 @@ impl Threads {
         listeners: Vec<edge::Listener>,
         wakers: &[Waker],
         shard_cpus: &[usize],
-    ) -> Result<Vec<Vec<(Writer, Reader)>>> {
+    ) -> Result<Vec<Vec<ShardEnds>>> {
         let (stop, stopped) = watch::channel(());
         self.edge_stop = Some(stop);
         let mut cpus = cpus::allowed().unwrap_or_default();
@@ -267,10 +294,9 @@ impl Threads {
             let notify = Arc::new(Notify::new());
             let mut shards = Vec::new();
             for (waker, ends) in wakers.iter().zip(&mut ends) {
-                let (to_shard, from_edge) = records(EDGE_RING_BYTES, Wake::Shard(waker.clone()));
-                let (to_edge, from_shard) = records(EDGE_RING_BYTES, Wake::Task(notify.clone()));
-                shards.push((to_shard, from_shard));
-                ends.push((to_edge, from_edge));
+                let (thread, shard) = rings(&Wake::Shard(waker.clone()), &Wake::Task(notify.clone()));
+                shards.push(thread);
+                ends.push(shard);
             }
             let listeners = listeners.iter().map(|listener| {
                 let edge::Listener { socket, tls, port } = listener;

@@ -9,7 +9,8 @@ use crate::driver::uring::Uring;
 use crate::driver::xdp::{self, Xdp};
 use crate::driver::{Driver, DriverCounters, Sockets, Waker, recycle};
 use crate::edge;
-use crate::edge::records::{Kind, Reader, Writer};
+use crate::edge::ends::{ShardEnds, ToEdge};
+use crate::edge::records::{Kind, Reader};
 use crate::handshake::ToHandshake;
 use crate::ring::{Receiver, Sender};
 use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Path, RxPacket, Time, TxBatch};
@@ -43,6 +44,8 @@ pub enum ToShard {
     Snapshot { link: u64 },
     /// This host's addresses have changed.
     HostAddresses(Vec<IpAddr>),
+    /// Nothing new is to begin.
+    Drain,
     /// For the test of what comes after.
     #[cfg(test)]
     Panic,
@@ -73,7 +76,7 @@ pub struct Rings {
     /// By handshake thread.
     pub handshakes: Vec<(Sender<ToHandshake>, Receiver<EngineCommand>)>,
     /// By edge thread.
-    pub edges: Vec<(Writer, Reader)>,
+    pub edges: Vec<ShardEnds>,
 }
 
 /// What others may know of a shard.
@@ -184,6 +187,9 @@ fn run<D: Driver>(
         restarts += 1;
         for (handshake, _) in &mut rings.handshakes {
             handshake.send(ToHandshake::EndAll);
+        }
+        for edge in &mut rings.edges {
+            edge.tasks.send(ToEdge::Reset);
         }
         rings.events.send(FromShard::Event(Event::ShardRestarted { shard: setup.engine.shard }));
         rings.events.flush();
@@ -334,7 +340,7 @@ impl<'a, D: Driver> Shard<'a, D> {
                 return true;
             }
             let thread = rings.edges.get_mut(edge::thread_of(run.path.local));
-            if !thread.is_some_and(|(to_edge, _)| to_edge.data(run.path, bytes, run.segment)) {
+            if !thread.is_some_and(|ends| ends.to_edge.data(run.path, bytes, run.segment)) {
                 status.drop_edge_ring += run.datagrams() as u64;
             }
             false
@@ -345,7 +351,7 @@ impl<'a, D: Driver> Shard<'a, D> {
     fn edges(&mut self, now: Time) -> io::Result<Pending> {
         let mut pending = Pending::Nothing;
         for thread in 0..self.rings.edges.len() {
-            let (_, from_edge) = &mut self.rings.edges[thread];
+            let ShardEnds { from_edge, .. } = &mut self.rings.edges[thread];
             if from_edge.is_empty() {
                 continue;
             }
@@ -397,6 +403,9 @@ impl<'a, D: Driver> Shard<'a, D> {
                     let command = EngineCommand::HostAddresses(addresses);
                     let _ = self.engine.handle_command(now, command, &mut self.tx);
                 }
+                ToShard::Drain => {
+                    let _ = self.engine.handle_command(now, EngineCommand::Drain, &mut self.tx);
+                }
                 #[cfg(test)]
                 ToShard::Panic => panic!("asked for by a test"),
             }
@@ -412,6 +421,18 @@ impl<'a, D: Driver> Shard<'a, D> {
                 let _ = self.engine.handle_command(now, command, &mut self.tx);
             }
             if !self.rings.handshakes[index].1.is_empty() {
+                pending = Pending::Commands;
+            }
+        }
+        for index in 0..self.rings.edges.len() {
+            for _ in 0..COMMANDS_PER_TURN {
+                let Ok(command) = self.rings.edges[index].news.pop() else { break };
+                self.unpublished = true;
+                let _ = self.engine.handle_command(now, command, &mut self.tx);
+                // What is to be done with a connection comes before what its client is told of it.
+                self.effects(now);
+            }
+            if !self.rings.edges[index].news.is_empty() {
                 pending = Pending::Commands;
             }
         }
@@ -451,6 +472,11 @@ impl<'a, D: Driver> Shard<'a, D> {
                     }
                 }
                 Effect::ClosePort { local } => self.driver.close_port(local),
+                Effect::Edge { client, task } => {
+                    if let Some(ends) = self.rings.edges.get_mut(edge::thread_of(client.local)) {
+                        ends.tasks.send(ToEdge::Task { client, task });
+                    }
+                }
             }
         }
     }
@@ -466,8 +492,9 @@ impl<'a, D: Driver> Shard<'a, D> {
         for (sender, _) in &mut self.rings.handshakes {
             flushed &= sender.flush();
         }
-        for (to_edge, _) in &mut self.rings.edges {
-            flushed &= to_edge.flush();
+        for ends in &mut self.rings.edges {
+            flushed &= ends.to_edge.flush();
+            flushed &= ends.tasks.flush();
         }
         flushed
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod call;
+mod draining;
 mod hostile;
 mod layers;
 mod leaving;
@@ -17,4 +18,5 @@ mod restarts;
 mod service;
 mod speech;
 mod turn;
+mod turn_tcp;
 mod whip;

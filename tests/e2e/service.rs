@@ -206,9 +206,20 @@ impl Service {
 
     /// SIGTERM, and how the process ended.
     pub(crate) async fn terminate(&mut self, process: Process) -> ExitStatus {
-        let mut child = self.children.remove(process.name()).expect("the process runs");
+        self.ask_to_end(process);
+        self.ended(process).await
+    }
+
+    /// SIGTERM.
+    pub(crate) fn ask_to_end(&self, process: Process) {
+        let child = self.children.get(process.name()).expect("the process runs");
         let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
         assert!(kill.success());
+    }
+
+    /// How the process ended, which it does by itself.
+    pub(crate) async fn ended(&mut self, process: Process) -> ExitStatus {
+        let mut child = self.children.remove(process.name()).expect("the process runs");
         wait(&mut child, process).await
     }
 

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 /// The slowest modes take seven seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 const MESSAGES: usize = 10;
-const CLIENTS: usize = 2;
+pub(crate) const CLIENTS: usize = 2;
 
 /// Sends everything back, as a peer beyond the relay: at two ports in a row of each family, for RTP and RTCP.
 struct Echo {
@@ -74,8 +74,8 @@ fn two_in_a_row(address: IpAddr) -> [UdpSocket; 2] {
 }
 
 /// A program under way, whose output goes to a file.
-struct Run {
-    what: String,
+pub(crate) struct Run {
+    pub(crate) what: String,
     program: String,
     arguments: Vec<String>,
     child: Child,
@@ -90,7 +90,7 @@ fn spawn(program: &str, arguments: &[String], output: &Path) -> Child {
 }
 
 impl Run {
-    fn start(service: &Service, name: &str, program: &str, arguments: &[String]) -> Self {
+    pub(crate) fn start(service: &Service, name: &str, program: &str, arguments: &[String]) -> Self {
         let output = service.dir.join(format!("{name}.out"));
         Self {
             what: format!("{program} {}", arguments.join(" ")),
@@ -105,8 +105,17 @@ impl Run {
         fs::read_to_string(&self.output).unwrap()
     }
 
+    /// Waits for a word in the output.
+    pub(crate) async fn says(&self, word: &str) {
+        let begun = Instant::now();
+        while !self.output().contains(word) {
+            assert!(begun.elapsed() < PATIENCE, "{} does not say {word}:\n{}", self.what, self.output());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits for the end; the output of a success.
-    async fn succeeds(&mut self) -> String {
+    pub(crate) async fn succeeds(&mut self) -> String {
         let begun = Instant::now();
         let mut attempts = 1;
         loop {
@@ -135,7 +144,7 @@ impl Drop for Run {
 }
 
 /// A relay with static users `user0` and so on, which may reach this machine.
-fn configuration(service: &Service, users: usize, addresses: &str, more: &str) -> String {
+pub(crate) fn configuration(service: &Service, users: usize, addresses: &str, more: &str) -> String {
     let users: String = (0..users)
         .map(|user| format!("[[turn.users]]\nname = \"user{user}\"\npassword = \"secret{user}\"\n"))
         .collect();
@@ -146,7 +155,7 @@ fn configuration(service: &Service, users: usize, addresses: &str, more: &str) -
     )
 }
 
-async fn start(users: usize, addresses: &str, more: &str) -> Service {
+pub(crate) async fn start(users: usize, addresses: &str, more: &str) -> Service {
     let mut service = Service::prepare().await;
     let configuration = configuration(&service, users, addresses, more);
     service.start_control();
@@ -155,7 +164,7 @@ async fn start(users: usize, addresses: &str, more: &str) -> Service {
     service
 }
 
-const BOTH: &str = "\"127.0.0.1\", \"::1\"";
+pub(crate) const BOTH: &str = "\"127.0.0.1\", \"::1\"";
 
 /// What coturn's client is told by its options, and over which family it reaches us and its peer.
 struct Mode {

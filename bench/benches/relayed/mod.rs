@@ -69,6 +69,7 @@ impl Relayed {
             relay: vec![RelayAddress { local: relay, announced: relay }],
             relay_ports: 50_000..=59_999,
             nat_discovery: None,
+            tcp: None,
             // No limit is in the way of measuring.
             limits: TurnLimits { bytes_per_second: 1 << 40, allocations_per_user: CLIENTS, ..TurnLimits::default() },
         };

@@ -293,7 +293,8 @@ pub(super) fn refusal(participant: ParticipantId, error: &CommandError) -> Error
         | CommandError::Moved
         | CommandError::Stale
         | CommandError::UfragTaken
-        | CommandError::Busy => ErrorCode::NoRelay,
+        | CommandError::Busy
+        | CommandError::Draining => ErrorCode::NoRelay,
     }
 }
 

@@ -27,6 +27,13 @@ impl Service {
         self.tell_relay(&mut state);
     }
 
+    /// The TCP ports on which control listens: the relay keeps TURN's clients away from them.
+    pub fn set_ports(&self, ports: Vec<u16>) {
+        let mut state = self.state();
+        state.edge.set_ports(ports);
+        self.tell_relay(&mut state);
+    }
+
     fn tell_relay(&self, state: &mut State) {
         let mut out = Outbox::default();
         state.tell_turn(&self.turn_key, &mut out);

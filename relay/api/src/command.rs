@@ -49,6 +49,8 @@ pub struct TurnSettings {
     /// Where control takes the HTTP of the edge's TLS ports: plain, each connection begun by a PROXY protocol
     /// version 2 header with the client's address. `None`: the edge closes such connections.
     pub http: Option<SocketAddr>,
+    /// The TCP ports on which control listens: no TCP connection of a TURN client goes to them on this machine.
+    pub ports: Vec<u16>,
 }
 
 impl std::fmt::Debug for TurnSettings {
@@ -156,4 +158,6 @@ pub enum CommandError {
     Invalid(String),
     #[error("the shard takes no commands at the moment")]
     Busy,
+    #[error("the relay is about to end and takes no new rooms")]
+    Draining,
 }

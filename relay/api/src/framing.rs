@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Raised when a frame changes in a way that the other side cannot ignore.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Control → relay.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

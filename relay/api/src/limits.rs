@@ -50,6 +50,9 @@ pub const HANDSHAKE_THREADS: usize = 16;
 /// Between two looks at which addresses this host has: an interface that comes up is protected from TURN soon.
 pub const HOST_ADDRESSES_INTERVAL_MS: u64 = 5_000;
 
+/// How long a relay may wait for the end of what runs: a day, the longest conference.
+pub const DRAIN_S: u64 = 86_400;
+
 // --- Participants and rooms ---------------------------------------------------------------------------------
 
 /// Participants on one shard: 2048 × 64 KiB = 128 MiB.
@@ -135,6 +138,16 @@ pub const TURN_CHANNEL_LIFETIME_MS: u64 = 600_000;
 /// RFC 8656, section 7.2: how long a reserved port waits for its owner, and how many may wait on one shard.
 pub const TURN_RESERVATION_MS: u64 = 30_000;
 pub const TURN_RESERVATIONS_PER_SHARD: usize = 256;
+/// RFC 6062, sections 5.2 to 5.4: how long a peer's answer to a Connect is waited for, and how long a connection of a peer
+/// waits for the client's.
+pub const TURN_CONNECT_MS: u64 = 30_000;
+pub const TURN_CONNECTION_BIND_MS: u64 = 30_000;
+/// Connections to and from peers of one relay, of one allocation, and of one user on a shard. Each that is bound has two
+/// buffers of `EDGE_SPLICE_BYTES` here and, in the kernel, at most four times `EDGE_PEER_BUFFER_BYTES` (Linux doubles what
+/// is asked for): 1024 × (32 + 512) KiB = 544 MiB when neither side of any of them reads.
+pub const TURN_PEER_CONNECTIONS: usize = 1024;
+pub const TURN_PEER_CONNECTIONS_PER_ALLOCATION: usize = 16;
+pub const TURN_PEER_CONNECTIONS_PER_USER: usize = 64;
 /// How long a nonce is good: RFC 8656, section 5, recommends an hour at most.
 pub const TURN_NONCE_LIFETIME_S: u64 = 3_600;
 /// Answers to strangers of one prefix (/24, /56) by UDP: challenges, refusals and addresses told. Two hundred people behind
@@ -173,6 +186,19 @@ pub const EDGE_SMALL_BYTES: usize = 448;
 pub const EDGE_UNSENT_BYTES: u32 = 32 * 1024;
 /// Bytes read from one connection before another has its turn.
 pub const EDGE_READ_BYTES: usize = 32 * 1024;
+/// Bytes copied at once between a client's connection and its peer's, for each direction; and of the kernel's buffers of
+/// the peer's, for each direction: 128 KiB carry 2.5 MB/s over a round trip of 50 ms.
+pub const EDGE_SPLICE_BYTES: usize = 16 * 1024;
+pub const EDGE_PEER_BUFFER_BYTES: usize = 128 * 1024;
+/// A spliced connection that carries nothing is closed after this time: three lifetimes of an allocation.
+pub const EDGE_SPLICE_IDLE_MS: u64 = 1_800_000;
+/// How long one direction goes on when the other has ended: RFC 6062, section 5.5, has both closed, but an answer to
+/// what came last may be under way.
+pub const EDGE_SPLICE_REST_MS: u64 = 10_000;
+/// Connections of peers of one thread that the shard has not judged yet.
+pub const EDGE_UNJUDGED_PEERS: usize = 64;
+/// Messages about such connections in each ring between an edge thread and a shard; more wait beside it.
+pub const EDGE_RING_MESSAGES: usize = 256;
 /// Bytes of each ring between an edge thread and a shard: 10 ms at 1.6 Gbit/s.
 pub const EDGE_RING_BYTES: usize = 2 << 20;
 /// How long a web page waits for control, which may be starting again, before the answer is 503.

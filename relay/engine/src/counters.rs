@@ -58,6 +58,8 @@ counters! {
     Gauge turn_ports;
     /// Ports that wait for who shows their token.
     Gauge turn_reservations;
+    /// TCP connections of TURN clients' peers, and those under way.
+    Gauge turn_connections;
     /// How much of the pictures is left out because there is more than this shard can do: 0 nothing, 128 all.
     Gauge overload;
 
@@ -117,6 +119,12 @@ counters! {
     Counter turn_inner_received;
     /// Packets of this shard to its TURN clients.
     Counter turn_inner_sent;
+    /// TCP connections to peers that TURN clients asked for and got.
+    Counter turn_connected;
+    /// TCP connections of peers that were announced to TURN clients.
+    Counter turn_accepted;
+    /// Of both, those that a client has bound.
+    Counter turn_bound;
     /// Relay ports that could not be opened.
     Counter turn_ports_failed;
     /// TURN requests without credentials, answered with 401 and what is needed.
@@ -141,6 +149,10 @@ counters! {
     Counter turn_refused_transport;
     /// TURN requests answered with 443 Peer Address Family Mismatch.
     Counter turn_refused_peer_family;
+    /// TURN requests answered with 446 Connection Already Exists.
+    Counter turn_refused_connection_exists;
+    /// TURN requests answered with 447 Connection Timeout or Failure.
+    Counter turn_refused_connection_failed;
     /// TURN requests answered with 486 Allocation Quota Reached.
     Counter turn_refused_quota;
     /// TURN requests answered with 508 Insufficient Capacity.
@@ -172,6 +184,12 @@ counters! {
     Counter drop_turn_no_allocation;
     /// Data to or from a peer without a permission.
     Counter drop_turn_no_permission;
+    /// TCP connections of peers without a permission.
+    Counter drop_turn_peer_forbidden;
+    /// TCP connections of peers beyond what an allocation, its user or the shard may have.
+    Counter drop_turn_peer_limit;
+    /// TCP connections that no client has bound in time.
+    Counter drop_turn_unbound;
     /// Data to an address that the policy has not, though there is a permission for its host.
     Counter drop_turn_forbidden_peer;
     /// Data beyond the allocation's bandwidth.

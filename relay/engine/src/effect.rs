@@ -2,6 +2,7 @@
 
 use crate::batch::{LocalSocket, Path};
 use crate::srtp::Profile;
+use crate::turn::ConnectionId;
 use plausch_relay_api::{Command, DisconnectReason, Fingerprint, ParticipantId, RoomId, SpeakerLevel};
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,6 +21,40 @@ pub enum EngineCommand {
     UnixTime { seconds: u64 },
     /// All addresses of this host, when they have changed: TURN does not relay to them.
     HostAddresses(Vec<IpAddr>),
+    /// No allocations for users of other programs any more: see [`crate::turn`]. What there is goes on.
+    Drain,
+    /// What became of TCP connections of TURN clients' peers.
+    Edge(EdgeNews),
+}
+
+/// What the edge says of connections of peers (RFC 6062). What it says of allocations and connections that are gone is no
+/// error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EdgeNews {
+    /// [`EdgeTask::Listen`] failed.
+    ListenFailed { client: Path, address: SocketAddr },
+    /// A peer has connected to this relayed address, as the local socket has it; answered by [`EdgeTask::Judge`].
+    Accepted { client: Path, address: SocketAddr, socket: u32, peer: SocketAddr },
+    /// [`EdgeTask::Connect`] succeeded: the connection waits for a client to bind it.
+    Connected { connection: ConnectionId },
+    /// It failed, or the connection could not be kept until somebody binds it.
+    Failed { connection: ConnectionId },
+}
+
+/// What the edge is to do for a client with a TCP allocation (RFC 6062).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EdgeTask {
+    /// Take connections of peers at this address. Where that fails: [`EdgeNews::ListenFailed`].
+    Listen { address: SocketAddr },
+    /// Take them no longer.
+    Unlisten { address: SocketAddr },
+    /// Connect to a peer from a relayed address: [`EdgeNews::Connected`] or [`EdgeNews::Failed`]. There is no need to
+    /// give up by time.
+    Connect { connection: ConnectionId, from: SocketAddr, to: SocketAddr },
+    /// What to do with the connection of an [`EdgeNews::Accepted`]: keep it for a client to bind, by this number; or close it.
+    Judge { socket: u32, connection: Option<ConnectionId> },
+    /// Close the connection, whatever state it is in, and the client's that is bound to it. Unknown ones are no error.
+    Close { connection: ConnectionId },
 }
 
 /// What a handshake thread says of one session.
@@ -92,5 +127,10 @@ pub enum Effect {
     /// Close it. `local` may be used again at once: what the old socket received before must not come under it.
     ClosePort {
         local: LocalSocket,
+    },
+    /// A task for the edge's thread that serves this client.
+    Edge {
+        client: Path,
+        task: EdgeTask,
     },
 }

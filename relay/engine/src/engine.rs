@@ -186,6 +186,14 @@ impl Engine {
                 self.host_addresses(&addresses);
                 Ok(())
             }
+            EngineCommand::Drain => {
+                self.drain_turn();
+                Ok(())
+            }
+            EngineCommand::Edge(news) => {
+                self.edge_news(news, now, tx);
+                Ok(())
+            }
         };
         self.settle(now, tx);
         self.wrap_inner(now, tx);
@@ -208,6 +216,7 @@ impl Engine {
                 }
                 Owner::Allocation(index) => self.expire_allocation(index, now),
                 Owner::Reservation(index) => self.expire_reservation(index),
+                Owner::Connection(index) => self.expire_connection(index, tx),
             }
         }
         if self.forward_due <= now {

@@ -57,6 +57,6 @@ mod wallclock;
 
 pub use batch::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 pub use counters::{CounterEntry, CounterKind, Counters};
-pub use effect::{DtlsInput, Effect, EngineCommand, SessionKeys};
+pub use effect::{DtlsInput, EdgeNews, EdgeTask, Effect, EngineCommand, SessionKeys};
 pub use engine::{Engine, EngineConfig};
 pub use time::Time;

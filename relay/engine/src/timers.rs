@@ -4,7 +4,7 @@ use crate::participant::Participant;
 use crate::room::Room;
 use crate::slab::Key;
 use crate::time::Time;
-use crate::turn::{Allocation, Reservation};
+use crate::turn::{Allocation, Connection, Reservation};
 
 /// Whose deadline it is, by dense index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +13,7 @@ pub(crate) enum Owner {
     Room(usize),
     Allocation(usize),
     Reservation(usize),
+    Connection(usize),
 }
 
 impl Owner {
@@ -32,22 +33,28 @@ impl Owner {
         Self::Reservation(key.index())
     }
 
+    pub(crate) fn connection(key: Key<Connection>) -> Self {
+        Self::Connection(key.index())
+    }
+
     fn number(self) -> usize {
         match self {
-            Self::Participant(index) => index * 4,
-            Self::Room(index) => index * 4 + 1,
-            Self::Allocation(index) => index * 4 + 2,
-            Self::Reservation(index) => index * 4 + 3,
+            Self::Participant(index) => index * 5,
+            Self::Room(index) => index * 5 + 1,
+            Self::Allocation(index) => index * 5 + 2,
+            Self::Reservation(index) => index * 5 + 3,
+            Self::Connection(index) => index * 5 + 4,
         }
     }
 
     fn from_number(number: usize) -> Self {
-        let index = number / 4;
-        match number % 4 {
+        let index = number / 5;
+        match number % 5 {
             0 => Self::Participant(index),
             1 => Self::Room(index),
             2 => Self::Allocation(index),
-            _ => Self::Reservation(index),
+            3 => Self::Reservation(index),
+            _ => Self::Connection(index),
         }
     }
 }

@@ -21,6 +21,7 @@ pub struct Turn {
     pub users: Vec<StaticUser>,
     pub shared_secrets: Vec<Vec<u8>>,
     pub allow_peers: Vec<Prefix>,
+    pub tcp_allocations: bool,
     pub nat_discovery: bool,
 }
 
@@ -48,6 +49,7 @@ pub(super) struct Section {
     users: Vec<User>,
     shared_secrets: Vec<String>,
     allow_peers: Vec<String>,
+    tcp_allocations: bool,
     nat_discovery: bool,
 }
 
@@ -120,6 +122,7 @@ impl Section {
             users: users(self.users)?,
             shared_secrets: shared_secrets(self.shared_secrets)?,
             allow_peers: self.allow_peers.iter().map(|text| prefix(text)).collect::<Result<_, _>>()?,
+            tcp_allocations: self.tcp_allocations,
             nat_discovery: self.nat_discovery,
         }))
     }
@@ -224,6 +227,7 @@ mod tests {
         assert_eq!((named.udp, named.tcp), (Some(port(3478, true)), None));
         assert_eq!(named.tls, [port(443, true), port(5349, true)]);
         assert!(parse("[turn]\nenabled = false").unwrap().turn.is_none());
+        assert!(!default.tcp_allocations && turn("[turn]\ntcp_allocations = true").tcp_allocations);
     }
 
     #[test]

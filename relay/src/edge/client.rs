@@ -1,16 +1,19 @@
 //! One TURN client over a stream: its messages to a shard, and a shard's to it.
 
 use super::counters::{Gauge, count};
+use super::peers::{Bound, Pace, splice};
 use super::{Floor, Origin};
 use bytes::{Buf, BytesMut};
 use plausch_engine::Path;
-use plausch_engine::stun::{AttributeType, Class, Message};
+use plausch_engine::stun::{AttributeType, Class, Message, Method};
+use plausch_engine::turn::ConnectionId;
 use plausch_engine::turn::framing::{Framer, NotTurn, first_len, padding};
 use plausch_relay_api::limits::{EDGE_QUEUE_BYTES, EDGE_QUEUE_LARGE_BYTES, EDGE_READ_BYTES, EDGE_SMALL_BYTES};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -20,6 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const IDLE_QUEUE_BYTES: usize = 16 * 1024;
 /// Type of a success response to Allocate (RFC 8489, section 5; RFC 8656, section 17).
 const ALLOCATE_SUCCESS: [u8; 2] = [0x01, 0x03];
+/// ConnectionBind (RFC 6062, section 6.1): request, success and error.
+const BIND: [u8; 2] = [0x00, 0x0b];
+const BIND_SUCCESS: [u8; 2] = [0x01, 0x0b];
+const BIND_ERROR: [u8; 2] = [0x01, 0x1b];
 
 /// What others on this thread know of a client.
 pub(super) struct Client {
@@ -32,6 +39,10 @@ pub(super) struct Client {
     opened: Instant,
     heard: Cell<Instant>,
     allocated: Cell<bool>,
+    /// The answer to its ConnectionBind request: whether it was granted.
+    bound: Cell<Option<bool>>,
+    /// Of its allocation's peers.
+    pace: OnceCell<Arc<Pace>>,
     /// It is to be closed.
     over: Cell<bool>,
     /// Its task is to be woken at the end of the present round.
@@ -47,6 +58,8 @@ impl Client {
             opened: now,
             heard: Cell::new(now),
             allocated: Cell::new(false),
+            bound: Cell::new(None),
+            pace: OnceCell::new(),
             over: Cell::new(false),
             fresh: Cell::new(false),
         }
@@ -64,6 +77,8 @@ impl Client {
         let mut queue = self.queue.borrow_mut();
         if message.starts_with(&ALLOCATE_SUCCESS) {
             self.allocated.set(true);
+        } else if message.starts_with(&BIND_SUCCESS) || message.starts_with(&BIND_ERROR) {
+            self.bound.set(Some(message.starts_with(&BIND_SUCCESS)));
         }
         if queue.len() + message.len() > EDGE_QUEUE_BYTES {
             count(&counters.drop_slow);
@@ -79,8 +94,10 @@ impl Client {
     /// Ends a client that has been silent, or without an allocation, for too long.
     pub(super) fn look_after(&self, now: Instant, floor: &Floor) {
         let times = &floor.shared.times;
-        let silent = now.duration_since(self.heard.get()) >= times.silence;
-        let useless = !self.allocated.get() && now.duration_since(self.opened) >= times.unallocated;
+        let bound = self.bound.get() == Some(true);
+        let silence = if bound { times.splice_idle } else { times.silence };
+        let silent = now.duration_since(self.heard.get()) >= silence;
+        let useless = !self.allocated.get() && !bound && now.duration_since(self.opened) >= times.unallocated;
         if silent || useless {
             let counters = &floor.shared.counters;
             count(if silent { &counters.closed_silent } else { &counters.closed_unallocated });
@@ -89,14 +106,40 @@ impl Client {
         }
     }
 
+    pub(super) fn heard_now(&self, floor: &Floor) {
+        self.heard.set(floor.now.get());
+    }
+
+    /// Ready when it is to be closed.
+    pub(super) async fn until_over(&self) {
+        poll_fn(|context| {
+            self.set_waker(context);
+            if self.over.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn set_waker(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    pub(super) fn pace(&self, floor: &Floor) -> Arc<Pace> {
+        self.pace.get_or_init(|| Arc::new(Pace::new(floor.shared.bytes_per_second))).clone()
+    }
+
     /// The shard that gets a message. Whoever names no user yet is with the first: challenges need no state, and all
-    /// shards know each other's nonces. The user name of control says which shard's media the client will want.
+    /// shards know each other's nonces. The user name of control says which shard's media the client will want, and who binds a
+    /// connection needs the shard that has it.
     fn shard_for(&self, message: &[u8], floor: &Floor) -> usize {
         if let Some(shard) = self.shard.get() {
             return shard;
         }
         let Some(named) = named_shard(message) else { return 0 };
-        let shard = named.filter(|shard| *shard < floor.shards()).unwrap_or_else(|| floor.next_shard());
+        let bound = connection_to_bind(message).and_then(|id| floor.shared.peers.shard_of(id));
+        let shard = bound.or(named.filter(|shard| *shard < floor.shards())).unwrap_or_else(|| floor.next_shard());
         self.shard.set(Some(shard));
         shard
     }
@@ -114,6 +157,13 @@ fn named_shard(message: &[u8]) -> Option<Option<usize>> {
     message.attribute(AttributeType::USERHASH).map(|_| None)
 }
 
+/// What a ConnectionBind request is about.
+fn connection_to_bind(message: &[u8]) -> Option<ConnectionId> {
+    let message = Message::parse(message.strip_prefix(&BIND).and(Some(message))?).ok()?;
+    debug_assert_eq!((message.class, message.method), (Class::Request, Method::CONNECTION_BIND));
+    ConnectionId::of(&message)
+}
+
 /// Why a client is served no longer.
 enum End {
     /// It closed, or something between us did.
@@ -121,6 +171,8 @@ enum End {
     NotTurn,
     /// We close it.
     Over,
+    /// From now on its bytes are for a peer, and the peer's for it.
+    Bound(ConnectionId),
 }
 
 impl From<NotTurn> for End {
@@ -143,14 +195,30 @@ where
         return;
     }
     let _gauge = Gauge::up(&counters.clients);
-    let framer = Framer::default();
-    let mut serving = Serving { floor, client: &client, path, stream, framer, apart, begun: 0, unflushed: false };
+    let mut serving = Serving {
+        floor,
+        client: &client,
+        path,
+        stream,
+        framer: Framer::default(),
+        apart,
+        begun: 0,
+        unflushed: false,
+        binding: None,
+        held: Vec::new(),
+    };
     let end = match serving.take(first) {
         Ok(()) => poll_fn(|context| serving.poll(context)).await,
         Err(end) => end,
     };
-    if matches!(end, End::NotTurn) {
-        count(&counters.closed_not_turn);
+    match end {
+        End::NotTurn => count(&counters.closed_not_turn),
+        End::Bound(connection) => {
+            if let Some(bound) = Bound::take(&floor.shared.peers, connection) {
+                splice(floor, &client, serving.stream, &serving.held, bound).await;
+            }
+        }
+        End::Closed | End::Over => {}
     }
     floor.unregister(path, client.shard.get().unwrap_or(0));
 }
@@ -166,21 +234,36 @@ struct Serving<'f, S> {
     begun: usize,
     /// Something was written that may wait in TLS.
     unflushed: bool,
+    /// It has asked to bind this connection. What comes after that may be its peer's: it waits for the answer.
+    binding: Option<ConnectionId>,
+    /// As much of it as was read already.
+    held: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        {
-            let mut waker = self.client.waker.borrow_mut();
-            if waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
-                *waker = Some(context.waker().clone());
-            }
-        }
+        self.client.set_waker(context);
         if self.client.over.get() {
             return Poll::Ready(End::Over);
         }
         if let Err(end) = self.write(context) {
             return Poll::Ready(end);
+        }
+        while let Some(connection) = self.binding {
+            match self.client.bound.get() {
+                // The answer comes with a wake-up, and so does room for it in the stream.
+                None => return Poll::Pending,
+                Some(true) if self.client.queue.borrow().is_empty() => return Poll::Ready(End::Bound(connection)),
+                Some(true) => return Poll::Pending,
+                Some(false) => {
+                    self.client.bound.set(None);
+                    self.binding = None;
+                    let held = std::mem::take(&mut self.held);
+                    if let Err(end) = self.take(&held) {
+                        return Poll::Ready(end);
+                    }
+                }
+            }
         }
         let end = ready!(self.read(context));
         Poll::Ready(end)
@@ -201,6 +284,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
             if let Err(end) = self.take(bytes) {
                 return Poll::Ready(end);
             }
+            if self.binding.is_some() {
+                return Poll::Pending;
+            }
             budget = budget.saturating_sub(bytes.len());
             if budget == 0 {
                 // Others have their turn before the rest.
@@ -214,17 +300,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), End> {
         let Self { floor, client, path, .. } = *self;
         let counters = &floor.shared.counters;
-        client.heard.set(floor.now.get());
+        client.heard_now(floor);
+        let mut binding = None;
         let fed = self.framer.feed(bytes, |message| {
             if floor.to_shard(client.shard_for(message, floor), path, message) {
                 count(&counters.received);
+                binding = connection_to_bind(message);
             } else {
                 count(&counters.drop_to_shard);
             }
+            binding.is_none()
         });
         floor.flush_soon();
         counters.drop_oversized.fetch_add(self.framer.take_oversized(), Ordering::Relaxed);
-        Ok(fed?)
+        self.held.extend_from_slice(fed?);
+        self.binding = binding;
+        Ok(())
     }
 
     /// Writes what waits, as far as the stream takes it.

@@ -26,18 +26,26 @@ counters! {
     gauge clients = "edge_turn_clients";
     /// Of these, web pages and signalling.
     gauge web = "edge_web_connections";
+    /// Of TURN clients, those that are bound to a peer's.
+    gauge spliced = "edge_spliced_connections";
     /// Connections that were taken.
     counter accepted = "edge_accepted_total";
     /// Messages of TURN clients to the shards.
     counter received = "edge_received_total";
     /// Messages of the shards to them.
     counter sent = "edge_sent_total";
+    /// Bytes of TURN clients to peers by TCP, and of peers to them.
+    counter bytes_to_peers = "edge_spliced_bytes_total{to=\"peer\"}";
+    /// See above.
+    counter bytes_from_peers = "edge_spliced_bytes_total{to=\"client\"}";
     /// Connections refused because there are too many.
     counter refused_connections = "edge_refused_total{reason=\"connections\"}";
     /// Connections refused because their network has too many.
     counter refused_prefix = "edge_refused_total{reason=\"prefix\"}";
     /// A second connection of one client address to one port.
     counter refused_twin = "edge_refused_total{reason=\"twin\"}";
+    /// Peers that connect faster than they are judged.
+    counter refused_peers = "edge_refused_total{reason=\"peers\"}";
     /// TLS that failed: no certificate yet, or no TLS at all.
     counter closed_handshake = "edge_closed_total{reason=\"handshake\"}";
     /// Nothing was said in time.

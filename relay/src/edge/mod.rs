@@ -4,10 +4,13 @@
 //!
 //! A connection's way: `admission` (is there room) → TLS (`tls`) → the first byte tells TURN from HTTP → `web`, or
 //! `client` with the engine's `turn::framing`, whose messages go to a shard through `records` and come back the same way.
+//! Peers that speak TCP, and clients' connections that are bound to theirs, are in `peers`.
 
 mod admission;
 mod client;
 mod counters;
+pub mod ends;
+mod peers;
 pub mod records;
 #[cfg(test)]
 mod tests;
@@ -18,11 +21,15 @@ pub use admission::Admission;
 pub use counters::EdgeCounters;
 
 use crate::cpus;
+use crate::ring;
 use client::Client;
 use counters::count;
-use plausch_engine::{LocalSocket, Path};
+use ends::{ThreadEnds, ToEdge};
+use peers::{Doors, Pace, Peers};
+use plausch_engine::{EdgeNews, EngineCommand, LocalSocket, Path};
 use plausch_relay_api::limits::{
-    EDGE_CONTROL_WAIT_MS, EDGE_FIRST_BYTES_MS, EDGE_SILENCE_MS, EDGE_TLS_PORTS, EDGE_UNALLOCATED_MS, EDGE_UNSENT_BYTES,
+    EDGE_CONTROL_WAIT_MS, EDGE_FIRST_BYTES_MS, EDGE_SILENCE_MS, EDGE_SPLICE_IDLE_MS, EDGE_TLS_PORTS,
+    EDGE_UNALLOCATED_MS, EDGE_UNSENT_BYTES,
 };
 use plausch_relay_api::{CommandError, TurnSettings};
 use records::{Kind, RECORD_BYTES, Reader, Writer};
@@ -65,6 +72,9 @@ pub struct Shared {
     certificates: Arc<Certificates>,
     tls: Arc<ServerConfig>,
     http: RwLock<Option<SocketAddr>>,
+    peers: Peers,
+    /// Of one allocation with its peers' connections.
+    bytes_per_second: u64,
     times: Times,
 }
 
@@ -74,6 +84,7 @@ struct Times {
     first_bytes: Duration,
     unallocated: Duration,
     silence: Duration,
+    splice_idle: Duration,
     control: Duration,
 }
 
@@ -83,20 +94,40 @@ impl Default for Times {
             first_bytes: Duration::from_millis(EDGE_FIRST_BYTES_MS),
             unallocated: Duration::from_millis(EDGE_UNALLOCATED_MS),
             silence: Duration::from_millis(EDGE_SILENCE_MS),
+            splice_idle: Duration::from_millis(EDGE_SPLICE_IDLE_MS),
             control: Duration::from_millis(EDGE_CONTROL_WAIT_MS),
         }
     }
 }
 
 impl Shared {
-    pub fn new(admission: Admission, counters: Arc<EdgeCounters>) -> Result<Self, rustls::Error> {
-        Self::with_times(admission, counters, Times::default())
+    /// `bytes_per_second`: what one allocation may have by TCP with its peers.
+    pub fn new(
+        admission: Admission,
+        counters: Arc<EdgeCounters>,
+        bytes_per_second: u64,
+    ) -> Result<Self, rustls::Error> {
+        Self::with_times(admission, counters, bytes_per_second, Times::default())
     }
 
-    fn with_times(admission: Admission, counters: Arc<EdgeCounters>, times: Times) -> Result<Self, rustls::Error> {
+    fn with_times(
+        admission: Admission,
+        counters: Arc<EdgeCounters>,
+        bytes_per_second: u64,
+        times: Times,
+    ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new());
         let tls = tls::server_config(certificates.clone())?;
-        Ok(Self { counters, admission: Arc::new(admission), certificates, tls, http: RwLock::new(None), times })
+        Ok(Self {
+            counters,
+            admission: Arc::new(admission),
+            certificates,
+            tls,
+            http: RwLock::new(None),
+            peers: Peers::default(),
+            bytes_per_second,
+            times,
+        })
     }
 
     /// Takes control's settings for connections to come; where they cannot be used, all stays as it was.
@@ -143,7 +174,7 @@ pub struct Setup {
     pub cpus: Vec<usize>,
     pub listeners: Vec<Listener>,
     /// By shard.
-    pub shards: Vec<(Writer, Reader)>,
+    pub shards: Vec<ThreadEnds>,
     /// The shards have news.
     pub notify: Arc<Notify>,
     pub shared: Arc<Shared>,
@@ -174,6 +205,8 @@ struct Floor {
     shared: Arc<Shared>,
     clients: RefCell<HashMap<Path, Rc<Client>>>,
     to_shards: RefCell<Vec<Writer>>,
+    news: RefCell<Vec<ring::Sender<EngineCommand>>>,
+    doors: Doors,
     flush: Notify,
     next_shard: Cell<usize>,
     /// The time, some hundred milliseconds ago at the most.
@@ -221,6 +254,17 @@ impl Floor {
         self.to_shards.borrow_mut()[shard].data(path, message, message.len())
     }
 
+    /// Says what became of connections of peers.
+    fn tell(&self, shard: usize, news: EdgeNews) {
+        self.news.borrow_mut()[shard].send(EngineCommand::Edge(news));
+        self.flush_soon();
+    }
+
+    fn pace_of(&self, client: Path) -> Arc<Pace> {
+        let client = self.clients.borrow().get(&client).cloned();
+        client.map_or_else(|| Arc::new(Pace::new(self.shared.bytes_per_second)), |client| client.pace(self))
+    }
+
     /// When all tasks that are ready now have run, the shards are woken, each once.
     fn flush_soon(&self) {
         self.flush.notify_one();
@@ -242,11 +286,18 @@ impl Floor {
 
 async fn run(setup: Setup) {
     let Setup { index, listeners, shards, notify, shared, mut stop, .. } = setup;
-    let (to_shards, mut from_shards): (Vec<Writer>, Vec<Reader>) = shards.into_iter().unzip();
+    let (mut to_shards, mut news, mut from_shards) = (Vec::new(), Vec::new(), Vec::new());
+    for ends in shards {
+        to_shards.push(ends.to_shard);
+        news.push(ends.news);
+        from_shards.push((ends.from_shard, ends.tasks));
+    }
     let floor = Rc::new(Floor {
         shared,
         clients: RefCell::default(),
         to_shards: RefCell::new(to_shards),
+        news: RefCell::new(news),
+        doors: Doors::default(),
         flush: Notify::new(),
         next_shard: Cell::new(0),
         now: Cell::new(Instant::now()),
@@ -271,7 +322,7 @@ async fn run(setup: Setup) {
 }
 
 /// Distributes what the shards send. All that comes at once to one client is one write.
-async fn deliver(floor: &Floor, from_shards: &mut [Reader], notify: &Notify) {
+async fn deliver(floor: &Rc<Floor>, from_shards: &mut [(Reader, ring::Receiver<ToEdge>)], notify: &Notify) {
     let mut record = vec![0; RECORD_BYTES];
     let mut fresh = Vec::new();
     loop {
@@ -279,9 +330,17 @@ async fn deliver(floor: &Floor, from_shards: &mut [Reader], notify: &Notify) {
         let mut more = true;
         while more {
             more = false;
-            for reader in &mut *from_shards {
+            for (shard, (reader, tasks)) in from_shards.iter_mut().enumerate() {
+                let mut carry_out = || {
+                    while let Ok(task) = tasks.pop() {
+                        peers::carry_out(floor, shard, task);
+                    }
+                };
+                carry_out();
                 for _ in 0..RECORDS_PER_TURN {
                     let Some((path, kind, len)) = reader.next(&mut record) else { break };
+                    // What is to be done for it comes before what a client is told of it.
+                    carry_out();
                     if let Kind::Data { segment } = kind {
                         floor.deliver(path, &record[..len], segment.into(), &mut fresh);
                     }
@@ -300,7 +359,9 @@ async fn deliver(floor: &Floor, from_shards: &mut [Reader], notify: &Notify) {
 async fn wake_shards(floor: Rc<Floor>) {
     loop {
         floor.flush.notified().await;
-        while !floor.to_shards.borrow_mut().iter_mut().fold(true, |all, shard| shard.flush() & all) {
+        while !(floor.to_shards.borrow_mut().iter_mut().fold(true, |all, shard| shard.flush() & all)
+            & floor.news.borrow_mut().iter_mut().fold(true, |all, shard| shard.flush() & all))
+        {
             sleep(RING_PAUSE).await;
         }
     }

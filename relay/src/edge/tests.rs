@@ -1,10 +1,10 @@
 //! Edge threads with sockets, a client of the rustls crate, and the test in the place of shards and control.
 
-use super::records::records;
+use super::ends::{ShardEnds, rings};
 use super::*;
 use crate::ring::Wake;
 use plausch_relay_api::TlsCertificate;
-use plausch_relay_api::limits::{EDGE_QUEUE_BYTES, EDGE_RING_BYTES};
+use plausch_relay_api::limits::EDGE_QUEUE_BYTES;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -15,15 +15,18 @@ use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+mod peers;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const SHARDS: usize = 3;
+const BYTES_PER_SECOND: u64 = 1 << 40;
 
 struct Edge {
     plain: SocketAddr,
     tls: SocketAddr,
     shared: Arc<Shared>,
     /// The shards' ends, and how they are woken.
-    shards: Vec<(Writer, Reader)>,
+    shards: Vec<ShardEnds>,
     notify: Arc<Notify>,
     stop: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -35,19 +38,26 @@ impl Edge {
     }
 
     fn with(times: Times, connections: usize) -> Self {
+        Self::with_rate(times, connections, BYTES_PER_SECOND)
+    }
+
+    fn start_at(bytes_per_second: u64) -> Self {
+        Self::with_rate(Times::default(), 100, bytes_per_second)
+    }
+
+    fn with_rate(times: Times, connections: usize, bytes_per_second: u64) -> Self {
         let counters = Arc::new(EdgeCounters::default());
         let admission = Admission::new(connections, connections, counters.clone());
-        let shared = Arc::new(Shared::with_times(admission, counters, times).unwrap());
+        let shared = Arc::new(Shared::with_times(admission, counters, bytes_per_second, times).unwrap());
         let [plain, tls] = [(); 2].map(|()| bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
         let addresses = [plain.local_addr().unwrap(), tls.local_addr().unwrap()];
         let (edge_notify, notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let mut edge_ends = Vec::new();
         let mut shards = Vec::new();
         for _ in 0..SHARDS {
-            let (to_shard, from_edge) = records(EDGE_RING_BYTES, Wake::Task(notify.clone()));
-            let (to_edge, from_shard) = records(EDGE_RING_BYTES, Wake::Task(edge_notify.clone()));
-            edge_ends.push((to_shard, from_shard));
-            shards.push((to_edge, from_edge));
+            let (thread, shard) = rings(&Wake::Task(notify.clone()), &Wake::Task(edge_notify.clone()));
+            edge_ends.push(thread);
+            shards.push(shard);
         }
         let (stop, stopped) = watch::channel(());
         let thread = spawn(Setup {
@@ -71,8 +81,8 @@ impl Edge {
         let mut data = vec![0; RECORD_BYTES];
         timeout(PATIENCE, async {
             loop {
-                for (shard, (_, reader)) in self.shards.iter_mut().enumerate() {
-                    if let Some((path, kind, len)) = reader.next(&mut data) {
+                for (shard, ends) in self.shards.iter_mut().enumerate() {
+                    if let Some((path, kind, len)) = ends.from_edge.next(&mut data) {
                         return (shard, path, kind, data[..len].to_vec());
                     }
                 }
@@ -84,14 +94,14 @@ impl Edge {
     }
 
     fn send(&mut self, shard: usize, path: Path, data: &[u8], segment: usize) -> bool {
-        let sent = self.shards[shard].0.data(path, data, segment);
-        self.shards[shard].0.flush();
+        let sent = self.shards[shard].to_edge.data(path, data, segment);
+        self.shards[shard].to_edge.flush();
         sent
     }
 
     fn set(&self, certificate: Option<&Certificate>, http: Option<SocketAddr>) {
         let certificate = certificate.map(Certificate::pem);
-        self.shared.set(&TurnSettings { secrets: Vec::new(), certificate, http }).unwrap();
+        self.shared.set(&TurnSettings { certificate, http, ..TurnSettings::default() }).unwrap();
     }
 
     async fn until(&self, what: &str, counter: impl Fn(&EdgeCounters) -> &AtomicU64, value: u64) {

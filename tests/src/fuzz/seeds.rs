@@ -158,8 +158,31 @@ pub fn turn() -> Seeds {
         record(Op::Raw, &datagram, &mut strangers);
         record(Op::Stream, &datagram, &mut strangers);
     }
+    let tcp = attribute(0x0019, &[6, 0, 0, 0]);
+    let mut by_tcp = Vec::new();
+    for attributes in [vec![tcp.clone(), attribute(0x0018, &[0])], vec![tcp.clone(), attribute(0x001a, &[])], vec![tcp]]
+    {
+        record(Op::StreamRequest, &request(3, &attributes), &mut by_tcp);
+    }
+    record(Op::StreamRequest, &request(8, &[peer(PEER)]), &mut by_tcp);
+    for to in [PEER, PEER, "198.41.0.4:443", "127.0.0.1:443", "8.8.4.4:1"] {
+        record(Op::StreamRequest, &request(0x0a, &[peer(to)]), &mut by_tcp);
+    }
+    for step in [0_u8, 1, 0] {
+        record(Op::Edge, &[step], &mut by_tcp);
+        record(Op::StreamRequest, &request(0x0b, &[]), &mut by_tcp);
+    }
+    record(Op::Edge, &[3], &mut by_tcp);
+    record(Op::Edge, &[7], &mut by_tcp);
+    record(Op::Close, &[], &mut by_tcp);
+    record(Op::StreamRequest, &request(0x0b, &[]), &mut by_tcp);
+    record(Op::Wait, &[8], &mut by_tcp);
+    record(Op::Edge, &[2], &mut by_tcp);
+    record(Op::StreamRequest, &request(0x0a, &[peer(PEER)]), &mut by_tcp);
+    record(Op::StreamRequest, &request(4, &[attribute(0x000d, &[0; 4])]), &mut by_tcp);
     named([
         ("call", call),
+        ("by-tcp", by_tcp),
         ("data", data),
         ("refusals", refusals),
         ("families", families),

@@ -5,9 +5,12 @@ use crate::wire::turn::{self, Login, Said};
 use plausch_engine::counters::CounterKind;
 use plausch_engine::stun::Message;
 use plausch_engine::turn::framing::Framer;
-use plausch_engine::turn::{MediaAddress, RelayAddress, StaticUser, TurnConfig, TurnLimits};
+use plausch_engine::turn::{
+    ConnectionId, MediaAddress, RelayAddress, StaticUser, TcpAllocations, TurnConfig, TurnLimits,
+};
 use plausch_engine::{
-    Counters, Effect, Engine, EngineCommand, EngineConfig, LocalSocket, Path, RxPacket, Time, TxBatch,
+    Counters, EdgeNews, EdgeTask, Effect, Engine, EngineCommand, EngineConfig, LocalSocket, Path, RxPacket, Time,
+    TxBatch,
 };
 use plausch_relay_api::ShardId;
 use std::collections::BTreeMap;
@@ -36,9 +39,16 @@ pub enum Op {
     Stream,
     /// Time goes by: the first byte times 4 s.
     Wait,
+    /// As `Request`, by TCP: ConnectionBind by a connection of its own.
+    StreamRequest,
+    /// News of the edge: the first byte says what becomes of the latest connection, or who comes to the latest listener.
+    Edge,
+    /// The connection of `StreamRequest` that binds is closed.
+    Close,
 }
 
-const OPS: [Op; 6] = [Op::Stranger, Op::Raw, Op::Request, Op::Peer, Op::Stream, Op::Wait];
+const OPS: [Op; 9] =
+    [Op::Stranger, Op::Raw, Op::Request, Op::Peer, Op::Stream, Op::Wait, Op::StreamRequest, Op::Edge, Op::Close];
 /// A peer on the internet, and our own media.
 pub const PEER: &str = "8.8.4.4:5000";
 /// See [`PEER`].
@@ -67,6 +77,12 @@ pub fn config() -> EngineConfig {
         relay: relay.map(|ip| RelayAddress { local: ip, announced: ip }).to_vec(),
         relay_ports: 50_000..=50_009,
         nat_discovery: None,
+        tcp: Some(TcpAllocations {
+            own_ports: vec![443],
+            connections: 6,
+            connections_per_allocation: 4,
+            connections_per_user: 5,
+        }),
         limits: TurnLimits { permissions_per_allocation: 8, channels_per_allocation: 4, ..TurnLimits::default() },
     };
     EngineConfig { turn: Some(turn), ..EngineConfig::new(ShardId(0), 7) }
@@ -80,8 +96,15 @@ pub struct Scene {
     pub login: Login,
     pub user: Path,
     pub edge: Path,
+    /// Another connection by TCP.
+    pub data: Path,
     pub stranger: Path,
     pub open: BTreeMap<u16, SocketAddr>,
+    /// Where the edge listens, and the connections of peers that it has.
+    pub listening: BTreeMap<SocketAddr, Path>,
+    pub connections: Vec<ConnectionId>,
+    /// Of the user by TCP.
+    edge_nonce: Vec<u8>,
     requests: u64,
 }
 
@@ -108,8 +131,12 @@ impl Scene {
             },
             user: path(0, 1),
             edge: path(LocalSocket::FIRST_EDGE, 1),
+            data: Path { local: LocalSocket(LocalSocket::FIRST_EDGE), remote: ([192, 0, 2, 1], 40_001).into() },
             stranger: path(1, 66),
             open: BTreeMap::new(),
+            listening: BTreeMap::new(),
+            connections: Vec::new(),
+            edge_nonce: Vec::new(),
             requests: 0,
         };
         scene.renew();
@@ -123,12 +150,14 @@ impl Scene {
         id
     }
 
-    /// Has a new nonce from the relay.
+    /// Has new nonces from the relay.
     fn renew(&mut self) {
-        let request = turn::allocate(self.transaction(), None);
-        let answers = self.receive(self.user, &request);
-        if let Some((_, answer)) = answers.first() {
+        for path in [self.user, self.edge] {
+            let request = turn::allocate(self.transaction(), None);
+            let answers = self.receive(path, &request);
+            let Some((_, answer)) = answers.first() else { continue };
             match turn::read(answer, None) {
+                Ok(Said::Error(401, Some((nonce, _)))) if path == self.edge => self.edge_nonce = nonce,
                 Ok(Said::Error(401, Some((nonce, realm)))) => (self.login.nonce, self.login.realm) = (nonce, realm),
                 other => panic!("a challenge was expected: {other:?}"),
             }
@@ -151,17 +180,71 @@ impl Scene {
                     assert!(self.open.insert(local.0, address).is_none(), "a number in use was given again");
                 }
                 Effect::ClosePort { local } => assert!(self.open.remove(&local.0).is_some(), "closed what is not open"),
+                Effect::Edge { client, task } => self.edge_does(client, task),
                 other => panic!("TURN asked for {other:?}"),
             }
         }
         sent
     }
 
+    fn edge_does(&mut self, client: Path, task: EdgeTask) {
+        match task {
+            EdgeTask::Listen { address } => {
+                assert!(self.listening.insert(address, client).is_none(), "one address for two");
+            }
+            EdgeTask::Unlisten { address } => assert!(self.listening.remove(&address).is_some(), "nobody listens"),
+            EdgeTask::Connect { connection, to, .. } => {
+                let ip = to.ip();
+                assert!(!ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast(), "{ip}");
+                self.connections.push(connection);
+            }
+            EdgeTask::Judge { connection, .. } => self.connections.extend(connection),
+            EdgeTask::Close { connection } => {
+                let place = self.connections.iter().position(|known| *known == connection);
+                self.connections.remove(place.expect("only what there is can be closed"));
+            }
+        }
+    }
+
+    /// Something that the edge says.
+    fn news(&mut self, kind: u8) {
+        let news = match (kind % 4, self.connections.last().copied(), self.listening.last_key_value()) {
+            (0, Some(connection), _) => EdgeNews::Connected { connection },
+            (1, Some(connection), _) => {
+                self.connections.pop();
+                EdgeNews::Failed { connection }
+            }
+            (2, _, Some((&address, &client))) => {
+                self.listening.remove(&address);
+                EdgeNews::ListenFailed { client, address }
+            }
+            (3, _, Some((&address, &client))) => {
+                let mut peer: SocketAddr = PEER.parse().expect("an address");
+                peer.set_port(4_000 + u16::from(kind));
+                EdgeNews::Accepted { client, address, socket: 1, peer }
+            }
+            _ => return,
+        };
+        self.engine.handle_command(self.now, EngineCommand::Edge(news), &mut self.tx).expect("news are no command");
+        self.taken();
+    }
+
     /// A signed request of the user, and the answer.
     pub fn ask(&mut self, path: Path, make: impl Fn([u8; 12], &Login) -> Vec<u8>) -> Option<Said> {
-        let request = make(self.transaction(), &self.login);
+        let mut login = self.login.clone();
+        if path.local.is_edge() {
+            login.nonce.clone_from(&self.edge_nonce);
+        }
+        let request = make(self.transaction(), &login);
         let answers = self.receive(path, &request);
         answers.first().map(|(_, answer)| turn::read(answer, Some(&self.login)).expect("a message of ours is read"))
+    }
+
+    /// A connection of a client by TCP is closed.
+    fn close(&mut self, path: Path) {
+        let command = EngineCommand::EdgeClosed { path };
+        self.engine.handle_command(self.now, command, &mut self.tx).expect("it is done");
+        self.taken();
     }
 
     /// Lets time pass.
@@ -213,6 +296,21 @@ pub fn run(mut input: &[u8]) -> Counters {
                     scene.renew();
                 }
             }
+            Op::StreamRequest => {
+                let Some((method, attributes)) = bytes.split_first() else { continue };
+                let binds = method_of(*method) == METHOD_CONNECTION_BIND;
+                let path = if binds { scene.data } else { scene.edge };
+                // A number that no input can guess.
+                let id = scene.connections.last().filter(|_| binds).map(|id| id.0.to_be_bytes());
+                let head = id.map(|id| [&[0, 0x2a, 4], id.as_slice()].concat()).unwrap_or_default();
+                let attributes = [&head, attributes].concat();
+                let answer = scene.ask(path, |id, login| signed(*method, &attributes, id, login));
+                if matches!(answer, Some(Said::Error(438, _))) {
+                    scene.renew();
+                }
+            }
+            Op::Edge => scene.news(bytes.first().copied().unwrap_or_default()),
+            Op::Close => scene.close(scene.data),
             Op::Peer => {
                 let Some(&number) = scene.open.keys().next() else { continue };
                 let remote = PEER.parse().expect("an address");
@@ -230,7 +328,11 @@ pub fn run(mut input: &[u8]) -> Counters {
             Op::Stream if stream_ended => {}
             Op::Stream => {
                 let mut messages = Vec::new();
-                stream_ended = framer.feed(bytes, |message| messages.push(message.to_vec())).is_err();
+                let mut keep = |message: &[u8]| {
+                    messages.push(message.to_vec());
+                    true
+                };
+                stream_ended = framer.feed(bytes, &mut keep).is_err();
                 for message in messages {
                     let sent = scene.receive(scene.edge, &message);
                     check_sent(&scene, &sent);
@@ -240,13 +342,11 @@ pub fn run(mut input: &[u8]) -> Counters {
         }
         let counters = scene.engine.counters();
         assert!(counters.turn_allocations <= 2);
-        assert_eq!(counters.turn_ports, scene.open.len() as u64);
+        assert_eq!(counters.turn_ports, (scene.open.len() + scene.listening.len()) as u64);
+        assert_eq!(counters.turn_connections, scene.connections.len() as u64);
+        assert!(scene.connections.len() <= 4);
     }
-    let edge = scene.edge;
-    scene
-        .engine
-        .handle_command(scene.now, EngineCommand::EdgeClosed { path: edge }, &mut scene.tx)
-        .expect("it is done");
+    scene.close(scene.edge);
     scene.wait(Duration::from_secs(3_601));
     let left = scene.engine.counters().entries().find(|entry| entry.kind == CounterKind::Gauge && entry.value != 0);
     assert_eq!(left, None, "something is left when all is over");
@@ -313,6 +413,7 @@ pub fn framed(input: &[u8]) {
                 .feed(piece, |message| {
                     bytes += message.len();
                     found.push(message.to_vec());
+                    true
                 })
                 .is_err();
             assert!(bytes <= plausch_relay_api::limits::DATAGRAM_BYTES + piece.len(), "more than there was");

@@ -32,6 +32,7 @@ pub fn config(config: EngineConfig) -> EngineConfig {
         relay: vec![RelayAddress { local: media().ip(), announced: media().ip() }],
         relay_ports: 49_152..=65_535,
         nat_discovery: None,
+        tcp: None,
         limits: TurnLimits { allocations_per_user: 10_000, ..TurnLimits::default() },
     };
     EngineConfig { turn: Some(turn), ..config }

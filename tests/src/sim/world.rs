@@ -395,7 +395,9 @@ impl World {
                     None => Ok(()),
                 }
             }
-            Effect::OpenPort { .. } | Effect::ClosePort { .. } => Err("a relay port without TURN".to_owned()),
+            Effect::OpenPort { .. } | Effect::ClosePort { .. } | Effect::Edge { .. } => {
+                Err("a relay port without TURN".to_owned())
+            }
         }
     }
 

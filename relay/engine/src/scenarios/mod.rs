@@ -10,3 +10,4 @@ mod transport;
 mod turn;
 mod turn_model;
 mod turn_requests;
+mod turn_tcp;

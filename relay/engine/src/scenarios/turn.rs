@@ -16,7 +16,7 @@ use plausch_relay_api::{Command, ShardId, TurnSettings};
 use std::net::SocketAddr;
 
 pub(super) const NOW_UNIX: u64 = 1_795_500_000;
-const SECRET: &[u8] = b"a secret of control";
+pub(super) const SECRET: &[u8] = b"a secret of control";
 const PASSWORD: &str = "the password of talk";
 /// Of this shard, by IPv4 and IPv6, and of another one of the same relay.
 pub(super) const MEDIA: &str = "198.41.0.4:7882";
@@ -52,6 +52,7 @@ pub(super) fn turn_config() -> TurnConfig {
         relay: vec![relay("192.168.1.4", "198.41.0.4"), relay("2a01:4f8::4", "2a01:4f8::4")],
         relay_ports: FIRST_PORT..=LAST_PORT,
         nat_discovery: None,
+        tcp: None,
         limits: TurnLimits::default(),
     }
 }

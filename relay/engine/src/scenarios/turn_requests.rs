@@ -95,10 +95,10 @@ fn the_transport_must_be_named_and_udp() {
 #[test]
 fn attributes_that_nobody_knows_are_listed() {
     let reply =
-        allocate_with(&[(AttributeType(0x7777), b"?"), (AttributeType(0x8777), b"!"), (AttributeType(0x2a), &[0; 4])]);
+        allocate_with(&[(AttributeType(0x7777), b"?"), (AttributeType(0x8777), b"!"), (AttributeType(0x2b), &[0; 4])]);
     assert_eq!(reply.code(), 420);
     let unknown = reply.message().attribute(AttributeType::UNKNOWN_ATTRIBUTES).unwrap().to_vec();
-    assert_eq!(unknown, [0x77, 0x77, 0, 0x2a]);
+    assert_eq!(unknown, [0x77, 0x77, 0, 0x2b]);
     assert_eq!(allocate_with(&[(AttributeType::DONT_FRAGMENT, &[])]).code(), 0);
 }
 
@@ -423,6 +423,21 @@ fn a_closed_connection_ends_its_allocation() {
     assert_eq!((counters.turn_allocations, counters.turn_ports), (0, 0));
     assert!(world.open_ports().is_empty());
     world.edge_closed(caller.path);
+}
+
+#[test]
+fn while_it_runs_empty_only_rooms_get_new_allocations() {
+    let mut world = world();
+    let mut member = Caller::member(1);
+    member.allocate(&mut world);
+    world.command(EngineCommand::Drain);
+    assert_eq!(Caller::member(2).code(&mut world, Method::ALLOCATE, &udp), 508);
+    assert_eq!(world.engine.counters().turn_refused_capacity, 1);
+    assert_eq!(member.permit(&mut world, PEER), 0, "what there is goes on");
+    assert_eq!(member.refresh(&mut world, 900), 0);
+    Caller::visitor(3).allocate(&mut world);
+    assert_eq!(member.refresh(&mut world, 0), 0);
+    assert_eq!(member.code(&mut world, Method::ALLOCATE, &udp), 508);
 }
 
 #[test]

@@ -42,6 +42,8 @@ impl AttributeType {
     pub const PRIORITY: Self = Self(0x0024);
     /// RFC 8445, section 16.1.
     pub const USE_CANDIDATE: Self = Self(0x0025);
+    /// RFC 6062, section 6.2.
+    pub const CONNECTION_ID: Self = Self(0x002a);
     /// RFC 5780, section 7.6.
     pub const PADDING: Self = Self(0x0026);
     /// RFC 5780, section 7.5.

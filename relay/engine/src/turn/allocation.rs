@@ -1,7 +1,7 @@
 //! One allocation (RFC 8656, section 5): what a client may send to whom, and until when.
 
 use super::credentials::Owner;
-use super::policy::{Permit, Way};
+use super::policy::{Permit, Policy, Way};
 use super::ports::{Family, Place};
 use super::rate::Rate;
 use crate::batch::Path;
@@ -64,6 +64,10 @@ pub(crate) struct Allocation {
     /// Of the Allocate request and what it was granted, for when the answer was lost.
     pub(super) transaction: TransactionId,
     pub(super) granted_s: u32,
+    /// RFC 6062: peers connect by TCP, and no datagrams go to or fro.
+    pub(super) tcp: bool,
+    /// How many connections of peers there are.
+    pub(super) connections: u16,
     /// IPv4 and IPv6.
     pub(super) relayed: [Option<Relayed>; 2],
     permissions: Vec<Permission>,
@@ -79,6 +83,8 @@ impl Allocation {
             owner,
             transaction,
             granted_s,
+            tcp: false,
+            connections: 0,
             relayed: [None; 2],
             permissions: Vec::new(),
             channels: Vec::new(),
@@ -102,6 +108,11 @@ impl Allocation {
     /// The earliest end of a relayed address.
     pub(super) fn expires(&self) -> Time {
         self.relayed.iter().flatten().map(|relayed| relayed.expires).min().unwrap_or(Time::NEVER)
+    }
+
+    /// What a permission for an address would be for, if the policy has one. Our media is not to be reached by TCP.
+    pub(super) fn permissible(&self, policy: &Policy, ip: IpAddr) -> Option<Permit> {
+        policy.permit(self.owner.scope, ip).filter(|&permit| !self.tcp || permit == Permit::All)
     }
 
     /// What the permission for an address is for, if there is one.

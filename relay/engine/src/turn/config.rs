@@ -32,7 +32,21 @@ pub struct TurnConfig {
     pub relay_ports: RangeInclusive<u16>,
     /// RFC 5780: two addresses × two ports, of which each address and each port differs: `[A1 P1, A1 P2, A2 P1, A2 P2]`.
     pub nat_discovery: Option<[DiscoverySocket; 4]>,
+    /// RFC 6062. `None`: no TCP allocations.
+    pub tcp: Option<TcpAllocations>,
     pub limits: TurnLimits,
+}
+
+/// What TCP allocations are granted with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcpAllocations {
+    /// TCP ports of our own on this host: no client connects there, whatever else is allowed. Control adds its own
+    /// ([`plausch_relay_api::TurnSettings`]).
+    pub own_ports: Vec<u16>,
+    /// Connections of peers on this shard, those under way among them.
+    pub connections: usize,
+    pub connections_per_allocation: usize,
+    pub connections_per_user: usize,
 }
 
 /// A user of the configuration.

@@ -15,6 +15,7 @@ use md5::{Digest, Md5};
 use plausch_relay_api::TurnSettings;
 use plausch_relay_api::limits::{TURN_SECRETS, TURN_USER_BYTES};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 /// RFC 8489, section 18.5: the best first, each without parameters.
 const PASSWORD_ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
@@ -56,7 +57,7 @@ impl LongTermKey {
         Self { bytes, algorithm }
     }
 
-    fn integrity(&self, kind: IntegrityKind) -> IntegrityKey {
+    pub(super) fn integrity(&self, kind: IntegrityKind) -> IntegrityKey {
         let len = match self.algorithm {
             Algorithm::Md5 => 16,
             Algorithm::Sha256 => 32,
@@ -160,7 +161,7 @@ impl Credentials {
         let features = if remembered { Features::WITH_USERNAME_ANONYMITY } else { Features::PASSWORD_ALGORITHMS };
         writer
             .attribute(AttributeType::REALM, &self.realm)
-            .attribute(AttributeType::NONCE, &self.nonces.make(client.remote, features, unix_seconds))
+            .attribute(AttributeType::NONCE, &self.nonces.make(nonce_address(client), features, unix_seconds))
             .attribute(AttributeType::PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
     }
 
@@ -186,7 +187,7 @@ impl Credentials {
         }
         // The RFC looks at the nonce last. Ours is bound to the address, so that nobody can have us compute the keys
         // of forged requests.
-        if !self.nonces.is_valid(nonce, client.remote, unix_seconds) {
+        if !self.nonces.is_valid(nonce, nonce_address(client), unix_seconds) {
             return Err(AuthError::StaleNonce);
         }
         let (algorithm, told) = algorithm(message)?;
@@ -239,10 +240,17 @@ impl Credentials {
     /// Eight bytes that nobody can guess who has not seen them, for a number that does not come twice.
     pub(super) fn token(&self, number: u64) -> [u8; 8] {
         let mut context = hmac::Context::with_key(&self.ids);
-        context.update(b"reservation");
+        context.update(b"token");
         context.update(&number.to_be_bytes());
         context.sign().as_ref().first_chunk().copied().unwrap_or_default()
     }
+}
+
+/// Whom a nonce is for. Who has a TCP connection is where it says, and the nonce is for all connections from there: clients
+/// bind a connection (RFC 6062) with the nonce of another one, and some of them take no for an answer.
+fn nonce_address(client: Path) -> SocketAddr {
+    let port = if client.local.is_edge() { 0 } else { client.remote.port() };
+    SocketAddr::new(client.remote.ip(), port)
 }
 
 /// The algorithm of a request, and whether it named that. Every nonce of ours says that we know algorithms, so a list

@@ -54,8 +54,9 @@ fn may_be(begin: &[u8]) -> bool {
 }
 
 impl Framer {
-    /// Takes the next bytes of the stream and gives each message that they complete to `found`, without padding.
-    pub fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(&[u8])) -> Result<(), NotTurn> {
+    /// Takes the next bytes of the stream and gives each message that they complete to `found`, without padding, until that
+    /// says no: gives back the bytes after that message.
+    pub fn feed<'b>(&mut self, mut bytes: &'b [u8], mut found: impl FnMut(&[u8]) -> bool) -> Result<&'b [u8], NotTurn> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -66,7 +67,7 @@ impl Framer {
             if self.held.len() < START_BYTES && !self.held.is_empty() {
                 bytes = self.hold(bytes, START_BYTES);
                 if self.held.len() < START_BYTES {
-                    return Ok(());
+                    return Ok(&[]);
                 }
             }
             let start = if self.held.is_empty() { bytes.first_chunk() } else { self.held.first_chunk() };
@@ -74,7 +75,7 @@ impl Framer {
                 // Not TURN is not TURN, whether there are four bytes or one.
                 Extent::of([bytes[0], 0, 0, 0], self.begun)?;
                 self.hold(bytes, START_BYTES);
-                return Ok(());
+                return Ok(&[]);
             };
             let extent = Extent::of(*start, self.begun)?;
             if extent.message > DATAGRAM_BYTES {
@@ -90,7 +91,9 @@ impl Framer {
                     return Err(NotTurn);
                 }
                 self.begun = true;
-                found(&whole[..extent.message]);
+                if !found(&whole[..extent.message]) {
+                    return Ok(bytes);
+                }
                 continue;
             }
             bytes = self.hold(bytes, extent.whole);
@@ -99,11 +102,14 @@ impl Framer {
             }
             if self.held.len() == extent.whole {
                 self.begun = true;
-                found(&self.held[..extent.message]);
+                let more = found(&self.held[..extent.message]);
                 self.held.clear();
+                if !more {
+                    return Ok(bytes);
+                }
             }
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// Messages that were too large, since this was asked last.
@@ -169,7 +175,11 @@ mod tests {
 
     fn feed(framer: &mut Framer, bytes: &[u8]) -> Result<Vec<Vec<u8>>, NotTurn> {
         let mut found = Vec::new();
-        framer.feed(bytes, |message| found.push(message.to_vec()))?;
+        let rest = framer.feed(bytes, |message| {
+            found.push(message.to_vec());
+            true
+        })?;
+        assert!(rest.is_empty());
         Ok(found)
     }
 
@@ -194,6 +204,17 @@ mod tests {
         let mut framer = Framer::default();
         let found: Vec<_> = bytes.iter().flat_map(|byte| feed(&mut framer, &[*byte]).unwrap()).collect();
         assert_eq!(found, messages, "byte by byte");
+    }
+
+    #[test]
+    fn whoever_takes_a_message_may_have_the_rest_left_as_it_is() {
+        let bytes = [stun(8), b"not TURN any more".to_vec()].concat();
+        for split in 0..=stun(8).len() {
+            let mut framer = Framer::default();
+            assert_eq!(framer.feed(&bytes[..split], |_| false), Ok(&[][..]));
+            let rest = framer.feed(&bytes[split..], |_| false);
+            assert!(split == stun(8).len() || rest == Ok(&b"not TURN any more"[..]), "split at {split}");
+        }
     }
 
     #[test]
@@ -239,7 +260,10 @@ mod tests {
                     *first = 0x40;
                 }
                 let mut total = 0;
-                let result = framer.feed(&part, |message| total += message.len());
+                let result = framer.feed(&part, |message| {
+                    total += message.len();
+                    true
+                });
                 prop_assert!(total <= DATAGRAM_BYTES + part.len());
                 prop_assert!(framer.held.len() <= DATAGRAM_BYTES + 3);
                 if result.is_err() {

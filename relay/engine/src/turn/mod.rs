@@ -4,11 +4,13 @@
 //! A client's messages come by `requests` (who may: `credentials`, `nonce`; to whom: `policy`), and its data and that of
 //! its peers by `relaying`. Most clients want to reach nobody but this very shard: their packets go on in memory as if
 //! they had come from the relayed address, and what the shard sends there is wrapped for the client in the outgoing
-//! batch. A relayed address becomes a socket (`ports`) only where a peer is elsewhere.
+//! batch. A relayed address becomes a socket (`ports`) only where a peer is elsewhere. Peers that speak TCP have
+//! `connections`, whose bytes the edge copies.
 
 mod allocation;
 mod binding;
 mod config;
+mod connections;
 mod credentials;
 pub mod framing;
 mod nonce;
@@ -18,14 +20,18 @@ mod rate;
 mod relaying;
 mod requests;
 
-pub use config::{DiscoverySocket, MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
+pub use config::{
+    DiscoverySocket, MediaAddress, Prefix, RelayAddress, StaticUser, TcpAllocations, TurnConfig, TurnLimits,
+};
+pub use connections::ConnectionId;
 
 pub(crate) use allocation::Allocation;
+pub(crate) use connections::Connection;
 pub(crate) use relaying::Inner;
 
 use crate::batch::{LocalSocket, Path, TxBatch};
 use crate::counters::Counters;
-use crate::effect::Effect;
+use crate::effect::{EdgeTask, Effect};
 use crate::engine::Engine;
 use crate::peers::HashKeys;
 use crate::random::Random;
@@ -59,6 +65,7 @@ pub(crate) struct Reservation {
 /// All of TURN that one shard knows.
 pub(crate) struct Turn {
     limits: TurnLimits,
+    tcp: Option<TcpAllocations>,
     discovery: Option<[DiscoverySocket; 4]>,
     credentials: Credentials,
     policy: Policy,
@@ -67,12 +74,14 @@ pub(crate) struct Turn {
     /// How many allocations they have.
     users: HashMap<UserId, u32, HashKeys>,
     reservations: Slab<Reservation>,
+    connections: Slab<Connection>,
     strangers: Strangers,
     /// Unix time at a moment of ours.
     unix: (u64, Time),
     bytes: Tariff,
     new_peers: Tariff,
     tokens: u64,
+    draining: bool,
 }
 
 impl Turn {
@@ -80,6 +89,7 @@ impl Turn {
         let limits = config.limits;
         Self {
             limits,
+            tcp: config.tcp.clone(),
             discovery: config.nat_discovery,
             credentials: Credentials::new(config, random),
             policy: Policy::new(config, random),
@@ -87,6 +97,7 @@ impl Turn {
             allocations: Slab::new(),
             users: HashMap::with_hasher(HashKeys::new(random)),
             reservations: Slab::new(),
+            connections: Slab::new(),
             strangers: Strangers::new(random),
             unix: (config.unix_seconds, now),
             bytes: Tariff::new(limits.bytes_per_second, BYTES_BURST),
@@ -95,11 +106,27 @@ impl Turn {
                 limits.permissions_per_allocation as u64,
             ),
             tokens: random.next_u64(),
+            draining: false,
         }
     }
 
     pub(crate) fn set(&mut self, settings: &TurnSettings) {
         self.credentials.set(settings);
+        self.policy.set_control_ports(&settings.ports);
+    }
+
+    /// An open port is none after all.
+    fn socket_failed(&mut self, number: u16, counters: &mut Counters) {
+        let owner = self.ports.owner(number).and_then(|key| self.allocations.get_mut(key));
+        let Some(relayed) = owner.and_then(|allocation| {
+            allocation.relayed.iter_mut().flatten().find(|relayed| relayed.socket == Socket::Open(number))
+        }) else {
+            return;
+        };
+        relayed.socket = Socket::Failed;
+        self.ports.close(number);
+        counters.turn_ports -= 1;
+        counters.turn_ports_failed += 1;
     }
 
     fn unix_seconds(&self, now: Time) -> u64 {
@@ -107,12 +134,28 @@ impl Turn {
         seconds.saturating_add(now.since(at).as_secs())
     }
 
-    /// Frees a relayed address.
-    fn release(&mut self, relayed: &Relayed, effects: &mut impl Extend<Effect>, counters: &mut Counters) {
+    /// A token or a number of a connection: nobody can guess it who has not seen it.
+    fn next_token(&mut self) -> [u8; 8] {
+        self.tokens = self.tokens.wrapping_add(1);
+        self.credentials.token(self.tokens)
+    }
+
+    /// Frees a relayed address; `listener` is whose it is if peers come by TCP.
+    fn release(
+        &mut self,
+        relayed: &Relayed,
+        listener: Option<Path>,
+        effects: &mut impl Extend<Effect>,
+        counters: &mut Counters,
+    ) {
         if let Socket::Open(number) = relayed.socket {
             self.ports.close(number);
             counters.turn_ports -= 1;
-            effects.extend([Effect::ClosePort { local: local_of(number) }]);
+            effects.extend(match (listener, self.ports.local(relayed.place)) {
+                (None, _) => Some(Effect::ClosePort { local: local_of(number) }),
+                (Some(client), Some(address)) => Some(Effect::Edge { client, task: EdgeTask::Unlisten { address } }),
+                (Some(_), None) => None,
+            });
         }
         self.ports.release(relayed.place);
     }
@@ -126,10 +169,11 @@ fn local_of(number: u16) -> LocalSocket {
 impl Engine {
     /// The allocation is over: by its client, by time, or with its connection.
     fn remove_allocation(&mut self, key: Key<Allocation>) {
+        self.remove_connections(key, |_| true);
         let Self { turn: Some(turn), peers, timers, effects, counters, .. } = self else { return };
         let Some(allocation) = turn.allocations.remove(key) else { return };
         for relayed in allocation.relayed.iter().flatten() {
-            turn.release(relayed, effects, counters);
+            turn.release(relayed, allocation.tcp.then_some(allocation.client), effects, counters);
         }
         peers.remove_allocation(allocation.client);
         if let Some(count) = turn.users.get_mut(&allocation.owner.id) {
@@ -144,11 +188,13 @@ impl Engine {
 
     /// One of the relayed addresses of an allocation is over, or both are.
     fn remove_family(&mut self, key: Key<Allocation>, family: Family) {
+        self.remove_connections(key, |connection| Family::of(&connection.peer) == family);
         let Self { turn: Some(turn), timers, effects, counters, .. } = self else { return };
         let Some(allocation) = turn.allocations.get_mut(key) else { return };
         let Some(relayed) = allocation.drop_family(family) else { return };
         let (expires, is_over) = (allocation.expires(), allocation.relayed.iter().all(Option::is_none));
-        turn.release(&relayed, effects, counters);
+        let listener = allocation.tcp.then_some(allocation.client);
+        turn.release(&relayed, listener, effects, counters);
         if is_over {
             self.remove_allocation(key);
         } else {
@@ -184,22 +230,21 @@ impl Engine {
         if let Some(key) = self.peers.find_allocation(path) {
             self.remove_allocation(key);
         }
+        self.data_connection_closed(path);
     }
 
     /// The port of this socket could not be opened.
     pub(crate) fn port_failed(&mut self, local: LocalSocket) {
         let Self { turn: Some(turn), counters, .. } = self else { return };
         let Some(number) = local.0.checked_sub(LocalSocket::FIRST_RELAY_PORT) else { return };
-        let owner = turn.ports.owner(number).and_then(|key| turn.allocations.get_mut(key));
-        let Some(relayed) = owner.and_then(|allocation| {
-            allocation.relayed.iter_mut().flatten().find(|relayed| relayed.socket == Socket::Open(number))
-        }) else {
-            return;
-        };
-        relayed.socket = Socket::Failed;
-        turn.ports.close(number);
-        counters.turn_ports -= 1;
-        counters.turn_ports_failed += 1;
+        turn.socket_failed(number, counters);
+    }
+
+    /// No new allocations, but for people in rooms that go on: who changes networks needs another one.
+    pub(crate) fn drain_turn(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.draining = true;
+        }
     }
 
     /// What the time is.

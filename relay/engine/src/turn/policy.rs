@@ -74,6 +74,8 @@ pub(super) struct Policy {
     media_hosts: HashSet<IpAddr, HashKeys>,
     host: Vec<IpAddr>,
     allowed: Vec<Prefix>,
+    /// TCP ports of this relay and of control.
+    own_ports: [Vec<u16>; 2],
 }
 
 impl Policy {
@@ -85,6 +87,7 @@ impl Policy {
             media_hosts: HashSet::with_hasher(keys),
             host: Vec::new(),
             allowed: config.allow_peers.clone(),
+            own_ports: [config.tcp.as_ref().map(|tcp| tcp.own_ports.clone()).unwrap_or_default(), Vec::new()],
         };
         for &MediaAddress { address, here } in &config.media {
             let address = canonical(address);
@@ -101,6 +104,12 @@ impl Policy {
 
     pub(super) fn set_host_addresses(&mut self, addresses: &[IpAddr]) {
         self.host = addresses.iter().map(IpAddr::to_canonical).collect();
+    }
+
+    /// Control's TCP ports.
+    pub(super) fn set_control_ports(&mut self, ports: &[u16]) {
+        let [_, control] = &mut self.own_ports;
+        *control = ports.to_vec();
     }
 
     /// Our media address at this place.
@@ -126,6 +135,14 @@ impl Policy {
             Some(None) => Some(Way::Port),
             None => (peer.port() != 0 && scope == Scope::Peers && self.is_allowed(peer.ip())).then_some(Way::Port),
         }
+    }
+
+    /// Whether a TCP connection may go to a peer, which is canonical. Nothing of ours is reached so, neither media nor
+    /// anything else: who comes from this very host may be trusted with more than strangers are.
+    pub(super) fn may_connect(&self, scope: Scope, peer: SocketAddr) -> bool {
+        let here = peer.ip().is_loopback() || self.host.contains(&peer.ip());
+        let own = here && self.own_ports.iter().flatten().any(|&port| port == peer.port());
+        peer.port() != 0 && scope == Scope::Peers && self.is_allowed(peer.ip()) && !own
     }
 
     /// Whether this is a media address of ours.

@@ -182,13 +182,19 @@ impl Ports {
         SocketAddr::new(ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()), place.port)
     }
 
+    /// Where its socket is.
+    pub(super) fn local(&self, place: Place) -> Option<SocketAddr> {
+        let address = self.addresses.get(usize::from(place.address))?;
+        Some(SocketAddr::new(address.local, place.port))
+    }
+
     pub(super) fn family(&self, place: Place) -> Family {
         self.addresses.get(usize::from(place.address)).map_or(Family::V4, family_of)
     }
 
     /// A number for its socket, and where that is to be opened. `None`: there are too many.
     pub(super) fn open(&mut self, place: Place, allocation: Key<Allocation>) -> Option<(u16, SocketAddr)> {
-        let local = self.addresses.get(usize::from(place.address))?.local;
+        let local = self.local(place)?;
         let number = match self.closed.pop_front() {
             Some(number) => number,
             None if self.open.len() < self.max_open => {
@@ -198,7 +204,7 @@ impl Ports {
             None => return None,
         };
         *self.open.get_mut(usize::from(number))? = Some(allocation);
-        Some((number, SocketAddr::new(local, place.port)))
+        Some((number, local))
     }
 
     pub(super) fn close(&mut self, number: u16) {

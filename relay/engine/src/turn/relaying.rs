@@ -126,6 +126,10 @@ impl Engine {
         let Self { turn: Some(turn), counters, .. } = self else { return None };
         let tariff = turn.bytes;
         let allocation = turn.allocations.get_mut(key)?;
+        if allocation.tcp {
+            counters.drop_turn_malformed += 1;
+            return None;
+        }
         if allocation.permit(peer.ip(), now).is_none() {
             counters.drop_turn_no_permission += 1;
             return None;

@@ -1,4 +1,4 @@
-//! What clients ask of TURN: Allocate, Refresh, CreatePermission, ChannelBind.
+//! What clients ask of TURN: Allocate, Refresh, CreatePermission, ChannelBind; and who may ask at all.
 
 use super::allocation::{Allocation, BindError, Relayed, Socket};
 use super::credentials::{AuthError, Owner, User};
@@ -7,7 +7,7 @@ use super::ports::{Family, Parity, Place, Ports};
 use super::{ANSWER_BYTES, Answer, Inner, RESERVATION_LIFETIME, Reservation, Turn, local_of};
 use crate::batch::{Path, TxBatch};
 use crate::counters::Counters;
-use crate::effect::Effect;
+use crate::effect::{EdgeTask, Effect};
 use crate::engine::Engine;
 use crate::slab::Key;
 use crate::stun::{AttributeType, Class, FingerprintCheck, Message, MessageWriter, Method, UnknownAttributes};
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Attributes that we know in requests, besides those of STUN.
-const REQUEST_ATTRIBUTES: [AttributeType; 11] = [
+const REQUEST_ATTRIBUTES: [AttributeType; 12] = [
     AttributeType::CHANNEL_NUMBER,
     AttributeType::LIFETIME,
     AttributeType::XOR_PEER_ADDRESS,
@@ -29,11 +29,17 @@ const REQUEST_ATTRIBUTES: [AttributeType; 11] = [
     // All that we send is not to be fragmented, so this asks for nothing.
     AttributeType::DONT_FRAGMENT,
     AttributeType::RESERVATION_TOKEN,
+    AttributeType::CONNECTION_ID,
     AttributeType::PASSWORD_ALGORITHM,
     AttributeType::USERHASH,
 ];
 /// REQUESTED-TRANSPORT (RFC 8656, section 18.8): the protocol's number at IANA.
 const UDP: u8 = 17;
+/// RFC 6062, section 5.1.
+const TCP: u8 = 6;
+/// RFC 6062, section 5.1: they say nothing of TCP.
+const UDP_ONLY: [AttributeType; 3] =
+    [AttributeType::EVEN_PORT, AttributeType::RESERVATION_TOKEN, AttributeType::DONT_FRAGMENT];
 /// RFC 8656, section 12, has them up to 0x4fff; RFC 5766, section 11, whose clients we serve as well, up to this.
 const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
 const RESERVATIONS: usize = plausch_relay_api::limits::TURN_RESERVATIONS_PER_SHARD;
@@ -49,13 +55,15 @@ pub(super) enum Refusal {
     WrongCredentials,
     Transport,
     PeerFamily,
+    ConnectionExists,
+    ConnectionFailed,
     Quota,
     Capacity,
 }
 
 impl Refusal {
-    /// RFC 8489, section 14.8, and RFC 8656, section 19.
-    fn code(self) -> u16 {
+    /// RFC 8489, section 14.8, RFC 8656, section 19, and RFC 6062, section 6.3.
+    pub(super) fn code(self) -> u16 {
         match self {
             Self::BadRequest => 400,
             Self::Forbidden => 403,
@@ -65,12 +73,14 @@ impl Refusal {
             Self::WrongCredentials => 441,
             Self::Transport => 442,
             Self::PeerFamily => 443,
+            Self::ConnectionExists => 446,
+            Self::ConnectionFailed => 447,
             Self::Quota => 486,
             Self::Capacity => 508,
         }
     }
 
-    fn counter(self, counters: &mut Counters) -> &mut u64 {
+    pub(super) fn counter(self, counters: &mut Counters) -> &mut u64 {
         match self {
             Self::BadRequest => &mut counters.turn_refused_bad_request,
             Self::Forbidden => &mut counters.turn_refused_forbidden,
@@ -80,6 +90,8 @@ impl Refusal {
             Self::WrongCredentials => &mut counters.turn_refused_wrong_user,
             Self::Transport => &mut counters.turn_refused_transport,
             Self::PeerFamily => &mut counters.turn_refused_peer_family,
+            Self::ConnectionExists => &mut counters.turn_refused_connection_exists,
+            Self::ConnectionFailed => &mut counters.turn_refused_connection_failed,
             Self::Quota => &mut counters.turn_refused_quota,
             Self::Capacity => &mut counters.turn_refused_capacity,
         }
@@ -87,7 +99,7 @@ impl Refusal {
 }
 
 /// What a granted request is answered with.
-enum Granted {
+pub(super) enum Granted {
     Allocated {
         relayed: [Option<SocketAddr>; 2],
         /// One of two families could not be had, and why.
@@ -99,6 +111,8 @@ enum Granted {
         lifetime_s: u32,
     },
     Done,
+    /// Nothing yet.
+    Later,
 }
 
 impl Granted {
@@ -121,7 +135,7 @@ impl Granted {
             Self::Refreshed { lifetime_s } => {
                 writer.attribute(AttributeType::LIFETIME, &lifetime_s.to_be_bytes());
             }
-            Self::Done => {}
+            Self::Done | Self::Later => {}
         }
     }
 }
@@ -145,6 +159,9 @@ impl Engine {
             (Class::Request, Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND) => {
                 self.answer_request(path, message, now, tx)
             }
+            (Class::Request, Method::CONNECT | Method::CONNECTION_BIND) if self.has_tcp_allocations() => {
+                self.answer_request(path, message, now, tx)
+            }
             _ => self.counters.drop_stun_malformed += 1,
         }
         None
@@ -153,7 +170,8 @@ impl Engine {
     fn answer_request(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
         let key = self.peers.find_allocation(path);
         let Some(turn) = &mut self.turn else { return };
-        let owner = key.and_then(|key| turn.allocations.get(key)).map(|allocation| allocation.owner);
+        let concerned = key.or_else(|| turn.allocation_to_bind(message));
+        let owner = concerned.and_then(|key| turn.allocations.get(key)).map(|allocation| allocation.owner);
         let unix_seconds = turn.unix_seconds(now);
         let may_search = turn.strangers.would_admit(path, now);
         let user = match turn.credentials.authenticate(message, path, owner.as_ref(), unix_seconds, may_search) {
@@ -161,6 +179,7 @@ impl Engine {
             Err(error) => return self.answer_stranger(path, message, error, now, tx),
         };
         let sent = match self.carry_out(path, message, key, &user, now) {
+            Ok(Granted::Later) => true,
             Ok(granted) => {
                 self.counters.turn_requests += 1;
                 let answer = Answer::to(message, path, Some(&user.integrity));
@@ -229,6 +248,9 @@ impl Engine {
                 Some(key) => self.allocate_again(key, message, user),
             };
         }
+        if message.method == Method::CONNECTION_BIND {
+            return self.bind_connection(path, message, key, user);
+        }
         let key = key.ok_or(Refusal::AllocationMismatch)?;
         let owner = self.allocation(key).map(|allocation| allocation.owner.id);
         if owner != Some(user.id) {
@@ -237,6 +259,7 @@ impl Engine {
         match message.method {
             Method::REFRESH => self.refresh(key, message, now),
             Method::CREATE_PERMISSION => self.create_permission(key, message, now),
+            Method::CONNECT => self.connect_peer(key, message, user, now),
             _ => self.channel_bind(key, message, now),
         }
     }
@@ -260,10 +283,18 @@ impl Engine {
     fn allocate(&mut self, path: Path, message: &Message<'_>, user: &User, now: Time) -> Result<Granted, Refusal> {
         let Self { turn, peers, timers, random, counters, .. } = self;
         let turn = turn.as_mut().ok_or(Refusal::Capacity)?;
-        match message.fixed::<4>(AttributeType::REQUESTED_TRANSPORT) {
-            Some([UDP, ..]) => {}
+        let tcp = match message.fixed::<4>(AttributeType::REQUESTED_TRANSPORT) {
+            Some([UDP, ..]) => false,
+            Some([TCP, ..]) if turn.tcp.is_some() => true,
             Some(_) => return Err(Refusal::Transport),
             None => return Err(Refusal::BadRequest),
+        };
+        if tcp && (!path.local.is_edge() || UDP_ONLY.iter().any(|&kind| message.attribute(kind).is_some())) {
+            return Err(Refusal::BadRequest);
+        }
+        if tcp && user.scope == Scope::Media {
+            // There is nobody whom it could reach.
+            return Err(Refusal::Forbidden);
         }
         let wish = Wish::read(message)?;
         let reservation = match wish.token {
@@ -277,7 +308,8 @@ impl Engine {
         if turn.users.get(&user.id).is_some_and(|&count| count as usize >= turn.limits.allocations_per_user) {
             return Err(Refusal::Quota);
         }
-        if turn.allocations.len() >= turn.limits.allocations
+        if turn.draining && user.scope == Scope::Peers
+            || turn.allocations.len() >= turn.limits.allocations
             || wish.parity == Parity::EvenPair && turn.reservations.len() >= RESERVATIONS
         {
             return Err(Refusal::Capacity);
@@ -307,6 +339,7 @@ impl Engine {
         let expires = now + Duration::from_secs(u64::from(lifetime_s));
         let owner = Owner { id: user.id, scope: user.scope, key: user.key };
         let mut allocation = Allocation::new(path, owner, message.transaction_id, lifetime_s);
+        allocation.tcp = tcp;
         for place in places.into_iter().flatten() {
             let relayed = Relayed { place, socket: Socket::Closed, expires };
             *allocation.relayed_mut(turn.ports.family(place)) = Some(relayed);
@@ -318,8 +351,7 @@ impl Engine {
         timers.set(TimerOwner::allocation(key), expires);
         counters.turn_allocations += 1;
         if let (Parity::EvenPair, Some(place)) = (wish.parity, places.into_iter().flatten().next()) {
-            turn.tokens = turn.tokens.wrapping_add(1);
-            let token = turn.credentials.token(turn.tokens);
+            let token = turn.next_token();
             let reservation = turn.reservations.insert(Reservation { token, place: Ports::next(place) });
             timers.set(TimerOwner::reservation(reservation), now + RESERVATION_LIFETIME);
             counters.turn_reservations += 1;
@@ -371,7 +403,7 @@ impl Engine {
         for peer in peers() {
             let peer = canonical(peer.ok_or(Refusal::BadRequest)?);
             allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
-            turn.policy.permit(allocation.owner.scope, peer.ip()).ok_or(Refusal::Forbidden)?;
+            allocation.permissible(&turn.policy, peer.ip()).ok_or(Refusal::Forbidden)?;
             // Candidates of one host differ in their ports only.
             let named = peers().take(count).flatten().any(|earlier| canonical(earlier).ip() == peer.ip());
             count += 1;
@@ -392,7 +424,7 @@ impl Engine {
         let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
         let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         for peer in peers().flatten().map(canonical) {
-            if let Some(permit) = turn.policy.permit(allocation.owner.scope, peer.ip()) {
+            if let Some(permit) = allocation.permissible(&turn.policy, peer.ip()) {
                 allocation.set_permission(peer.ip(), permit, now);
             }
         }
@@ -405,6 +437,9 @@ impl Engine {
         let limits = turn.limits;
         let tariff = turn.new_peers;
         let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        if allocation.tcp {
+            return Err(Refusal::Forbidden);
+        }
         let [n0, n1, _, _] = message.fixed(AttributeType::CHANNEL_NUMBER).ok_or(Refusal::BadRequest)?;
         let number = u16::from_be_bytes([n0, n1]);
         let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().flatten();
@@ -438,7 +473,11 @@ impl Engine {
     /// A socket, if this peer cannot be reached without.
     fn open_port_for(&mut self, key: Key<Allocation>, peer: SocketAddr) -> Result<(), Refusal> {
         let turn = self.turn.as_ref().ok_or(Refusal::Capacity)?;
-        let scope = turn.allocations.get(key).map_or(Scope::Media, |allocation| allocation.owner.scope);
+        let allocation = turn.allocations.get(key).ok_or(Refusal::Capacity)?;
+        if allocation.tcp {
+            return self.open_port(key, Family::of(&peer));
+        }
+        let scope = allocation.owner.scope;
         let outside = match turn.policy.permit(scope, peer.ip()) {
             Some(Permit::All) => !matches!(turn.policy.way(scope, peer), Some(Way::Inner(_))),
             // The port is a hint: a permission is for all media of ours at that address.
@@ -460,7 +499,11 @@ impl Engine {
         let (number, address) = turn.ports.open(relayed.place, key).ok_or(Refusal::Capacity)?;
         relayed.socket = Socket::Open(number);
         counters.turn_ports += 1;
-        effects.push_back(Effect::OpenPort { local: local_of(number), address });
+        effects.push_back(if allocation.tcp {
+            Effect::Edge { client: allocation.client, task: EdgeTask::Listen { address } }
+        } else {
+            Effect::OpenPort { local: local_of(number), address }
+        });
         Ok(())
     }
 }

@@ -51,6 +51,7 @@ impl Bench {
             relay: relay.collect(),
             relay_ports: 1_024..=65_535,
             nat_discovery: None,
+            tcp: None,
             // No limit is in the way of counting.
             limits: TurnLimits { bytes_per_second: 1 << 40, ..TurnLimits::default() },
         };

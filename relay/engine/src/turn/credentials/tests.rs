@@ -88,6 +88,7 @@ fn config() -> TurnConfig {
         relay: vec![],
         relay_ports: 49152..=65535,
         nat_discovery: None,
+        tcp: None,
         limits: TurnLimits::default(),
     }
 }

@@ -24,6 +24,7 @@ fn config(allow: &[(&str, u8)]) -> TurnConfig {
         relay: vec![],
         relay_ports: 49152..=65535,
         nat_discovery: None,
+        tcp: None,
         limits: TurnLimits::default(),
     }
 }
