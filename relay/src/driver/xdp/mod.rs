@@ -15,7 +15,7 @@ mod umem;
 pub use program::Steering;
 
 use super::mmsg::Mmsg;
-use super::{Driver, DriverCounters, Sockets, Waker};
+use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use frame::{ETHERNET_BYTES, HEADER_BYTES};
 use hops::{Hop, Hops};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
@@ -130,7 +130,7 @@ impl Driver for Xdp {
         Ok(Self { device, socket, kernel, addresses, hops, counters: DriverCounters::default() })
     }
 
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
         self.socket.give_back();
         self.kernel.wait(timeout)?;
         // Neither of the two may take all the room while the other has something.
@@ -154,11 +154,13 @@ impl Driver for Xdp {
             let path = Path { local: LocalSocket(local as u16), remote: received.source };
             rx.push(RxPacket { path, data: &mut frame[received.start..][..received.len] });
         }
-        Ok(kernel.take(rx) | (taken == share))
+        let full = kernel.take(rx) | (taken == share);
+        Ok(Received { full, taken_at: None })
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
         let now = Instant::now();
+        self.kernel.begin_batch();
         let mut refused = false;
         for run in tx.runs() {
             if !self.send_frames(tx, run, now) {
