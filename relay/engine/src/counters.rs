@@ -58,7 +58,7 @@ counters! {
     Gauge turn_ports;
     /// Ports that wait for who shows their token.
     Gauge turn_reservations;
-/// TCP connections of TURN clients' peers, and those under way.
+    /// TCP connections of TURN clients' peers, and those under way.
     Gauge turn_connections;
     /// How many of a thousand pictures are left out because there is more than this shard can do.
     Gauge overload;
