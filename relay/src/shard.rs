@@ -7,13 +7,13 @@ use crate::cpus;
 use crate::driver::mmsg::Mmsg;
 use crate::driver::uring::Uring;
 use crate::driver::xdp::{self, Xdp};
-use crate::driver::{Driver, DriverCounters, Sockets, Waker, recycle};
+use crate::driver::{Driver, DriverCounters, Sockets, Waker, latest_wait, recycle};
 use crate::edge;
 use crate::edge::ends::{ShardEnds, ToEdge};
 use crate::edge::records::{Kind, Reader};
 use crate::handshake::ToHandshake;
 use crate::ring::{Receiver, Sender};
-use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Path, RxPacket, Time, TxBatch};
+use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Load, Path, RxPacket, Time, TxBatch};
 use plausch_relay_api::limits::{BATCH_PACKETS, COMMANDS_PER_TURN, DATAGRAM_BYTES, TX_BYTES, TX_RUNS};
 use plausch_relay_api::{Command, CommandError, CommandId, Event, ParticipantId, ParticipantSnapshot};
 use std::io;
@@ -28,8 +28,8 @@ use std::time::{Duration, Instant, SystemTime};
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a shard that died starts again, so that one that dies at once does not take a CPU for ever.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
-/// Who waited so long was through with everything before.
-const IDLE: Duration = Duration::from_micros(200);
+/// What has waited for less is not looked into.
+const HARDLY_WAITED: Duration = Duration::from_millis(1);
 /// How often the engine is told the time of day, by which TURN's users and nonces expire.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause while messages wait for room in a ring.
@@ -223,8 +223,11 @@ struct Shard<'a, D> {
     edge_storage: Vec<RxPacket<'static>>,
     /// There are clients of the edge, or were: only then it is worth looking for packets to them.
     has_edge: bool,
-    /// The latest batch was full when it came.
-    behind: bool,
+    /// When nothing was left to read, and how many packets were read since.
+    through_at: Time,
+    depth: usize,
+    /// Datagrams that the network did not take since the engine was told.
+    refused: u64,
 }
 
 impl<'a, D: Driver> Shard<'a, D> {
@@ -249,7 +252,9 @@ impl<'a, D: Driver> Shard<'a, D> {
             from_edge: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             edge_storage: Vec::with_capacity(BATCH_PACKETS),
             has_edge: false,
-            behind: false,
+            through_at: Time(0),
+            depth: 0,
+            refused: 0,
         }
     }
 
@@ -263,13 +268,23 @@ impl<'a, D: Driver> Shard<'a, D> {
             self.status.busy += before_wait.since(woke_at);
             let wait = self.wait(before_wait, pending);
             let mut rx = recycle(storage);
-            let full = self.driver.receive(wait, &mut rx)?;
+            let received = self.driver.receive(wait, &mut rx)?;
             // The clock is read once for the batch; `self.driver` is lent until the packets are given back.
             now = Time(self.origin.elapsed().as_micros() as u64);
             woke_at = now;
-            self.behind = full && now.since(before_wait) < IDLE;
-            if self.behind {
-                self.tx.note_backlog();
+            // Who had to wait for packets has taken them at once.
+            let idle = now.since(before_wait);
+            let longest = before_wait.since(self.through_at);
+            let wait = match received.taken_at {
+                _ if idle > HARDLY_WAITED => Duration::ZERO,
+                Some(taken_at) if longest > HARDLY_WAITED => longest.min(waited(&self.setup.sockets, &rx, taken_at)),
+                _ => longest,
+            };
+            self.depth += rx.len();
+            self.engine.note_load(now, Load { spare: idle, wait, depth: self.depth, refused: self.refused });
+            self.refused = 0;
+            if !received.full {
+                (self.through_at, self.depth) = (now, 0);
             }
             if !rx.is_empty() {
                 self.engine.handle_batch(now, &mut rx, &mut self.tx);
@@ -326,9 +341,7 @@ impl<'a, D: Driver> Shard<'a, D> {
         let full = self.driver.counters().drop_send_full;
         let sent = self.driver.send(&mut self.tx);
         self.tx.clear();
-        if self.driver.counters().drop_send_full > full {
-            self.tx.note_backlog();
-        }
+        self.refused += self.driver.counters().drop_send_full - full;
         sent
     }
 
@@ -360,10 +373,6 @@ impl<'a, D: Driver> Shard<'a, D> {
             let closed = receive_from_edge(from_edge, &mut self.from_edge, &mut rx);
             if !from_edge.is_empty() {
                 pending = Pending::Commands;
-            }
-            if self.behind {
-                // Packets of the edge do not say that the sockets are empty.
-                self.tx.note_backlog();
             }
             self.engine.handle_batch(now, &mut rx, &mut self.tx);
             self.edge_storage = recycle(rx);
@@ -510,6 +519,12 @@ impl<'a, D: Driver> Shard<'a, D> {
         }
         self.published_at = now;
     }
+}
+
+/// How long the packets, the first of which was taken from its socket then, had waited to be taken, and since.
+fn waited(sockets: &Sockets, rx: &[RxPacket<'_>], taken_at: Instant) -> Duration {
+    let socket = rx.iter().find_map(|packet| sockets.get(usize::from(packet.path.local.0)));
+    socket.and_then(latest_wait).map_or(Duration::MAX, |before| before + taken_at.elapsed())
 }
 
 /// Why the driver must not wait for long.

@@ -45,6 +45,16 @@ impl Line {
     }
 }
 
+/// Why a packet is worth decrypting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MayShow {
+    Nothing,
+    /// That the track follows another layer than before.
+    Layer,
+    /// The key frame that was asked for: who overlooks it asks again, and that is load for everybody.
+    KeyFrame,
+}
+
 /// The PeerConnection on which packets come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Incoming {
@@ -124,15 +134,15 @@ impl Receiver {
         self.by_ssrc.insert((connection, ssrc), index);
     }
 
-    /// Takes an RTP packet, and when it came out of the network, if that is known; `open` decrypts it, or says `None` when this one is only counted. It is told whether the
-    /// packet may show that a track follows another layer than before. `true`: something is to be asked of the sender.
+    /// Takes an RTP packet, and when it came out of the network, if that is known; `open` decrypts it, or says `None` when
+    /// this one is only counted. It is told what the packet may show. `true`: something is to be asked of the sender.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: Incoming,
         packet: &[u8],
         at_ns: Option<u64>,
-        open: impl FnOnce(bool) -> Option<Result<Bytes, ()>>,
+        open: impl FnOnce(MayShow) -> Option<Result<Bytes, ()>>,
     ) -> bool {
         let header = Header::read(packet, from.mid_extension);
         let place = header.and_then(|header| Some((header, self.find(from.connection, header.ssrc, header.mid)?)));
@@ -143,8 +153,13 @@ impl Receiver {
         // Unauthenticated packets must not change anything, so decrypt first.
         let track = &mut self.tracks[index];
         let video = index % 2 == 1;
-        let may_show_layer = video && track.stream.as_ref().is_none_or(|stream| stream.may_show_layer(&header));
-        let opened = open(may_show_layer);
+        let may_show = match &track.stream {
+            _ if !video => MayShow::Nothing,
+            Some(stream) if !stream.needs_key_frame && stream.may_show_layer(&header) => MayShow::Layer,
+            Some(stream) if !stream.needs_key_frame => MayShow::Nothing,
+            _ => MayShow::KeyFrame,
+        };
+        let opened = open(may_show);
         if let Some(Err(())) = opened {
             track.stats.undecryptable += 1;
             return false;

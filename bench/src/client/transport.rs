@@ -6,7 +6,7 @@ use super::feedback::{self, Told};
 use super::ice::{Agent, Credentials, IceEvent};
 use super::loss::{Dice, Loss};
 use super::publish::{Programme, Publisher};
-use super::receive::Incoming;
+use super::receive::{Incoming, MayShow};
 use super::sdp::{LocalDescription, RemoteDescription};
 use super::shared::{Sending, Shared};
 use super::stats::SentStats;
@@ -479,8 +479,13 @@ impl Driver {
             self.received = self.received.wrapping_add(1);
             let follow_layers = self.setup.follow_layers;
             let decrypt = self.received.is_multiple_of(self.setup.decrypt_every.max(1));
-            let urgent = live.receiver.handle(now, self.setup.incoming, datagram, at_ns, |may_show_layer| {
-                (decrypt || (follow_layers && may_show_layer)).then(|| srtp.open.decrypt_rtp(datagram).map_err(drop))
+            let urgent = live.receiver.handle(now, self.setup.incoming, datagram, at_ns, |may_show| {
+                let look = match may_show {
+                    MayShow::Nothing => false,
+                    MayShow::Layer => follow_layers,
+                    MayShow::KeyFrame => true,
+                };
+                (decrypt || look).then(|| srtp.open.decrypt_rtp(datagram).map_err(drop))
             });
             return !(urgent && now >= self.next_repair);
         }

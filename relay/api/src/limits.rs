@@ -29,6 +29,9 @@ pub const TX_RUNS: usize = 1024;
 pub const RECEIVE_BUFFERS: u16 = 1024;
 /// Messages handed to the kernel in one system call.
 pub const SEND_MESSAGES: usize = 256;
+/// How long the sound in one batch may wait together for room in the socket's send buffer, milliseconds: the shard does
+/// nothing else meanwhile, and 20 ms are one packet's sound.
+pub const SOUND_PATIENCE_MS: u64 = 20;
 /// Frames of 2 KiB that an AF_XDP socket has for each direction: 8 and 16 MiB. Receiving, 4096 small packets are 20 ms at
 /// 200 000 packets/s; sending, 8192 are one sound packet to each of 500 people from each of 16 who speak at once.
 pub const XDP_RECEIVE_FRAMES: u32 = 4096;

@@ -65,6 +65,8 @@ pub struct TxRun {
     pub start: usize,
     pub len: usize,
     pub segment: usize,
+    /// There is sound in it: where the network does not take everything it is worth a second try.
+    pub sound: bool,
 }
 
 impl TxRun {
@@ -89,7 +91,6 @@ pub struct TxBatch {
     has_inner: bool,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
-    backlog: bool,
 }
 
 /// Kernel limits of one UDP_SEGMENT message: UDP_MAX_SEGMENTS is 64 (128 since Linux 6.9); and 64 KiB
@@ -114,7 +115,6 @@ impl TxBatch {
             max_runs: runs,
             has_inner: false,
             segmentation: true,
-            backlog: false,
         }
     }
 
@@ -157,7 +157,14 @@ impl TxBatch {
             run.len += len;
             return;
         }
-        self.runs.push(TxRun { path, start, len, segment: len });
+        self.runs.push(TxRun { path, start, len, segment: len, sound: false });
+    }
+
+    /// The datagram that was committed last is sound.
+    pub fn mark_sound(&mut self) {
+        if let Some(run) = self.runs.last_mut() {
+            run.sound = true;
+        }
     }
 
     /// Commits what was written, if it was. `false`: the reservation is taken back.
@@ -261,17 +268,6 @@ impl TxBatch {
     pub(crate) fn forget_inner(&mut self) {
         self.runs.retain(|run| run.len > 0);
         self.has_inner = false;
-    }
-
-    /// Notes that there is more than can be done: more was received than one batch takes, or the network did not take
-    /// everything that was sent. Where that goes on the engine leaves out pictures.
-    pub fn note_backlog(&mut self) {
-        self.backlog = true;
-    }
-
-    /// Whether that was noted since the last time.
-    pub(crate) fn take_backlog(&mut self) -> bool {
-        std::mem::take(&mut self.backlog)
     }
 
     /// Switches runs of more than one datagram on or off.

@@ -287,7 +287,8 @@ impl Engine {
         for slot in &participant.downlink.slots {
             if let Some(track) = slot.video_track.filter(|_| slot.video.following().is_none())
                 && let Some(track) = self.tracks.get_mut(track)
-                && let Some(layer) = track.layer_to_ask(slot.max_layer(), again, now)
+                && let Some(max_layer) = self.overload.max_layer(key.index(), track, slot.max_layer(), None, now)
+                && let Some(layer) = track.layer_to_ask(max_layer, again, now)
                 && track.want_key_frame(layer)
             {
                 self.awaited.push(track.owner);

@@ -60,7 +60,7 @@ counters! {
     Gauge turn_reservations;
     /// TCP connections of TURN clients' peers, and those under way.
     Gauge turn_connections;
-    /// How much of the pictures is left out because there is more than this shard can do: 0 nothing, 128 all.
+    /// How many of a thousand pictures are left out because there is more than this shard can do.
     Gauge overload;
 
     /// Datagrams received.

@@ -5,7 +5,6 @@ use crate::batch::{Path, TxBatch};
 use crate::counters::Counters;
 use crate::engine::{Engine, touch};
 use crate::gather::Waiting;
-use crate::overload::Admission;
 use crate::packet::Packet;
 use crate::participant::{Participant, Phase};
 use crate::random::Random;
@@ -79,21 +78,14 @@ impl Engine {
                     let before = stream.following();
                     let Some(track) = tracks.get_mut(packet.source.track) else { continue };
                     if packet.codec.media() == MediaKind::Video {
-                        let admission = overload.admit(member.index(), packet.number);
-                        let nothing = match admission {
-                            Admission::Any => false,
-                            Admission::Smallest => track.best_layer(0, now) == track.best_layer(max_layer, now),
-                            Admission::Nothing => true,
-                        };
-                        if nothing {
+                        let shown = before.map(|source| source.layer);
+                        let Some(layer) = overload.max_layer(member.index(), track, max_layer, shown, now) else {
                             // It goes on with a key frame, so that nobody asks for what is missing.
                             stream.release();
                             exit.counters.drop_egress_overload += 1;
                             continue;
-                        }
-                        if admission == Admission::Smallest {
-                            max_layer = 0;
-                        }
+                        };
+                        max_layer = layer;
                     }
                     // Which layer should go out is asked once a frame, and whenever it does not yet.
                     let wanted = if before != Some(packet.source) || packet.marker {
@@ -101,16 +93,19 @@ impl Engine {
                     } else {
                         Some(packet.source.layer)
                     };
-                    exit.forward(stream, packet, gathered.plain(waiting), wanted, now, random);
+                    let sent = exit.forward(stream, packet, gathered.plain(waiting), wanted, now, random);
                     if stream.following() != before {
                         stream_began = true;
                         let rest = room.batch.get(turn + 1..).unwrap_or(&[]);
                         exit.catch_up(stream, packet, track, rest, now, random);
                     }
-                    if packet.codec.media() == MediaKind::Video
-                        && let Some(wanted) = wanted.filter(|&wanted| !follows(stream, wanted, packet))
-                    {
-                        track.want_key_frame(wanted);
+                    if packet.codec.media() == MediaKind::Video {
+                        overload.note_picture(sent, stream.following().is_none());
+                        if let Some(wanted) = wanted.filter(|&wanted| !follows(stream, wanted, packet))
+                            && !(overload.is_on() && track.asked_for_key_frame(wanted, now))
+                        {
+                            track.want_key_frame(wanted);
+                        }
                     }
                 }
                 if stream_began {
@@ -257,6 +252,9 @@ impl Exit<'_> {
         match self.keys.seal_rtp(buffer, header, len, place.rollover()) {
             Ok(sealed) => {
                 self.tx.commit(sealed);
+                if packet.codec.media() == MediaKind::Audio {
+                    self.tx.mark_sound();
+                }
                 true
             }
             Err(_) => {

@@ -5,7 +5,7 @@ use crate::counters::Counters;
 use crate::demux::{Protocol, classify};
 use crate::effect::{Effect, EngineCommand};
 use crate::gather::Gathered;
-use crate::overload::Overload;
+use crate::overload::{Load, Overload};
 use crate::participant::{Participant, Phase};
 use crate::peers::{HashKeys, Peers};
 use crate::random::Random;
@@ -116,11 +116,15 @@ impl Engine {
         }
     }
 
+    /// Takes how the shard keeps up, before what it received. Without that everything goes out whatever happens.
+    pub fn note_load(&mut self, now: Time, load: Load) {
+        self.overload.note(now, load);
+        self.counters.overload = self.overload.per_mille();
+    }
+
     /// Takes received datagrams, at most `limits::BATCH_PACKETS`, and writes what follows from them into `tx`, as far as
     /// it need not wait: see [`Self::poll_timeout`].
     pub fn handle_batch(&mut self, now: Time, rx: &mut [RxPacket<'_>], tx: &mut TxBatch) {
-        self.overload.note(tx.take_backlog(), now);
-        self.counters.overload = self.overload.pressure().into();
         for packet in rx.iter_mut() {
             self.counters.received_packets += 1;
             self.counters.received_bytes += packet.data.len() as u64;

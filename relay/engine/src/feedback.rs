@@ -128,7 +128,11 @@ impl Engine {
         };
         let Some(track) = slot.video_track.and_then(|track| self.tracks.get_mut(track)) else { return };
         let following = slot.video.following().map(|source| source.layer);
-        let Some(layer) = following.or_else(|| track.layer_to_ask(slot.max_layer(), false, now)) else { return };
+        let to_begin = || {
+            let max_layer = self.overload.max_layer(key.index(), track, slot.max_layer(), None, now)?;
+            track.layer_to_ask(max_layer, false, now)
+        };
+        let Some(layer) = following.or_else(to_begin) else { return };
         if track.want_key_frame(layer) {
             let owner = track.owner;
             self.touch(owner);

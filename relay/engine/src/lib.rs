@@ -59,4 +59,5 @@ pub use batch::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 pub use counters::{CounterEntry, CounterKind, Counters};
 pub use effect::{DtlsInput, EdgeNews, EdgeTask, Effect, EngineCommand, SessionKeys};
 pub use engine::{Engine, EngineConfig};
+pub use overload::Load;
 pub use time::Time;

@@ -18,6 +18,8 @@ use std::time::Duration;
 const LAYER_PAUSE: Duration = Duration::from_millis(2_000);
 /// Without a packet for so long a layer gives its memory back.
 const LAYER_IDLE: Duration = Duration::from_secs(10);
+/// The least time between two for those who come back after an overload.
+const SHARED_KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(KEYFRAME_REQUEST_INTERVAL_MS);
 
 /// See the module.
@@ -90,6 +92,13 @@ impl Track {
     pub(crate) fn layer_to_ask(&self, max_layer: u8, again: bool, now: Time) -> Option<u8> {
         let resting = || self.layers().find(|(_, layer)| !again || !layer.is_idle(now)).map(|(number, _)| number);
         self.best_layer(max_layer, now).or_else(resting)
+    }
+
+    /// Whether somebody asked for one lately. Where many pictures come back one after the other, one key frame serves
+    /// several.
+    pub(crate) fn asked_for_key_frame(&self, layer: u8, now: Time) -> bool {
+        let last = self.layer(layer).and_then(|layer| layer.key_frame_requested);
+        last.is_some_and(|last| now.since(last) < SHARED_KEYFRAME_INTERVAL)
     }
 
     /// Notes that somebody needs a key frame. `true`: this was not noted before.

@@ -1,12 +1,17 @@
 //! Socket addresses and messages as the kernel reads them.
 
-use super::{DriverCounters, segmentation_refused};
+use super::{DriverCounters, is_full, segmentation_refused};
 use plausch_engine::{TxBatch, TxRun};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a send buffer empties meanwhile, at 100 Mbit/s, has room for some packets of sound.
+const SOUND_PAUSE: Duration = Duration::from_micros(100);
 
 /// Room for a `sockaddr_in` or a `sockaddr_in6`.
 pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
@@ -131,6 +136,7 @@ pub(super) fn send_run(
     tx: &TxBatch,
     run: &TxRun,
     counters: &mut DriverCounters,
+    patience: &mut Duration,
 ) -> bool {
     match send_now(fd, outgoing, run.path.remote, tx.bytes(run), run.segment) {
         Ok(()) => {
@@ -141,10 +147,42 @@ pub(super) fn send_run(
         Err(error) if run.datagrams() > 1 && segmentation_refused(&error) => {
             send_in_pieces(fd, outgoing, tx, run, counters)
         }
+        Err(error) if run.sound && is_full(&error) => {
+            send_sound(fd, outgoing, tx, run, counters, patience);
+            false
+        }
         Err(error) => {
             counters.count_refused(&error, run.datagrams() as u64);
             false
         }
+    }
+}
+
+/// Sends a run with sound that the socket's buffer had no room for, when it has. Takes the time for it from `patience`;
+/// without any left the run is a counted drop.
+pub(super) fn send_sound(
+    fd: RawFd,
+    outgoing: &mut Outgoing,
+    tx: &TxBatch,
+    run: &TxRun,
+    counters: &mut DriverCounters,
+    patience: &mut Duration,
+) {
+    counters.sound_waits += 1;
+    let began = Instant::now();
+    let mut result = Err(io::Error::from_raw_os_error(libc::EAGAIN));
+    while result.as_ref().is_err_and(is_full) && began.elapsed() < *patience {
+        // POLLOUT would come when half of the buffer is empty, and sound needs little room.
+        thread::sleep(SOUND_PAUSE);
+        result = send_now(fd, outgoing, run.path.remote, tx.bytes(run), run.segment);
+    }
+    *patience = patience.saturating_sub(began.elapsed());
+    match result {
+        Ok(()) => {
+            counters.sent_messages += 1;
+            counters.sent_packets += run.datagrams() as u64;
+        }
+        Err(error) => counters.count_refused(&error, run.datagrams() as u64),
     }
 }
 

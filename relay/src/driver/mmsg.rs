@@ -3,15 +3,15 @@
 
 use super::message::{NAME_BYTES, Name, Outgoing, send_run};
 use super::ports::Ports;
-use super::{Driver, DriverCounters, Sockets, Waker};
+use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
-use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES};
+use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, SOUND_PATIENCE_MS};
 use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// See the module.
 pub struct Mmsg {
@@ -31,6 +31,8 @@ pub struct Mmsg {
     /// Which socket each packet came from.
     origins: [LocalSocket; BATCH_PACKETS],
     outgoing: Outgoing,
+    /// How long sound of this batch may still wait for the sockets.
+    patience: Duration,
     counters: DriverCounters,
 }
 
@@ -41,12 +43,14 @@ impl Driver for Mmsg {
         Self::open_with(sockets, waker, None)
     }
 
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
         self.wait(timeout)?;
-        Ok(self.take(rx))
+        let taken_at = Some(Instant::now());
+        Ok(Received { full: self.take(rx), taken_at })
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
+        self.begin_batch();
         let mut refused = false;
         for run in tx.runs() {
             refused |= self.send_one(tx, run);
@@ -104,8 +108,14 @@ impl Mmsg {
             vectors: vec![vector; BATCH_PACKETS].into_boxed_slice(),
             origins: [LocalSocket(0); BATCH_PACKETS],
             outgoing: Outgoing::new(),
+            patience: Duration::ZERO,
             counters: DriverCounters::default(),
         })
+    }
+
+    /// To be called before the first run of a batch.
+    pub(super) fn begin_batch(&mut self) {
+        self.patience = Duration::from_millis(SOUND_PATIENCE_MS);
     }
 
     /// Sends one run. `true`: segmentation was refused.
@@ -114,7 +124,7 @@ impl Mmsg {
             self.counters.drop_send_refused += run.datagrams() as u64;
             return false;
         };
-        send_run(fd, &mut self.outgoing, tx, run, &mut self.counters)
+        send_run(fd, &mut self.outgoing, tx, run, &mut self.counters, &mut self.patience)
     }
 
     /// Whether the last wait found anything besides wake-ups and the other descriptor.

@@ -6,6 +6,8 @@
 mod message;
 pub mod mmsg;
 mod ports;
+#[cfg(test)]
+mod slow_network;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -14,14 +16,14 @@ mod waker;
 pub mod xdp;
 
 pub(crate) use socket::set_option;
-pub use socket::{bind, bind_shared, raise_descriptor_limit, received_buffer, share};
+pub use socket::{bind, bind_shared, latest_wait, raise_descriptor_limit, received_buffer, share};
 pub use waker::Waker;
 
 use plausch_engine::{LocalSocket, RxPacket, TxBatch};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A shard's sockets: `LocalSocket(i)` is the i-th.
 pub type Sockets = Arc<[UdpSocket]>;
@@ -35,12 +37,12 @@ pub trait Driver: Sized {
     fn open(sockets: Sockets, waker: Waker, device: &Self::Device) -> io::Result<Self>;
 
     /// Waits until there are datagrams, somebody wakes the shard, or the time is over; then fills `rx`, which
-    /// comes empty and with room for `limits::BATCH_PACKETS`. Answers whether it is full: there may be
-    /// more.
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool>;
+    /// comes empty and with room for `limits::BATCH_PACKETS`.
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received>;
 
     /// Sends everything in `tx`. When this returns, the kernel has taken or refused every datagram, and the batch
-    /// may be used again. A refused datagram is a counted drop, as it would be in any router.
+    /// may be used again. A refused datagram is a counted drop, as it would be in any router; but for sound the socket's
+    /// buffer gets a little time to empty itself, `limits::SOUND_PATIENCE_MS` for all of a batch.
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()>;
 
     /// Opens a relay port: from now on `local` is this address. The number must be one for relay ports and free.
@@ -53,12 +55,23 @@ pub trait Driver: Sized {
     fn counters(&self) -> DriverCounters;
 }
 
+/// What `receive` says besides the datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// There was no room for more, so there may be more.
+    pub full: bool,
+    /// When the first datagram was taken from its socket; `None`: by a way on which sockets know nothing of it.
+    pub taken_at: Option<Instant>,
+}
+
 /// Numbers of a driver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DriverCounters {
     /// Datagrams sent, and the messages in which they were.
     pub sent_packets: u64,
     pub sent_messages: u64,
+    /// How often sound had to wait for the socket's send buffer.
+    pub sound_waits: u64,
     /// Datagrams that did not fit into the socket's send buffer.
     pub drop_send_full: u64,
     /// Datagrams that the kernel refused otherwise: no route, larger than the path, forbidden by a filter.
@@ -72,10 +85,11 @@ pub struct DriverCounters {
 
 impl DriverCounters {
     /// Every number with its name.
-    pub fn entries(&self) -> [(&'static str, u64); 7] {
+    pub fn entries(&self) -> [(&'static str, u64); 8] {
         [
             ("sent_packets", self.sent_packets),
             ("sent_messages", self.sent_messages),
+            ("sound_waits", self.sound_waits),
             ("drop_send_full", self.drop_send_full),
             ("drop_send_refused", self.drop_send_refused),
             ("drop_receive_oversized", self.drop_receive_oversized),
@@ -89,6 +103,7 @@ impl DriverCounters {
         Self {
             sent_packets: self.sent_packets + other.sent_packets,
             sent_messages: self.sent_messages + other.sent_messages,
+            sound_waits: self.sound_waits + other.sound_waits,
             drop_send_full: self.drop_send_full + other.drop_send_full,
             drop_send_refused: self.drop_send_refused + other.drop_send_refused,
             drop_receive_oversized: self.drop_receive_oversized + other.drop_receive_oversized,
@@ -98,11 +113,16 @@ impl DriverCounters {
     }
 
     fn count_refused(&mut self, error: &io::Error, datagrams: u64) {
-        match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => self.drop_send_full += datagrams,
-            _ => self.drop_send_refused += datagrams,
+        match is_full(error) {
+            true => self.drop_send_full += datagrams,
+            false => self.drop_send_refused += datagrams,
         }
     }
+}
+
+/// Whether the network does not take more at the moment.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// Whether a device or kernel refuses UDP_SEGMENT. EIO: no checksum offload, which segmentation needs (udp(7));

@@ -3,9 +3,13 @@
 use plausch_relay_api::limits::{RELAY_PORT_BUFFER_BYTES, SOCKET_BUFFER_BYTES};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::mem::size_of;
+use std::mem::{size_of, zeroed};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// SIOCGSTAMPNS_OLD in asm-generic/sockios.h: a timespec as 64-bit programs have it.
+const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
 
 /// Binds one local address. The socket blocks: drivers say MSG_DONTWAIT where they mean it, and io_uring waits on
 /// blocking sockets only.
@@ -63,6 +67,20 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 /// The receive buffer that the kernel granted, as it counts: twice what was asked for.
 pub fn received_buffer(socket: &UdpSocket) -> usize {
     socket2::SockRef::from(socket).recv_buffer_size().unwrap_or(0)
+}
+
+/// How long the datagram that was taken from the socket last had been in its buffer. The first call makes the kernel
+/// stamp what comes, so it answers zero.
+pub fn latest_wait(socket: &UdpSocket) -> Option<Duration> {
+    // SAFETY: a C struct of integers, for which zeroes are valid.
+    let mut stamp: libc::timespec = unsafe { zeroed() };
+    // SAFETY: the request writes a timespec, which lives until the call returns.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS, &raw mut stamp) };
+    if result != 0 {
+        return None;
+    }
+    let stamp = Duration::new(stamp.tv_sec.try_into().ok()?, stamp.tv_nsec.try_into().ok()?);
+    Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(stamp))
 }
 
 /// With CAP_NET_ADMIN beyond net.core.rmem_max, else up to it.

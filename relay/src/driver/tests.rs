@@ -192,13 +192,13 @@ fn says_when_a_batch_is_full<D: Driver<Device = ()>>() {
     let (mut received, mut storage) = (0, Vec::with_capacity(BATCH_PACKETS));
     while received < BATCH_PACKETS + 1 {
         let mut rx = recycle(storage);
-        let full = driver.receive(SOON, &mut rx).unwrap();
+        let full = driver.receive(SOON, &mut rx).unwrap().full;
         assert_eq!(full, rx.len() == BATCH_PACKETS);
         assert!(!rx.is_empty(), "{received} of {}", BATCH_PACKETS + 1);
         received += rx.len();
         storage = recycle(rx);
     }
-    assert!(!driver.receive(Some(Duration::ZERO), &mut Vec::with_capacity(BATCH_PACKETS)).unwrap());
+    assert!(!driver.receive(Some(Duration::ZERO), &mut Vec::with_capacity(BATCH_PACKETS)).unwrap().full);
 }
 
 fn sockets_outlive_the_driver<D: Driver<Device = ()>>() {

@@ -1,13 +1,13 @@
 //! The driver over io_uring: one ring per shard, multishot receive into provided buffers, sends with UDP_SEGMENT,
 //! wake-ups and deadlines in the same wait. A packet that arrives costs no system call of its own.
 
-use super::message::{NAME_BYTES, Name, Outgoing, send_in_pieces};
+use super::message::{NAME_BYTES, Name, Outgoing, send_in_pieces, send_sound};
 use super::ports::Ports;
-use super::{Driver, DriverCounters, Sockets, Waker, segmentation_refused};
+use super::{Driver, DriverCounters, Received, Sockets, Waker, is_full, segmentation_refused};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
-use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS, SEND_MESSAGES};
+use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS, SEND_MESSAGES, SOUND_PATIENCE_MS};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::VecDeque;
 use std::io;
@@ -15,7 +15,7 @@ use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `struct io_uring_recvmsg_out`, which multishot receive puts before name and payload.
 const OUT_HEADER_BYTES: usize = 16;
@@ -71,6 +71,7 @@ struct Ready {
     buffer: u16,
     len: usize,
     path: Path,
+    taken_at: Instant,
 }
 
 impl Driver for Uring {
@@ -116,7 +117,7 @@ impl Driver for Uring {
         Ok(driver)
     }
 
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
         if !self.lent.is_empty() {
             while let Some(buffer) = self.lent.pop() {
                 self.buffers.provide(buffer);
@@ -129,6 +130,7 @@ impl Driver for Uring {
             self.reap();
         }
         self.woken = false;
+        let taken_at = self.ready.front().map(|ready| ready.taken_at);
         while rx.len() < BATCH_PACKETS
             && let Some(ready) = self.ready.pop_front()
         {
@@ -139,11 +141,12 @@ impl Driver for Uring {
             rx.push(RxPacket { path: ready.path, data });
         }
         // The kernel hands over so many at once, and whether there are more is known with the next call only.
-        Ok(rx.len() == BATCH_PACKETS)
+        Ok(Received { full: rx.len() == BATCH_PACKETS, taken_at })
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
         let mut refused = false;
+        let mut patience = Duration::from_millis(SOUND_PATIENCE_MS);
         for chunk in tx.runs().chunks(SEND_MESSAGES) {
             for (index, run) in chunk.iter().enumerate() {
                 let Some(fd) = self.ports.fd(run.path.local) else {
@@ -177,6 +180,11 @@ impl Driver for Uring {
                     && let Some(fd) = self.ports.fd(run.path.local)
                 {
                     refused |= send_in_pieces(fd, &mut self.outgoing[index], tx, run, &mut self.counters);
+                } else if run.sound
+                    && is_full(&error)
+                    && let Some(fd) = self.ports.fd(run.path.local)
+                {
+                    send_sound(fd, &mut self.outgoing[index], tx, run, &mut self.counters, &mut patience);
                 } else {
                     self.counters.count_refused(&error, datagrams);
                 }
@@ -294,6 +302,7 @@ impl Uring {
             woken,
             ..
         } = self;
+        let now = Instant::now();
         for completion in ring.completion() {
             let index = completion.user_data() as u32 as usize;
             match completion.user_data() & !u64::from(u32::MAX) {
@@ -322,7 +331,8 @@ impl Uring {
                             let (local, _) = receive_place(data);
                             match parse(buffers, buffer, len as usize, layout) {
                                 Ok((len, remote)) => {
-                                    ready.push_back(Ready { buffer, len, path: Path { local, remote } });
+                                    let path = Path { local, remote };
+                                    ready.push_back(Ready { buffer, len, path, taken_at: now });
                                 }
                                 Err(reason) => {
                                     match reason {

@@ -1,5 +1,4 @@
-//! Frames wait for their last packet where many follow them, large rooms need more than one batch, and of more than
-//! there is time for only sound goes out whole.
+//! Frames wait for their last packet where many follow them, and large rooms need more than one batch.
 
 use super::harness::*;
 use crate::time::Time;
@@ -165,53 +164,4 @@ fn a_byte_of_padding_makes_a_run_and_comes_again_the_same() {
     });
     let again = std::mem::take(&mut world.clients[1].repeated);
     assert_eq!(again, video.iter().map(|rtp| rtp.sealed.clone()).collect::<Vec<_>>());
-}
-
-/// Sound and pictures, more than the shard gets through.
-#[test]
-fn who_is_behind_leaves_out_pictures_and_never_sound() {
-    let mut world = World::meeting(4);
-    let mut sequence = 0u16;
-    let mut sound = 0u16;
-    let mut full = |world: &mut World, packets: u16| {
-        let path = world.clients[0].path;
-        let mut batch = Vec::new();
-        for _ in 1..packets {
-            batch.push((path, world.seal(0, &Rtp::video(101, sequence, sequence, sequence.is_multiple_of(100)))));
-            sequence += 1;
-        }
-        batch.push((path, world.seal(0, &Rtp::audio(100, sound))));
-        sound += 1;
-        world.raw_batch(batch);
-        world.pass(1);
-    };
-    full(&mut world, 2);
-    for _ in 0..1_500 {
-        world.note_backlog();
-        full(&mut world, 32);
-    }
-    assert!(world.engine.counters().drop_egress_overload > 10_000);
-    assert!(world.engine.counters().overload > 100);
-    for client in 1..4 {
-        assert_eq!(world.clients[client].take(AUDIO).len(), 1_501);
-        world.clients[client].rtp.clear();
-    }
-    // With less to do pictures come back, with a key frame and without a gap.
-    for _ in 0..40 {
-        world.pass(1_000);
-        full(&mut world, 30);
-    }
-    assert_eq!(world.engine.counters().overload, 0);
-    for client in 1..4 {
-        world.clients[client].rtp.clear();
-    }
-    for _ in 0..10 {
-        full(&mut world, 30);
-    }
-    for client in 1..4 {
-        let video = world.clients[client].take(VIDEO);
-        assert_eq!(video.len(), 290, "client {client}");
-        assert!(video.is_sorted_by(|a, b| a.index + 1 == b.index));
-        assert!(world.clients[client].repeated.is_empty());
-    }
 }

@@ -180,10 +180,6 @@ impl World {
         self.clients.len() - 1
     }
 
-    pub(super) fn note_backlog(&mut self) {
-        self.tx.note_backlog();
-    }
-
     pub(super) fn shrink_tx(&mut self, bytes: usize) {
         self.tx = TxBatch::new(bytes, 16);
     }

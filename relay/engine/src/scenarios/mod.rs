@@ -5,6 +5,7 @@ mod forwarding;
 mod gathering;
 mod harness;
 mod lifecycle;
+mod overload;
 mod relaying;
 mod transport;
 mod turn;

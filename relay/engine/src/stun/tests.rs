@@ -332,7 +332,9 @@ proptest! {
 
     #[test]
     fn attributes_come_back(attributes in prop::collection::vec((1u16..0xffff, prop::collection::vec(any::<u8>(), 0..30)), 0..8)) {
-        prop_assume!(attributes.iter().all(|(kind, _)| *kind != AttributeType::MESSAGE_INTEGRITY.0));
+        // What comes after these is not believed, and so not read.
+        let ends = [AttributeType::MESSAGE_INTEGRITY, AttributeType::MESSAGE_INTEGRITY_SHA256];
+        prop_assume!(attributes.iter().all(|(kind, _)| ends.iter().all(|end| end.0 != *kind)));
         let borrowed: Vec<(u16, &[u8])> = attributes.iter().map(|(kind, value)| (*kind, value.as_slice())).collect();
         let bytes = request(&borrowed);
         let message = Message::parse(&bytes).unwrap();

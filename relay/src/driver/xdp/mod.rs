@@ -16,7 +16,7 @@ mod umem;
 pub use program::Steering;
 
 use super::mmsg::Mmsg;
-use super::{Driver, DriverCounters, Sockets, Waker};
+use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use device::Description;
 use frame::HEADER_BYTES;
 use hops::Hops;
@@ -121,7 +121,7 @@ impl Driver for Xdp {
         Ok(Self { device, socket, kernel, addresses, hops, counters: DriverCounters::default() })
     }
 
-    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<bool> {
+    fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
         self.socket.give_back();
         // What the device did not take is offered again, though nobody says when it would be taken.
         let timeout = match self.socket.flush() {
@@ -150,11 +150,13 @@ impl Driver for Xdp {
             let path = Path { local: LocalSocket(local as u16), remote: received.source };
             rx.push(RxPacket { path, data: &mut frame[received.start..][..received.len] });
         }
-        Ok(kernel.take(rx) | (taken == share))
+        let full = kernel.take(rx) | (taken == share);
+        Ok(Received { full, taken_at: None })
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> io::Result<()> {
         let now = Instant::now();
+        self.kernel.begin_batch();
         let mut refused = false;
         for run in tx.runs() {
             if !self.send_frames(tx, run, now) {

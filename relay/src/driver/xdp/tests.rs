@@ -221,6 +221,75 @@ fn what_is_not_ours_stays_with_the_kernel() {
 }
 
 #[test]
+fn fragments_are_put_together_by_the_kernel() {
+    in_lab("frag", |lab| {
+        let [_, b] = &lab.names;
+        // A smaller MTU at the sender's end makes fragments, of which only the first has ports.
+        assert!(ip(&format!("-n {b} link set veth1 mtu 1280")));
+        thread::sleep(Duration::from_millis(50));
+        let (mut driver, addresses, _waker) = lab.opened();
+        for (family, address) in addresses.iter().enumerate() {
+            let peer = lab.inside(1, || UdpSocket::bind(SocketAddr::new(THERE[family].parse().unwrap(), 0)).unwrap());
+            let sent: Vec<u8> = (0..1400).map(|byte| byte as u8).collect();
+            peer.send_to(&sent, address).unwrap();
+            let received = collect(&mut driver, 1);
+            assert_eq!((received[0].0.remote, &received[0].1), (peer.local_addr().unwrap(), &sent));
+        }
+    });
+}
+
+#[test]
+fn changes_of_neighbours_and_routes_are_followed() {
+    in_lab("route", |lab| {
+        let [a, b] = &lab.names;
+        let far: SocketAddr = "198.51.100.7:5000".parse().unwrap();
+        assert!(ip(&format!("-n {b} addr add 198.51.100.7/32 dev lo")));
+        assert!(ip(&format!("-n {a} route add 198.51.100.7 via {}", THERE[0])));
+        let (mut driver, addresses, _waker) = lab.opened();
+        let near = lab.peer(0);
+        let behind = lab.inside(1, || UdpSocket::bind(far).unwrap());
+        behind.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut send = |to: SocketAddr, text: &[u8]| {
+            let mut tx = TxBatch::new(1 << 20, 10);
+            assert!(tx.push(Path { local: LocalSocket(0), remote: to }, text));
+            driver.send(&mut tx).unwrap();
+            thread::sleep(DOUBT);
+            (frames_sent(&driver), driver.counters().drop_send_refused)
+        };
+        const DOUBT: Duration = Duration::from_millis(210);
+        let arrives = |socket: &UdpSocket| {
+            let mut buffer = [0; 16];
+            let mut last = 0;
+            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            while let Ok(len) = socket.recv(&mut buffer) {
+                last = len;
+            }
+            last
+        };
+        // Both ways lead to the same neighbour.
+        let both = [near.local_addr().unwrap(), far];
+        let frames = (0..4).map(|_| both.map(|to| send(to, b"first").0)).last().unwrap()[1];
+        assert!(frames >= 2, "no frames");
+        assert_eq!((arrives(&near), arrives(&behind)), (5, 5));
+
+        // The neighbour has another address now, and one of the two has no way at all.
+        let mac = "02:00:00:00:07:99";
+        assert!(ip(&format!("-n {b} link set veth1 address {mac}")));
+        assert!(ip(&format!("-n {a} neighbour replace {} lladdr {mac} dev veth0 nud permanent", THERE[0])));
+        assert!(ip(&format!("-n {a} route replace unreachable 198.51.100.7")));
+        thread::sleep(Duration::from_secs(2));
+        arrives(&near);
+        let (before, refused) = send(both[0], b"second");
+        let (after, _) = send(both[0], b"second");
+        assert_eq!((after - before, arrives(&near)), (1, 6));
+        let (after_refusal, now_refused) = send(far, b"second");
+        assert_eq!((after_refusal, now_refused), (after, refused + 1));
+        assert_eq!(arrives(&behind), 0);
+        assert_eq!(addresses.len(), 2);
+    });
+}
+
+#[test]
 fn datagrams_larger_than_the_device_takes_are_counted() {
     in_lab("mtu", |lab| {
         let (mut driver, addresses, _waker) = lab.opened();
