@@ -36,6 +36,8 @@ pub const SOUND_PATIENCE_MS: u64 = 20;
 /// 200 000 packets/s; sending, 8192 are one sound packet to each of 500 people from each of 16 who speak at once.
 pub const XDP_RECEIVE_FRAMES: u32 = 4096;
 pub const XDP_SEND_FRAMES: u32 = 8192;
+/// Of those, kept for sound where a device does not take frames as fast as they come: two of its packets for each of 500.
+pub const XDP_SOUND_FRAMES: usize = 1024;
 /// Kernel buffer of a socket: 20 ms at 1.6 Gbit/s, for the time in which a shard is not scheduled.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// The same for a port of a TURN allocation, which has one person's media: 20 ms at 100 Mbit/s.

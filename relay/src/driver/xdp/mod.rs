@@ -21,7 +21,7 @@ use device::Description;
 use frame::HEADER_BYTES;
 use hops::Hops;
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
-use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES};
+use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES, XDP_SOUND_FRAMES};
 use program::Redirect;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -95,10 +95,11 @@ impl Xdp {
         let Self { device, socket, addresses, hops, counters, .. } = self;
         let Some(&source) = addresses.get(usize::from(run.path.local.0)) else { return false };
         let Some(header) = hops.find(source, run.path.remote, now) else { return false };
+        let kept_free = if run.sound { 0 } else { XDP_SOUND_FRAMES };
         for datagram in tx.bytes(run).chunks(run.segment) {
             if header.packet_bytes(datagram.len()) > device.mtu {
                 counters.drop_send_refused += 1;
-            } else if socket.transmit(|frame| header.write(frame, datagram)) {
+            } else if socket.transmit(kept_free, |frame| header.write(frame, datagram)) {
                 counters.sent_packets += 1;
             } else {
                 counters.drop_send_full += 1;

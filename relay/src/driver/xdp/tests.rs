@@ -221,6 +221,47 @@ fn what_is_not_ours_stays_with_the_kernel() {
 }
 
 #[test]
+fn where_a_device_takes_nothing_there_is_room_for_sound_still() {
+    in_lab("full", |lab| {
+        let (mut driver, _addresses, _waker) = lab.opened();
+        let peer = lab.peer(0);
+        let path = Path { local: LocalSocket(0), remote: peer.local_addr().unwrap() };
+        let mut tx = TxBatch::new(1 << 20, 2 * XDP_SEND_FRAMES as usize);
+        for _ in 0..5 {
+            tx.clear();
+            assert!(tx.push(path, b"first"));
+            driver.send(&mut tx).unwrap();
+            thread::sleep(Duration::from_millis(50));
+        }
+        let sent = frames_sent(&driver);
+        assert!(sent > 0, "{:?}", driver.counters());
+
+        assert!(ip(&format!("-n {} link set veth0 down", lab.names[0])));
+        tx.clear();
+        for number in 0..XDP_SEND_FRAMES {
+            assert!(tx.push(path, &number.to_be_bytes()));
+        }
+        driver.send(&mut tx).unwrap();
+        assert_eq!(driver.counters().drop_send_full, XDP_SOUND_FRAMES as u64);
+        tx.clear();
+        for number in 0..2 * XDP_SOUND_FRAMES as u32 {
+            assert!(tx.push(path, &number.to_be_bytes()));
+            tx.mark_sound();
+        }
+        driver.send(&mut tx).unwrap();
+        assert_eq!(driver.counters().drop_send_full, 2 * XDP_SOUND_FRAMES as u64);
+        assert_eq!(frames_sent(&driver) - sent, u64::from(XDP_SEND_FRAMES));
+        assert!(!driver.socket.flush());
+
+        // Nothing of it needs another send.
+        assert!(ip(&format!("-n {} link set veth0 up", lab.names[0])));
+        collect(&mut driver, 1);
+        assert!(driver.socket.flush());
+        assert!(peer.recv(&mut [0; 16]).is_ok());
+    });
+}
+
+#[test]
 fn fragments_are_put_together_by_the_kernel() {
     in_lab("frag", |lab| {
         let [_, b] = &lab.names;

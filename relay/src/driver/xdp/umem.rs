@@ -251,11 +251,14 @@ impl XdpSocket {
         })
     }
 
-    /// Has `write` fill a frame (it answers the length), to be sent by the next [`Self::flush`]. `false`: all frames are
-    /// on their way.
-    pub(super) fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
-        if self.free.is_empty() {
+    /// Has `write` fill a frame (it answers the length), to be sent by the next [`Self::flush`]. `false`: all frames but
+    /// `kept_free` are on their way.
+    pub(super) fn transmit(&mut self, kept_free: usize, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        if self.free.len() <= kept_free {
             self.flush();
+            if self.free.len() <= kept_free {
+                return false;
+            }
         }
         let Some(frame) = self.free.pop() else { return false };
         // SAFETY: a whole frame inside of the memory; it is in `free`, so neither the kernel nor anybody else has it.
