@@ -72,15 +72,15 @@ impl Crowd {
 
     /// At another server than the arguments name.
     pub(crate) fn at(target: &Target, arguments: &LoadArguments, decrypt_every: u32) -> Self {
-        let rooms = || 0..arguments.rooms;
-        let quiet_from = arguments.listening_rooms();
-        let seat = |room| move |index| Seat { room, publisher: Some(index), deaf: room >= quiet_from };
-        let publishers = rooms().flat_map(|room| (0..arguments.publishers).map(seat(room)));
-        let listeners = arguments.listeners();
-        let viewer = |room| move |index| Seat { room, publisher: None, deaf: index >= listeners || room >= quiet_from };
-        let viewers = rooms().flat_map(|room| (0..arguments.viewers).map(viewer(room)));
-        // The last ones join first: publishers, so that slots are theirs.
-        let mut waiting: Vec<Seat> = publishers.chain(viewers).collect();
+        let (listeners, quiet_from) = (arguments.listeners(), arguments.listening_rooms());
+        let room = |room: u32| {
+            let quiet = room >= quiet_from;
+            let publishers = (0..arguments.publishers).map(move |index| (Some(index), quiet));
+            let viewers = (0..arguments.viewers).map(move |index| (None, quiet || index >= listeners));
+            publishers.chain(viewers).map(move |(publisher, deaf)| Seat { room, publisher, deaf })
+        };
+        // The last ones join first: rooms one after another, and publishers before viewers, so that slots are theirs.
+        let mut waiting: Vec<Seat> = (0..arguments.rooms).flat_map(room).collect();
         waiting.reverse();
         // Rooms of a run that was killed may not be empty yet.
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -267,6 +267,16 @@ impl Crowd {
         self.publishers().for_each(|member| member.client.set_media(media));
     }
 
+    /// Everybody of the first so many rooms joins, if they have not yet.
+    pub(crate) async fn fill(&mut self, rooms: u32, pace: u32) -> anyhow::Result<()> {
+        let count = self.waiting.iter().filter(|seat| seat.room < rooms).count();
+        if count > 0 {
+            self.join(count, pace).await?;
+            self.wait_for_slots().await?;
+        }
+        Ok(())
+    }
+
     /// Publishers of the first so many rooms send, and nobody else.
     pub(crate) fn talk_in(&self, rooms: u32) {
         for member in self.publishers() {
@@ -299,6 +309,13 @@ impl Crowd {
         let took = begin.elapsed();
         guest.leave().await;
         Ok(took)
+    }
+
+    /// Holes in the sequence numbers of those who listen, and packets that came to them.
+    pub(crate) fn holes(&self) -> (u64, u64) {
+        let listening = self.members.iter().filter(|member| !member.seat.deaf);
+        let tracks = listening.flat_map(|member| member.client.stats().slots).flat_map(|slot| [slot.audio, slot.video]);
+        tracks.fold((0, 0), |(holes, came), track| (holes + track.missing, came + track.packets))
     }
 
     pub(crate) fn relay_address(&self) -> Option<SocketAddr> {

@@ -10,6 +10,8 @@ use std::net::Ipv4Addr;
 const WEB_PORT: u16 = 18_443;
 const LINK_PORT: u16 = 18_444;
 const MEDIA_PORT: u16 = 18_445;
+/// All clients have one address, which may have a quarter of these.
+const SOCKETS: u32 = 16_000;
 const REMEDY: &str = "run `cargo build --release -p plausch-relay -p plausch-control -p plausch-bench` first";
 
 /// Starts control and relay, both on the server's CPUs, and waits until calls can be made. Control speaks HTTPS with a
@@ -59,7 +61,7 @@ fn control_config(address: Ipv4Addr) -> String {
         "[http]\nlisten = []\n\
          [https]\nlisten = [\"{address}:{WEB_PORT}\"]\nnames = [\"{address}\"]\n\
          [link]\nlisten = \"127.0.0.1:{LINK_PORT}\"\n\
-         [limits]\nparticipants_per_room = 1024\njoin_burst = 10000\njoins_per_minute = 100000\n\
+         [limits]\nsockets = {SOCKETS}\nparticipants_per_room = 1024\njoin_burst = 10000\njoins_per_minute = 100000\n\
          [log]\nlevel = \"warn\"\n"
     )
 }

@@ -12,7 +12,7 @@ use anyhow::bail;
 use clap::Args;
 use plausch_bench::client::Ages;
 use plausch_bench::lab::{Cable, Ground};
-use plausch_bench::load::{Circumstances, Machine, loss_ratio};
+use plausch_bench::load::{Circumstances, Machine};
 use plausch_bench::page::{Lines, Page, Plot, Scale, Series, Table};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -22,6 +22,8 @@ use tokio::time::sleep;
 
 /// From a change of the load to its measurement.
 const SETTLE: Duration = Duration::from_millis(1_200);
+const RECOVERY: Duration = Duration::from_secs(3);
+const UNDER_WAY: Duration = Duration::from_millis(10);
 /// A server that loses more than this share of the packets, or whose CPUs are busy for more of their time, is full; clients
 /// whose CPUs are, say nothing about it.
 const LOST: f64 = 0.001;
@@ -30,8 +32,7 @@ const FULL: f64 = 0.97;
 /// Arguments of `plausch-bench saturation`.
 #[derive(Args)]
 #[command(after_help = "\
-All rooms are filled first; then more and more of them talk, until packets are lost or the server's CPUs are full. The
-latency at half of that is told, and with --against also that of both where the peer was full.
+More and more rooms come and talk, until packets are lost or the server's CPUs are full. The latency at half of that is told, and with --against also that of both where the peer was full.
 
 Examples:
   meetings of eight           plausch-bench saturation --rooms 40 --publishers 8 --viewers 0 --listening-rooms 4
@@ -43,7 +44,7 @@ pub(crate) struct SaturationArguments {
     #[command(flatten)]
     load: LoadArguments,
     /// By how much each step has more rooms than the one before.
-    #[arg(long, default_value_t = 1.25)]
+    #[arg(long, default_value_t = 1.4)]
     step: f64,
     /// How long each step is measured.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -143,7 +144,7 @@ pub(crate) async fn run(arguments: SaturationArguments) -> anyhow::Result<()> {
     arguments.load.write_html(|| report.page())
 }
 
-/// Starts a server, fills its rooms, and lets more and more of them talk.
+/// Starts a server, and lets more and more rooms talk there.
 async fn side(
     arguments: &SaturationArguments,
     ground: &Ground,
@@ -155,12 +156,17 @@ async fn side(
     eprintln!("== {name}");
     let target = Target::own(&server, ground);
     let mut crowd = Crowd::at(&target, &arguments.load, arguments.decrypt_every);
-    crowd.join(crowd.waiting(), arguments.joins_per_second).await?;
-    crowd.wait_for_slots().await?;
-    let scene = Scene { crowd: &crowd, target: &target, client_cpus: ground.client_cpus() };
+    let pace = arguments.joins_per_second;
+    let mut scene = Scene { crowd: &mut crowd, target: &target, client_cpus: ground.client_cpus(), pace };
     let step_time = Duration::from_secs(arguments.step_seconds);
+    let time = Duration::from_secs(arguments.seconds);
+    // Before there is too much of anything, because servers take a while to get over that.
+    let at_peers_saturation = match peers_rooms {
+        Some(rooms) => Some(scene.measure(rooms, time).await?),
+        None => None,
+    };
     let mut steps: Vec<Step> = Vec::new();
-    let mut rooms = (arguments.load.rooms / 16).max(1);
+    let mut rooms = peers_rooms.unwrap_or(1);
     let bound = loop {
         let step = scene.measure(rooms, step_time).await?;
         let bound = step.bound();
@@ -174,11 +180,11 @@ async fn side(
     let Some(saturation) = steps.iter().rev().find(|step| step.bound().is_none()).cloned() else {
         bail!("{name}: the first step was too much already; give more --rooms, or a smaller load of each");
     };
-    let time = Duration::from_secs(arguments.seconds);
-    let at_peers_saturation = match peers_rooms {
-        Some(rooms) => Some(scene.measure(rooms, time).await?),
-        None if peer.is_some() => Some(scene.measure(saturation.rooms, time).await?),
-        None => None,
+    scene.crowd.talk_in(0);
+    sleep(RECOVERY).await;
+    let at_peers_saturation = match peer {
+        Some(_) => Some(scene.measure(saturation.rooms, time).await?),
+        None => at_peers_saturation,
     };
     let at_half = scene.measure((saturation.rooms / 2).max(1), time).await?;
     crowd.leave().await;
@@ -186,31 +192,37 @@ async fn side(
 }
 
 struct Scene<'a> {
-    crowd: &'a Crowd,
+    crowd: &'a mut Crowd,
     target: &'a Target,
     client_cpus: &'a [usize],
+    /// Joins in a second.
+    pace: u32,
 }
 
 impl Scene<'_> {
-    async fn measure(&self, rooms: u32, time: Duration) -> anyhow::Result<Step> {
+    async fn measure(&mut self, rooms: u32, time: Duration) -> anyhow::Result<Step> {
+        self.crowd.fill(rooms, self.pace).await?;
         self.crowd.talk_in(rooms);
         sleep(SETTLE).await;
         self.crowd.take_latencies();
         let clients = || Machine::sample_of(self.client_cpus).unwrap_or_default();
-        let (traffic, begin, clients_before) =
-            (self.crowd.traffic(), Moment::take(self.crowd, self.target)?, clients());
+        let (begin, clients_before, holes_before) =
+            (Moment::take(self.crowd, self.target)?, clients(), self.crowd.holes());
         sleep(time).await;
         let ages = self.crowd.take_latencies();
-        let (end, clients_after) = (Moment::take(self.crowd, self.target)?, clients());
+        let (end, clients_after, holes) = (Moment::take(self.crowd, self.target)?, clients(), self.crowd.holes());
         if self.crowd.lost_sockets() > 0 {
             bail!("the server closed its connections under this load; look into its log");
         }
-        let passed = self.crowd.traffic().since(traffic);
-        let loss = loss_ratio(passed.received.all(), passed.expected.all());
-        let step = Step::between(rooms, &begin, &end, &ages, loss, {
-            let used = clients_after.since(&clients_before);
-            (used.idle_ns + used.steal_ns, self.client_cpus.len())
-        });
+        let used = clients_after.since(&clients_before);
+        let step = Step::between(
+            rooms,
+            &begin,
+            &end,
+            &ages,
+            (holes.0.saturating_sub(holes_before.0), holes.1.saturating_sub(holes_before.1)),
+            (used.idle_ns + used.steal_ns, self.client_cpus.len()),
+        );
         eprintln!("{}", step.text());
         Ok(step)
     }
@@ -222,12 +234,17 @@ impl Step {
         begin: &Moment,
         end: &Moment,
         ages: &Ages,
-        loss_ratio: f64,
+        (holes, came): (u64, u64),
         (clients_idle_ns, client_cpus): (u64, usize),
     ) -> Self {
         let wall_ns = (end.at - begin.at).as_nanos() as f64;
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / wall_ns * 1e9;
         let busy = |idle_ns: u64, cpus: usize| 1.0 - idle_ns as f64 / (wall_ns * cpus as f64);
+        let (offered, goodput) = (rate(end.expected, begin.expected), rate(end.received, begin.received));
+        // Senders and receivers are asked one after another, and some packets are under way: a hundredth of a second of
+        // them says nothing. Holes do, but a server that leaves pictures out on purpose makes none.
+        let late = (offered - goodput) / offered.max(1.0) - UNDER_WAY.as_nanos() as f64 / wall_ns;
+        let loss_ratio = (holes as f64 / (holes + came).max(1) as f64).max(late).max(0.0);
         let server_busy = match (&end.pinned, &begin.pinned) {
             (Some(now), Some(then)) => {
                 let used = now.since(then);
@@ -237,8 +254,8 @@ impl Step {
         };
         Self {
             rooms,
-            offered_per_second: rate(end.expected, begin.expected),
-            goodput_per_second: rate(end.received, begin.received),
+            offered_per_second: offered,
+            goodput_per_second: goodput,
             loss_ratio,
             server_busy,
             clients_busy: busy(clients_idle_ns, client_cpus),
