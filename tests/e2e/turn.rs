@@ -239,6 +239,34 @@ async fn coturn_s_client_relays_in_all_transports() {
     }
 }
 
+/// A pair of ports is asked for by two connections, which nothing but a token has in common.
+#[tokio::test]
+async fn pairs_of_ports_are_had_by_tcp_on_several_shards() {
+    let mut service = Service::prepare().await;
+    let configuration = configuration(&service, 2, BOTH, "").replacen("[media]", "[media]\ncpus = [0, 1]", 1);
+    service.start_control();
+    service.start_with(Process::Relay, &configuration);
+    service.ready(SOON).await;
+    let echo = Echo::start();
+    let mut runs = Vec::new();
+    for (user, options, port) in [(0, "-t", service.ports.turn), (1, "-t -S", service.ports.turn_tls)] {
+        let mut arguments: Vec<String> = options.split_whitespace().map(str::to_owned).collect();
+        arguments.extend(["-u", &format!("user{user}"), "-w", &format!("secret{user}")].map(str::to_owned));
+        arguments.extend(["-p", &port.to_string(), "-n", "3", "-m", "8"].map(str::to_owned));
+        arguments.extend(echo.options(false));
+        arguments.push("127.0.0.1".to_owned());
+        runs.push(Run::start(&service, &format!("pairs{user}"), "turnutils_uclient", &arguments));
+    }
+    for run in &mut runs {
+        let output = run.succeeds().await;
+        assert!(output.contains("Total lost packets 0 (0.000000%)"), "{}:\n{output}", run.what);
+    }
+    let metrics = service.relay_metrics().await;
+    let requests = |shard| metrics[&format!("plausch_turn_requests_total{{shard=\"{shard}\"}}")];
+    assert!(requests(0) > 0.0 && requests(1) > 0.0, "both shards had clients");
+    assert_eq!(service.relay_metric("plausch_turn_refused_capacity_total").await, 0.0, "no token was in vain");
+}
+
 #[tokio::test]
 async fn coturn_s_stun_and_nat_discovery_clients_are_answered() {
     let service = start(0, "\"127.0.0.1\", \"127.0.0.2\", \"::1\"", "nat_discovery = true").await;

@@ -155,12 +155,19 @@ pub const TURN_PEER_CONNECTIONS_PER_ALLOCATION: usize = 16;
 pub const TURN_PEER_CONNECTIONS_PER_USER: usize = 64;
 /// How long a nonce is good: RFC 8656, section 5, recommends an hour at most.
 pub const TURN_NONCE_LIFETIME_S: u64 = 3_600;
-/// Answers to strangers of one prefix (/24, /56) by UDP: challenges, refusals and addresses told. Two hundred people behind
-/// one address who all join at once get theirs, two or three each; a victim of forged addresses gets 50 × 120 B =
-/// 48 kbit/s at the most.
-pub const TURN_STRANGER_ANSWERS_PER_SECOND: u32 = 50;
-pub const TURN_STRANGER_ANSWERS_BURST: u32 = 1_000;
-/// Prefixes told apart for that, by hash: 16 384 × 8 B = 128 KiB a shard.
+/// What strangers of one prefix (/24, /56) by UDP may be answered in bytes beyond those that they sent: challenges,
+/// refusals and addresses told. A bare Allocate of 28 bytes costs 52 of them, and whoever answers the challenge gives them
+/// back. Two thousand requests at once are 104 KB: a thousand people behind one address who all reload. A victim of forged
+/// addresses gets, after that burst, 4096 / 52 × (80 + 28) B = 68 kbit/s with all headers, for 35 kbit/s that somebody sent.
+pub const TURN_STRANGER_BYTES_PER_SECOND: u32 = 4_096;
+pub const TURN_STRANGER_BYTES_BURST: u32 = 128 * 1024;
+/// What an answer costs that is not longer than its request: 256 in a second, so that nobody hides behind us either.
+pub const TURN_STRANGER_BYTES_LEAST: usize = 16;
+/// Wrong user names and passwords of one prefix, of those who have shown by a nonce of ours that they are there: a person
+/// who mistypes is not held up, and 64 random bits would be guessed in ten thousand million years.
+pub const TURN_GUESSES_PER_SECOND: u32 = 50;
+pub const TURN_GUESSES_BURST: u32 = 1_000;
+/// Prefixes told apart for both, by hash: 2 × 16 384 × 8 B = 256 KiB a shard.
 pub const TURN_STRANGER_PREFIXES: usize = 16_384;
 
 // --- Edge: TCP and TLS --------------------------------------------------------------------------------------

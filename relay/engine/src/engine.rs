@@ -91,7 +91,7 @@ impl Engine {
         let mut random = Random::new(config.seed);
         let keys = HashKeys::new(&mut random);
         let peers = Peers::new(&mut random);
-        let turn = config.turn.as_ref().map(|config| Box::new(Turn::new(config, &mut random, now)));
+        let turn = config.turn.as_ref().map(|turn| Box::new(Turn::new(turn, config.shard, &mut random, now)));
         Self {
             participants: Slab::new(),
             tracks: Slab::new(),

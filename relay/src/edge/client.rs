@@ -132,14 +132,15 @@ impl Client {
 
     /// The shard that gets a message. Whoever names no user yet is with the first: challenges need no state, and all
     /// shards know each other's nonces. The user name of control says which shard's media the client will want, and who binds a
-    /// connection needs the shard that has it.
+    /// connection, or comes for a reserved port, needs the shard that has it.
     fn shard_for(&self, message: &[u8], floor: &Floor) -> usize {
         if let Some(shard) = self.shard.get() {
             return shard;
         }
         let Some(named) = named_shard(message) else { return 0 };
         let bound = connection_to_bind(message).and_then(|id| floor.shared.peers.shard_of(id));
-        let shard = bound.or(named.filter(|shard| *shard < floor.shards())).unwrap_or_else(|| floor.next_shard());
+        let wanted = bound.or_else(|| reserving_shard(message)).or(named);
+        let shard = wanted.filter(|shard| *shard < floor.shards()).unwrap_or_else(|| floor.next_shard());
         self.shard.set(Some(shard));
         shard
     }
@@ -155,6 +156,13 @@ fn named_shard(message: &[u8]) -> Option<Option<usize>> {
         return Some(expiry.and(shard));
     }
     message.attribute(AttributeType::USERHASH).map(|_| None)
+}
+
+/// The shard with the port that an Allocate request comes for: its token says it.
+fn reserving_shard(message: &[u8]) -> Option<usize> {
+    let message = Message::parse(message).ok().filter(|message| message.method == Method::ALLOCATE)?;
+    let [.., shard] = message.fixed::<8>(AttributeType::RESERVATION_TOKEN)?;
+    Some(shard.into())
 }
 
 /// What a ConnectionBind request is about.

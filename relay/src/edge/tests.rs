@@ -246,6 +246,27 @@ async fn users_that_name_no_shard_are_spread() {
 }
 
 #[tokio::test]
+async fn who_comes_for_a_reserved_port_finds_the_shard_that_has_it() {
+    let mut edge = Edge::start();
+    let mut seen = Vec::new();
+    let mut streams = Vec::new();
+    // The last one is of no shard.
+    for shard in [2, 2, 1, 2, 77] {
+        let mut stream = TcpStream::connect(edge.plain).await.unwrap();
+        let mut message = stun::message::Message::new();
+        let method = stun::message::METHOD_ALLOCATE;
+        message.typ = stun::message::MessageType::new(method, stun::message::CLASS_REQUEST);
+        message.write_header();
+        message.add(stun::attributes::ATTR_USERNAME, b"talk");
+        message.add(stun::attributes::ATTR_RESERVATION_TOKEN, &[9, 9, 9, 9, 9, 9, 9, shard]);
+        stream.write_all(&message.raw).await.unwrap();
+        seen.push(edge.record().await.0);
+        streams.push(stream);
+    }
+    assert_eq!(seen, [2, 2, 1, 2, 0]);
+}
+
+#[tokio::test]
 async fn turn_over_tls_begins_with_control_s_certificate_and_outlives_it() {
     let mut edge = Edge::start();
     let (old, new) = (Certificate::new(), Certificate::new());

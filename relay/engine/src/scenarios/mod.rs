@@ -11,4 +11,5 @@ mod transport;
 mod turn;
 mod turn_model;
 mod turn_requests;
+mod turn_strangers;
 mod turn_tcp;

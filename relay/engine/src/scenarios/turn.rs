@@ -159,12 +159,16 @@ impl Caller {
         reply
     }
 
+    pub(super) fn take_nonce(&mut self, challenge: &Reply) {
+        self.nonce = challenge.message().attribute(AttributeType::NONCE).unwrap().to_vec();
+    }
+
     /// Asks, with a new nonce where that is needed, and takes the answer, whose integrity must be right.
     pub(super) fn ask(&mut self, world: &mut World, method: Method, fill: Fill<'_>) -> Reply {
         let request = self.request(method, fill);
         let mut reply = self.exchange(world, request).unwrap();
         if reply.code() == 438 || reply.code() == 401 && self.nonce.is_empty() {
-            self.nonce = reply.message().attribute(AttributeType::NONCE).unwrap().to_vec();
+            self.take_nonce(&reply);
             let request = self.request(method, fill);
             reply = self.exchange(world, request).unwrap();
         }
@@ -266,6 +270,21 @@ pub(super) fn read_indication(datagram: &[u8]) -> (SocketAddr, Vec<u8>) {
     assert_eq!((message.class, message.method), (Class::Indication, Method::DATA));
     let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().unwrap().unwrap();
     (peer, message.attribute(AttributeType::DATA).unwrap().to_vec())
+}
+
+/// A Binding request of somebody without credentials.
+pub(super) fn binding(id: u8, more: &[(AttributeType, &[u8])], fingerprint: bool) -> Vec<u8> {
+    let mut buffer = vec![0; 2_000];
+    let mut writer = MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([id; 12]));
+    more.iter().for_each(|(kind, value)| {
+        writer.attribute(*kind, value);
+    });
+    if fingerprint {
+        writer.fingerprint();
+    }
+    let len = writer.finish().unwrap();
+    buffer.truncate(len);
+    buffer
 }
 
 impl World {

@@ -78,6 +78,12 @@ impl<'a> Message<'a> {
         Ok(Self { bytes, class: class_of(kind), method: method_of(kind), transaction_id: TransactionId(id) })
     }
 
+    /// Bytes of the whole message.
+    #[expect(clippy::len_without_is_empty, reason = "there is always a header")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The attributes up to the integrity and FINGERPRINT, in order.
     pub fn attributes(&self) -> AttributeIter<'a> {
         AttributeIter::new(self.attribute_bytes())

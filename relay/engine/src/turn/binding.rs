@@ -1,11 +1,12 @@
 //! Binding requests of whoever asks (RFC 8489), and what they may ask to learn of their NAT (RFC 5780).
 
+use super::rate::cost;
 use super::{ANSWER_BYTES, Answer, DiscoverySocket};
 use crate::batch::{Path, TxBatch};
 use crate::engine::Engine;
 use crate::stun::{AttributeType, Class, HEADER_LEN, Message};
 use crate::time::Time;
-use plausch_relay_api::limits::DATAGRAM_BYTES;
+use plausch_relay_api::limits::{DATAGRAM_BYTES, TURN_STRANGER_BYTES_LEAST};
 use std::net::SocketAddr;
 
 /// Attributes of RFC 5780 that must be understood.
@@ -20,7 +21,8 @@ impl Engine {
     pub(super) fn answer_binding(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
         let Self { turn: Some(turn), counters, .. } = self else { return };
         // Who has a TCP connection is where it says.
-        if !path.local.is_edge() && !turn.strangers.admit(path, now) {
+        let limited = !path.local.is_edge();
+        if limited && !turn.strangers.would_admit(path, TURN_STRANGER_BYTES_LEAST, now) {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
@@ -35,11 +37,10 @@ impl Engine {
             (None, Some(sockets)) => Plan::new(message, path, &sockets),
             (None, None) => Ok(None),
         };
-        counters.stun_bindings += 1;
-        let sent = match plan {
+        let written = match plan {
             Err(code) => {
                 counters.stun_bindings_refused += 1;
-                answer.send(tx, ANSWER_BYTES, Class::Error, |writer| {
+                answer.write(tx, ANSWER_BYTES, Class::Error, |writer| {
                     writer.error_code(code, "");
                     if !unknown.is_empty() {
                         writer.unknown_attributes(unknown.as_slice());
@@ -52,7 +53,7 @@ impl Engine {
                     answer.path = plan.path;
                 }
                 let padding = plan.as_ref().map_or(0, |plan| plan.padding);
-                answer.send(tx, ANSWER_BYTES + padding, Class::Success, |writer| {
+                answer.write(tx, ANSWER_BYTES + padding, Class::Success, |writer| {
                     writer.xor_mapped_address(mapped);
                     if let Some(plan) = plan {
                         plan.write(writer, mapped);
@@ -60,7 +61,16 @@ impl Engine {
                 })
             }
         };
-        counters.drop_tx_full += u64::from(!sent);
+        let Some(len) = written else {
+            counters.drop_tx_full += 1;
+            return;
+        };
+        if limited && !turn.strangers.admit(path, cost(len, message.len()), now) {
+            counters.drop_turn_stranger_limit += 1;
+            return;
+        }
+        counters.stun_bindings += 1;
+        tx.commit(len);
     }
 }
 

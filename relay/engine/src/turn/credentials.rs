@@ -2,12 +2,12 @@
 //! are in nobody's memory, because their names say until when they are valid and their passwords are signatures of them.
 
 use super::config::TurnConfig;
-use super::nonce::{Features, Nonces};
+use super::nonce::{Features, NONCE_LEN, Nonces};
 use super::policy::Scope;
 use crate::batch::Path;
 use crate::peers::HashKeys;
 use crate::random::Random;
-use crate::stun::{AttributeType, IntegrityCheck, IntegrityKey, IntegrityKind, Message, MessageWriter};
+use crate::stun::{AttributeType, HEADER_LEN, IntegrityCheck, IntegrityKey, IntegrityKind, Message, MessageWriter};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -163,6 +163,16 @@ impl Credentials {
             .attribute(AttributeType::REALM, &self.realm)
             .attribute(AttributeType::NONCE, &self.nonces.make(nonce_address(client), features, unix_seconds))
             .attribute(AttributeType::PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
+    }
+
+    /// Bytes of an answer with it and an error's code.
+    pub(super) fn challenge_len(&self) -> usize {
+        let attribute = |len: usize| 4 + len.next_multiple_of(4);
+        HEADER_LEN
+            + attribute(4)
+            + attribute(self.realm.len())
+            + attribute(NONCE_LEN)
+            + attribute(PASSWORD_ALGORITHMS.len())
     }
 
     /// Finds out who sent a request. `owner` is whose allocation there is on its path: secrets change and names

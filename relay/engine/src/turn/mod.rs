@@ -41,8 +41,8 @@ use crate::time::Time;
 use crate::timers::Owner as TimerOwner;
 use allocation::{Relayed, Socket};
 use credentials::{Credentials, UserId};
-use plausch_relay_api::TurnSettings;
 use plausch_relay_api::limits::TURN_RESERVATION_MS;
+use plausch_relay_api::{ShardId, TurnSettings};
 use policy::Policy;
 use ports::{Family, Place, Ports};
 use rate::{Strangers, Tariff};
@@ -56,7 +56,10 @@ const BYTES_BURST: Duration = Duration::from_millis(500);
 /// The longest answer is to an Allocate request for two families, with 200 bytes; an error that lists attributes has less.
 const ANSWER_BYTES: usize = 320;
 
-/// A port for whoever shows its token (RFC 8656, section 7.2).
+/// A port for whoever shows its token (RFC 8656, section 7.2), to this shard: the last byte of the token says which. By TCP
+/// and TLS the edge knows, and by UDP at a port of the shard's own there is no other. At the port that all shards share the
+/// kernel gives one client's sockets to different shards, which is seldom the right one where there are many: such a client
+/// is refused with 508, as if the time were over, and has to make do with a port of its own.
 pub(crate) struct Reservation {
     token: [u8; 8],
     place: Place,
@@ -76,16 +79,19 @@ pub(crate) struct Turn {
     reservations: Slab<Reservation>,
     connections: Slab<Connection>,
     strangers: Strangers,
+    guessers: Strangers,
     /// Unix time at a moment of ours.
     unix: (u64, Time),
     bytes: Tariff,
     new_peers: Tariff,
     tokens: u64,
+    /// The last byte of a reservation's token, for the edge to find it by.
+    shard: u8,
     draining: bool,
 }
 
 impl Turn {
-    pub(crate) fn new(config: &TurnConfig, random: &mut Random, now: Time) -> Self {
+    pub(crate) fn new(config: &TurnConfig, shard: ShardId, random: &mut Random, now: Time) -> Self {
         let limits = config.limits;
         Self {
             limits,
@@ -98,7 +104,8 @@ impl Turn {
             users: HashMap::with_hasher(HashKeys::new(random)),
             reservations: Slab::new(),
             connections: Slab::new(),
-            strangers: Strangers::new(random),
+            strangers: Strangers::forgers(random),
+            guessers: Strangers::guessers(random),
             unix: (config.unix_seconds, now),
             bytes: Tariff::new(limits.bytes_per_second, BYTES_BURST),
             new_peers: Tariff::with_burst(
@@ -106,6 +113,7 @@ impl Turn {
                 limits.permissions_per_allocation as u64,
             ),
             tokens: random.next_u64(),
+            shard: shard.0 as u8,
             draining: false,
         }
     }
@@ -132,6 +140,14 @@ impl Turn {
     fn unix_seconds(&self, now: Time) -> u64 {
         let (seconds, at) = self.unix;
         seconds.saturating_add(now.since(at).as_secs())
+    }
+
+    /// Of a reservation.
+    fn reservation_token(&mut self) -> [u8; 8] {
+        let mut token = self.next_token();
+        let [.., last] = &mut token;
+        *last = self.shard;
+        token
     }
 
     /// A token or a number of a connection: nobody can guess it who has not seen it.
@@ -284,7 +300,19 @@ impl<'a> Answer<'a> {
 
     /// `room` is for what `fill` writes and all that follows. `false`: the batch is full.
     fn send(&self, tx: &mut TxBatch, room: usize, class: Class, fill: impl FnOnce(&mut MessageWriter<'_>)) -> bool {
-        let Some(buffer) = tx.reserve(self.path, room) else { return false };
+        let written = self.write(tx, room, class, fill);
+        tx.commit_if(written)
+    }
+
+    /// As [`Self::send`], but leaves it to the caller to commit: the length.
+    fn write(
+        &self,
+        tx: &mut TxBatch,
+        room: usize,
+        class: Class,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+    ) -> Option<usize> {
+        let buffer = tx.reserve(self.path, room)?;
         let mut writer = MessageWriter::new(buffer, class, self.method, self.transaction_id);
         fill(&mut writer);
         if let Some(integrity) = self.integrity {
@@ -293,8 +321,6 @@ impl<'a> Answer<'a> {
         if self.fingerprint {
             writer.fingerprint();
         }
-        let Some(len) = writer.finish() else { return false };
-        tx.commit(len);
-        true
+        writer.finish()
     }
 }

@@ -4,7 +4,7 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use plausch_relay_api::limits::TURN_NONCE_LIFETIME_S;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,11 +12,14 @@ use std::net::{IpAddr, SocketAddr};
 const COOKIE: &[u8; 9] = b"obMatJos2";
 /// Base64 of 24 bits.
 const FEATURES_LEN: usize = 4;
-/// Seconds of Unix time, 32 bits, and a signature: what is guessed is guessed online, one request each.
-const STAMP_BYTES: usize = 4;
-const SIGNATURE_BYTES: usize = 8;
-/// Base64 of both.
-const BODY_LEN: usize = (STAMP_BYTES + SIGNATURE_BYTES) / 3 * 4;
+/// When it was made: the last 8 bits of the number of periods since 1970, all of which is signed. They tell 68 minutes
+/// from the ones before and after, which nobody would accept.
+const PERIOD_S: u64 = 16;
+const STAMP_BYTES: usize = 1;
+/// What is guessed is guessed online, one request each, and whoever succeeds has a hash computed in vain.
+const SIGNATURE_BYTES: usize = 7;
+/// Base64 of both, without padding. With what comes before these are 24 characters, a whole number of words.
+const BODY_LEN: usize = (STAMP_BYTES + SIGNATURE_BYTES) * 4 / 3 + 1;
 /// Characters of a nonce.
 pub(super) const NONCE_LEN: usize = COOKIE.len() + FEATURES_LEN + BODY_LEN;
 /// A nonce may come from another shard, whose clock was set a moment ago.
@@ -56,12 +59,12 @@ impl Nonces {
         let (cookie, told) = head.split_at_mut(COOKIE.len());
         cookie.copy_from_slice(COOKIE);
         told.copy_from_slice(&features.encode());
-        let stamp = (unix_seconds as u32).to_be_bytes();
+        let period = unix_seconds / PERIOD_S;
         let mut content = [0; STAMP_BYTES + SIGNATURE_BYTES];
         let (first, second) = content.split_at_mut(STAMP_BYTES);
-        first.copy_from_slice(&stamp);
-        second.copy_from_slice(&self.sign(client, told, stamp));
-        let _ = STANDARD.encode_slice(content, body);
+        first.copy_from_slice(&[period as u8]);
+        second.copy_from_slice(&self.sign(client, told, period));
+        let _ = STANDARD_NO_PAD.encode_slice(content, body);
         nonce
     }
 
@@ -69,24 +72,25 @@ impl Nonces {
     pub(super) fn is_valid(&self, nonce: &[u8], client: SocketAddr, unix_seconds: u64) -> bool {
         let Some((head, body)) = nonce.split_at_checked(COOKIE.len() + FEATURES_LEN) else { return false };
         let mut content = [0; STAMP_BYTES + SIGNATURE_BYTES];
-        if !head.starts_with(COOKIE) || STANDARD.decode_slice(body, &mut content) != Ok(content.len()) {
+        if !head.starts_with(COOKIE) || STANDARD_NO_PAD.decode_slice(body, &mut content) != Ok(content.len()) {
             return false;
         }
-        let Some((&stamp, signature)) = content.split_first_chunk::<STAMP_BYTES>() else { return false };
-        let expected = self.sign(client, head.get(COOKIE.len()..).unwrap_or(&[]), stamp);
-        let made = u64::from(u32::from_be_bytes(stamp));
-        let age = unix_seconds.wrapping_sub(made);
-        let fresh = age <= TURN_NONCE_LIFETIME_S || made.wrapping_sub(unix_seconds) <= CLOCK_SLACK_S;
+        let Some((&[stamp], signature)) = content.split_first_chunk::<STAMP_BYTES>() else { return false };
+        // The latest period with these bits.
+        let latest = unix_seconds.saturating_add(CLOCK_SLACK_S) / PERIOD_S;
+        let Some(period) = latest.checked_sub(u64::from((latest as u8).wrapping_sub(stamp))) else { return false };
+        let expected = self.sign(client, head.get(COOKIE.len()..).unwrap_or(&[]), period);
+        let fresh = unix_seconds.saturating_sub(period * PERIOD_S) <= TURN_NONCE_LIFETIME_S;
         fresh && verify_slices_are_equal(&expected, signature).is_ok()
     }
 
-    fn sign(&self, client: SocketAddr, features: &[u8], stamp: [u8; STAMP_BYTES]) -> [u8; SIGNATURE_BYTES] {
+    fn sign(&self, client: SocketAddr, features: &[u8], period: u64) -> [u8; SIGNATURE_BYTES] {
         let ip = match client.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&stamp);
+        context.update(&period.to_be_bytes());
         context.update(&ip.octets());
         context.update(&client.port().to_be_bytes());
         context.update(features);
@@ -111,6 +115,11 @@ mod tests {
         assert!(nonces.is_valid(&nonce, client(5), NOW));
         assert!(nonces.is_valid(&nonce, client(5), NOW + 3_600));
         assert!(nonces.is_valid(&nonce, client(5), NOW - 5), "another shard's clock");
+        let late = nonces.make(client(5), Features::PASSWORD_ALGORITHMS, NOW + PERIOD_S - 1);
+        assert!(nonces.is_valid(&late, client(5), NOW + 3_600), "an hour, or a few seconds less");
+        for later in [3_601, 4_095, 4_096, 4_097, 8_192, 1 << 31, 1 << 40] {
+            assert!(!nonces.is_valid(&nonce, client(5), NOW + later), "{later}: the same bits, but another time");
+        }
         assert!(!nonces.is_valid(&nonce, client(5), NOW + 3_601));
         assert!(!nonces.is_valid(&nonce, client(5), NOW - 6));
         assert!(!nonces.is_valid(&nonce, client(6), NOW));

@@ -37,6 +37,11 @@ impl Tariff {
 pub(super) struct Rate(u64);
 
 impl Rate {
+    /// Gives so many units back; what is not used up is not saved.
+    fn give_back(&mut self, tariff: Tariff, units: u64) {
+        self.0 = self.0.saturating_sub(tariff.cost.saturating_mul(units) >> 8);
+    }
+
     /// Whether [`Self::admit`] would.
     fn would_admit(&self, tariff: Tariff, units: u64, now: Time) -> bool {
         Self(self.0).admit(tariff, units, now)
@@ -55,7 +60,8 @@ impl Rate {
 }
 
 /// What strangers are answered, by the prefix of their address, which may be forged: so that nobody has us send much to
-/// somebody else. Of a fixed size, whatever comes.
+/// somebody else. Whoever proves to have got an answer makes up for it, so that many people behind one address do not use
+/// up what there is for forgers. Of a fixed size, whatever comes.
 pub(super) struct Strangers {
     rates: Box<[Rate]>,
     tariff: Tariff,
@@ -63,25 +69,40 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    pub(super) fn new(random: &mut Random) -> Self {
+    /// For those who may be forged: in bytes.
+    pub(super) fn forgers(random: &mut Random) -> Self {
+        Self::new(limits::TURN_STRANGER_BYTES_PER_SECOND, limits::TURN_STRANGER_BYTES_BURST, random)
+    }
+
+    /// For those who are there, but perhaps not who they say: in attempts.
+    pub(super) fn guessers(random: &mut Random) -> Self {
+        Self::new(limits::TURN_GUESSES_PER_SECOND, limits::TURN_GUESSES_BURST, random)
+    }
+
+    fn new(per_second: u32, burst: u32, random: &mut Random) -> Self {
         let rates = vec![Rate::default(); limits::TURN_STRANGER_PREFIXES].into_boxed_slice();
-        let tariff = Tariff::with_burst(
-            u64::from(limits::TURN_STRANGER_ANSWERS_PER_SECOND),
-            u64::from(limits::TURN_STRANGER_ANSWERS_BURST),
-        );
+        let tariff = Tariff::with_burst(per_second.into(), burst.into());
         Self { rates, tariff, keys: HashKeys::new(random) }
     }
 
-    /// Whether one more answer may go there.
-    pub(super) fn admit(&mut self, path: Path, now: Time) -> bool {
+    /// Whether an answer may go there that costs so much.
+    pub(super) fn admit(&mut self, path: Path, cost: usize, now: Time) -> bool {
         let tariff = self.tariff;
-        self.rate_of(path).is_some_and(|rate| rate.admit(tariff, 1, now))
+        self.rate_of(path).is_some_and(|rate| rate.admit(tariff, cost as u64, now))
     }
 
     /// Whether [`Self::admit`] would.
-    pub(super) fn would_admit(&mut self, path: Path, now: Time) -> bool {
+    pub(super) fn would_admit(&mut self, path: Path, cost: usize, now: Time) -> bool {
         let tariff = self.tariff;
-        self.rate_of(path).is_some_and(|rate| rate.would_admit(tariff, 1, now))
+        self.rate_of(path).is_some_and(|rate| rate.would_admit(tariff, cost as u64, now))
+    }
+
+    /// An answer of this cost has reached who is there.
+    pub(super) fn give_back(&mut self, path: Path, cost: usize) {
+        let tariff = self.tariff;
+        if let Some(rate) = self.rate_of(path) {
+            rate.give_back(tariff, cost as u64);
+        }
     }
 
     fn rate_of(&mut self, path: Path) -> Option<&mut Rate> {
@@ -97,6 +118,11 @@ impl Strangers {
         let place = hasher.finish() as usize % self.rates.len();
         self.rates.get_mut(place)
     }
+}
+
+/// What an answer costs: what it is longer than its request.
+pub(super) fn cost(answer: usize, request: usize) -> usize {
+    answer.saturating_sub(request).max(limits::TURN_STRANGER_BYTES_LEAST)
 }
 
 #[cfg(test)]
@@ -120,6 +146,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_is_there_again_and_never_more_than_a_burst() {
+        let tariff = Tariff::with_burst(10, 5);
+        let mut rate = Rate::default();
+        let start = Time::from_millis(1_000);
+        assert!(rate.admit(tariff, 5, start) && !rate.admit(tariff, 1, start));
+        rate.give_back(tariff, 2);
+        assert!(rate.admit(tariff, 2, start) && !rate.admit(tariff, 1, start));
+        rate.give_back(tariff, 1_000_000);
+        assert!(rate.admit(tariff, 5, start) && !rate.admit(tariff, 1, start));
+        rate.give_back(tariff, u64::MAX);
+        assert_eq!((0..20).filter(|_| rate.admit(tariff, 1, start)).count(), 5);
+    }
+
+    #[test]
     fn rates_of_many_gigabits_are_kept() {
         let tariff = Tariff::new(5_000_000_000, Duration::from_millis(10));
         let mut rate = Rate::default();
@@ -135,23 +175,24 @@ mod tests {
 
     #[test]
     fn neighbours_share_and_strangers_elsewhere_are_not_held_up() {
-        let mut strangers = Strangers::new(&mut Random::new(3));
+        let mut strangers = Strangers::forgers(&mut Random::new(3));
         let now = Time::from_millis(5);
-        let burst = limits::TURN_STRANGER_ANSWERS_BURST as usize;
+        let burst = 1_000;
+        let bytes = limits::TURN_STRANGER_BYTES_BURST as usize / burst;
         let from = |ip: IpAddr, edge: bool| {
             let local = if edge { LocalSocket(LocalSocket::FIRST_EDGE) } else { LocalSocket(0) };
             Path { local, remote: SocketAddr::new(ip, 1) }
         };
         let count = |strangers: &mut Strangers, ip: &dyn Fn(u16) -> IpAddr| {
-            (0..3_000).filter(|&n| strangers.admit(from(ip(n), false), now)).count()
+            (0..3_000).filter(|&n| strangers.admit(from(ip(n), false), bytes, now)).count()
         };
         assert_eq!(count(&mut strangers, &|n| IpAddr::from([192, 0, 2, n as u8])), burst);
         assert_eq!(count(&mut strangers, &|n| IpAddr::from([0x2001, 0xdb8, 0, 7, n, 0, 0, 1])), burst);
         assert_eq!(count(&mut strangers, &|n| IpAddr::from([0x2001, 0xdb8, 0, 0x100, n, 0, 0, 1])), burst);
         let mapped = IpAddr::from(std::net::Ipv4Addr::new(192, 0, 2, 77).to_ipv6_mapped());
-        assert!(!strangers.admit(from(mapped, false), now), "a mapped address is the same address");
-        assert!(!strangers.would_admit(from(mapped, false), now));
-        assert!(strangers.would_admit(from(mapped, true), now), "who has connected has a place of their own");
-        assert!(strangers.admit(from([198, 51, 100, 1].into(), false), now));
+        assert!(!strangers.admit(from(mapped, false), bytes, now), "a mapped address is the same address");
+        assert!(!strangers.would_admit(from(mapped, false), bytes, now));
+        assert!(strangers.would_admit(from(mapped, true), bytes, now), "who has connected has a place of their own");
+        assert!(strangers.admit(from([198, 51, 100, 1].into(), false), bytes, now));
     }
 }

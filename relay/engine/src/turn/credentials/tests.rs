@@ -287,7 +287,7 @@ fn a_challenge_is_short() {
         let mut writer = MessageWriter::new(&mut buffer, Class::Error, Method::ALLOCATE, TransactionId([1; 12]));
         credentials.challenge(writer.error_code(401, ""), client(), NOW);
         let len = writer.finish().unwrap();
-        assert_eq!(len, 88, "a bare Allocate request has 28");
+        assert_eq!(len, 80, "a bare Allocate request has 28");
         let message = Message::parse(&buffer[..len]).unwrap();
         let nonce = message.attribute(AttributeType::NONCE).unwrap();
         let features = if anonymous { b"obMatJos2AAAD" } else { b"obMatJos2AAAB" };
