@@ -126,6 +126,9 @@ pub fn spawn(setup: Setup, mut rings: Rings) -> io::Result<JoinHandle<()>> {
         if let Err(error) = cpus::pin(&[setup.cpu]) {
             tracing::warn!("shard {} cannot be pinned to CPU {}: {error}", setup.engine.shard, setup.cpu);
         }
+        if let Err(error) = cpus::set_prompt() {
+            tracing::warn!("shard {} may wait for others on CPU {}: {error}", setup.engine.shard, setup.cpu);
+        }
         if setup.realtime
             && let Err(error) = cpus::set_realtime()
         {
