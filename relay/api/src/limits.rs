@@ -25,8 +25,13 @@ pub const GATHER_MOST_US: u64 = 1_000;
 /// What does not fit goes out with the next batch.
 pub const TX_BYTES: usize = 512 * 1024;
 pub const TX_RUNS: usize = 1024;
-/// Receive buffers that a shard lends to the kernel: 1024 × 1.6 KB = 1.6 MB, 4 ms at 10 Gbit/s.
-pub const RECEIVE_BUFFERS: u16 = 1024;
+/// What the kernel may hand over at once: datagrams of one sender that came together, joined (UDP_GRO). It joins up to 64
+/// of them and 64 KiB, cannot be told to stop sooner, and what did not fit would be lost.
+pub const JOINED_BYTES: usize = 65_535;
+/// Receive buffers that a shard lends to the kernel: 256 × 64 KiB = 16 MiB, of which single datagrams touch a page or two
+/// of each, 2 MiB at the most; the rest is taken only where frames of many packets come joined. Eight batches: what comes
+/// while all are in use waits in the sockets' own buffers.
+pub const RECEIVE_BUFFERS: u16 = 256;
 /// Messages handed to the kernel in one system call.
 pub const SEND_MESSAGES: usize = 256;
 /// How long the sound in one batch may wait together for room in the socket's send buffer, milliseconds: the shard does

@@ -2,8 +2,9 @@
 
 use super::{DriverCounters, is_full, segmentation_refused};
 use plausch_engine::{TxBatch, TxRun};
+use plausch_relay_api::limits::DATAGRAM_BYTES;
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::{offset_of, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
@@ -70,6 +71,55 @@ struct SegmentControl {
     header: libc::cmsghdr,
     size: u16,
     padding: [u8; 6],
+}
+
+/// Room for the control message by which UDP_GRO tells the size of joined datagrams: `CMSG_SPACE(sizeof(int))`.
+pub(super) const CONTROL_BYTES: usize = size_of::<libc::cmsghdr>() + size_of::<u64>();
+
+/// What UDP_GRO says in received control messages: the bytes of each datagram but the last. `None`: the datagram came
+/// alone. Only the first message is looked at, for no other kind is asked for.
+pub(super) fn joined_size(control: &[u8]) -> Option<usize> {
+    let int = |at: usize| Some(i32::from_ne_bytes(*control.get(at..)?.first_chunk()?));
+    let is_size = int(offset_of!(libc::cmsghdr, cmsg_level)) == Some(libc::SOL_UDP)
+        && int(offset_of!(libc::cmsghdr, cmsg_type)) == Some(libc::UDP_GRO);
+    usize::try_from(int(size_of::<libc::cmsghdr>()).filter(|_| is_size)?).ok().filter(|size| *size > 0)
+}
+
+/// What the kernel handed over at once: datagrams of one sender, joined if there are several, all of `size` bytes but the
+/// last, which may be shorter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Joined {
+    pub(super) remote: SocketAddr,
+    pub(super) len: usize,
+    pub(super) size: usize,
+}
+
+/// Why received bytes hold no datagram for the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unusable {
+    /// So many datagrams are larger than `limits::DATAGRAM_BYTES`, or cut off.
+    Oversized(u64),
+    Malformed,
+}
+
+impl Joined {
+    /// From the parts of a received message; `len` counts what was cut off, too.
+    pub(super) fn new(name: &[u8], control: &[u8], len: usize, truncated: bool) -> Result<Self, Unusable> {
+        let size = joined_size(control).unwrap_or(len);
+        if size > DATAGRAM_BYTES || truncated {
+            return Err(Unusable::Oversized(len.div_ceil(size.max(1)) as u64));
+        }
+        Ok(Self { remote: Name::parse(name).ok_or(Unusable::Malformed)?, len, size })
+    }
+}
+
+impl DriverCounters {
+    pub(super) fn count_unusable(&mut self, reason: Unusable) {
+        match reason {
+            Unusable::Oversized(datagrams) => self.drop_receive_oversized += datagrams,
+            Unusable::Malformed => self.receive_errors += 1,
+        }
+    }
 }
 
 /// One outgoing message and everything it points to. Stays where it is while the kernel reads it.
@@ -233,5 +283,40 @@ mod tests {
             assert_eq!(Name::parse(&name.bytes[..len]), None);
         }
         assert_eq!(Name::parse(&[0; NAME_BYTES]), None);
+    }
+
+    /// As the kernel writes it.
+    fn control(level: i32, kind: i32, value: i32) -> Vec<u8> {
+        let mut bytes = (size_of::<libc::cmsghdr>() + 4).to_ne_bytes().to_vec();
+        for word in [level, kind, value, 0] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        assert_eq!(bytes.len(), CONTROL_BYTES);
+        bytes
+    }
+
+    #[test]
+    fn joined_datagrams_are_told_apart_by_their_size() {
+        let name = Name::new("192.0.2.7:443".parse().unwrap());
+        let name = &name.bytes[..name.len];
+        let of = |control: &[u8], len, truncated| {
+            Joined::new(name, control, len, truncated).map(|joined| (joined.len, joined.size))
+        };
+        let size = |value| control(libc::SOL_UDP, libc::UDP_GRO, value);
+        assert_eq!(of(&[], 1200, false), Ok((1200, 1200)));
+        assert_eq!(of(&[], 0, false), Ok((0, 0)));
+        assert_eq!(of(&size(500), 1200, false), Ok((1200, 500)));
+        assert_eq!(of(&size(0), 1200, false), Ok((1200, 1200)), "nonsense is no size");
+        assert_eq!(of(&size(-1), 1200, false), Ok((1200, 1200)));
+        assert_eq!(of(&control(libc::SOL_SOCKET, libc::UDP_GRO, 500), 1200, false), Ok((1200, 1200)));
+        let whole = size(500);
+        for len in 0..size_of::<libc::cmsghdr>() + 4 {
+            assert_eq!(joined_size(&whole[..len]), None);
+        }
+        let larger = DATAGRAM_BYTES + 1;
+        assert_eq!(of(&[], larger, false), Err(Unusable::Oversized(1)));
+        assert_eq!(of(&size(larger as i32), 3 * larger, false), Err(Unusable::Oversized(3)));
+        assert_eq!(of(&size(1000), 65_000, true), Err(Unusable::Oversized(65)), "no part of it");
+        assert_eq!(Joined::new(&[], &[], 1, false), Err(Unusable::Malformed));
     }
 }

@@ -1,14 +1,15 @@
 //! The driver for places without io_uring: `ppoll` (with an `epoll` for relay ports in it), `recvmmsg`, and `sendmsg`
 //! with UDP_SEGMENT.
 
-use super::message::{NAME_BYTES, Name, Outgoing, send_run};
+use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, send_run};
 use super::ports::Ports;
 use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
-use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, SOUND_PATIENCE_MS};
+use plausch_relay_api::limits::{BATCH_PACKETS, JOINED_BYTES, SOUND_PATIENCE_MS};
 use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
@@ -23,13 +24,19 @@ pub struct Mmsg {
     polled: Vec<libc::pollfd>,
     /// Where the last round began: every socket gets its turn to be first, and so do the relay ports.
     first: usize,
-    data: Box<[[u8; DATAGRAM_BYTES]]>,
+    /// What one receive each has brought: a datagram, or some that were joined.
+    data: Box<[[u8; JOINED_BYTES]]>,
     names: Box<[[u8; NAME_BYTES]]>,
+    controls: Box<[[u8; CONTROL_BYTES]]>,
     /// What the last `recvmmsg` of each packet said, filled anew every time.
     headers: Box<[libc::mmsghdr]>,
     vectors: Box<[libc::iovec]>,
-    /// Which socket each packet came from.
-    origins: [LocalSocket; BATCH_PACKETS],
+    /// Which socket each came from; `None`: one that has been closed since.
+    origins: [Option<LocalSocket>; BATCH_PACKETS],
+    /// Of what was received: which are still to be handed out, and where the next datagram begins in the first of them.
+    rest: Range<usize>,
+    begin: usize,
+    taken_at: Option<Instant>,
     outgoing: Outgoing,
     /// How long sound of this batch may still wait for the sockets.
     patience: Duration,
@@ -45,7 +52,10 @@ impl Driver for Mmsg {
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
         self.wait(timeout)?;
-        let taken_at = Some(Instant::now());
+        if self.rest.is_empty() {
+            self.taken_at = Some(Instant::now());
+        }
+        let taken_at = self.taken_at;
         Ok(Received { full: self.take(rx), taken_at })
     }
 
@@ -77,6 +87,8 @@ impl Driver for Mmsg {
     fn close_port(&mut self, local: LocalSocket) {
         // With its only descriptor a socket leaves the epoll.
         self.ports.close(local);
+        // What is left of the last receive is nobody's now, not even the next port's with this number.
+        self.origins.iter_mut().filter(|origin| **origin == Some(local)).for_each(|origin| *origin = None);
     }
 
     fn counters(&self) -> DriverCounters {
@@ -102,11 +114,15 @@ impl Mmsg {
             relay_ports,
             polled,
             first: 0,
-            data: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
+            data: vec![[0; JOINED_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             names: vec![[0; NAME_BYTES]; BATCH_PACKETS].into_boxed_slice(),
+            controls: vec![[0; CONTROL_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             headers: vec![header; BATCH_PACKETS].into_boxed_slice(),
             vectors: vec![vector; BATCH_PACKETS].into_boxed_slice(),
-            origins: [LocalSocket(0); BATCH_PACKETS],
+            origins: [None; BATCH_PACKETS],
+            rest: 0..0,
+            begin: 0,
+            taken_at: None,
             outgoing: Outgoing::new(),
             patience: Duration::ZERO,
             counters: DriverCounters::default(),
@@ -127,51 +143,80 @@ impl Mmsg {
         send_run(fd, &mut self.outgoing, tx, run, &mut self.counters, &mut self.patience)
     }
 
-    /// Whether the last wait found anything besides wake-ups and the other descriptor.
+    /// Whether there is anything besides wake-ups and the other descriptor.
     pub(super) fn has_datagrams(&self) -> bool {
-        self.polled[..=self.ports.sockets()].iter().any(|entry| entry.revents != 0)
+        !self.rest.is_empty() || self.polled[..=self.ports.sockets()].iter().any(|entry| entry.revents != 0)
     }
 
-    /// Takes what the last wait found, as far as the batch has room; answers whether it had none left.
+    /// Takes what is left of the last receive, or what the last wait found, as far as the batch has room; answers whether
+    /// there may be more.
     pub(super) fn take<'d>(&'d mut self, rx: &mut Vec<RxPacket<'d>>) -> bool {
+        let room = BATCH_PACKETS - rx.len();
+        let mut full = false;
+        if self.rest.is_empty() {
+            self.rest = 0..self.receive_all(room);
+            self.begin = 0;
+            full = self.rest.end == room;
+        }
+        let Self { data, names, controls, headers, origins, rest, begin, counters, .. } = self;
+        let parts = data.iter_mut().zip(names).zip(controls).zip(headers).zip(origins);
+        for ((((data, name), control), header), local) in parts.take(rest.end).skip(rest.start) {
+            let message = &header.msg_hdr;
+            let name = &name[..(message.msg_namelen as usize).min(NAME_BYTES)];
+            let control = &control[..message.msg_controllen.min(CONTROL_BYTES)];
+            let truncated = message.msg_flags & libc::MSG_TRUNC != 0;
+            match (local, Joined::new(name, control, (header.msg_len as usize).min(JOINED_BYTES), truncated)) {
+                (Some(local), Ok(Joined { remote, len, size })) => {
+                    let mut data = &mut data[*begin..len];
+                    loop {
+                        if rx.len() == BATCH_PACKETS {
+                            return true;
+                        }
+                        let (datagram, others) = data.split_at_mut(size.min(data.len()));
+                        *begin += datagram.len();
+                        rx.push(RxPacket { path: Path { local: *local, remote }, data: datagram });
+                        data = others;
+                        if data.is_empty() {
+                            break;
+                        }
+                    }
+                }
+                (Some(_), Err(reason)) => counters.count_unusable(reason),
+                (None, _) => {}
+            }
+            *rest = rest.start + 1..rest.end;
+            *begin = 0;
+        }
+        full
+    }
+
+    /// Receives from all sockets for which the last wait found something, `room` times at the most; answers how often.
+    fn receive_all(&mut self, room: usize) -> usize {
         let sockets = self.ports.sockets();
         if self.polled[sockets + 1].revents != 0 {
             self.waker.drain();
         }
-        let begin = rx.len();
-        let mut filled = begin;
+        let mut filled = 0;
         for turn in 0..=sockets {
             let index = (self.first + turn) % (sockets + 1);
-            if self.polled[index].revents == 0 || filled == BATCH_PACKETS {
+            if self.polled[index].revents == 0 || filled == room {
                 continue;
             }
             if index == sockets {
-                filled = self.receive_from_relay_ports(filled);
+                filled = self.receive_from_relay_ports(filled, room);
             } else {
-                filled = self.receive_from(LocalSocket(index as u16), filled);
+                filled = self.receive_from(LocalSocket(index as u16), filled, room);
             }
         }
         self.first = (self.first + 1) % (sockets + 1);
-
-        let packets =
-            self.data.iter_mut().zip(&self.names).zip(&self.headers).zip(&self.origins).take(filled).skip(begin);
-        for (((data, name), header), local) in packets {
-            if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-                self.counters.drop_receive_oversized += 1;
-                continue;
-            }
-            let name_len = (header.msg_hdr.msg_namelen as usize).min(NAME_BYTES);
-            let Some(remote) = Name::parse(&name[..name_len]) else {
-                self.counters.receive_errors += 1;
-                continue;
-            };
-            let len = (header.msg_len as usize).min(DATAGRAM_BYTES);
-            rx.push(RxPacket { path: Path { local: *local, remote }, data: &mut data[..len] });
-        }
-        filled == BATCH_PACKETS
+        filled
     }
 
+    /// Does not wait while there is something left of the last receive.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.rest.is_empty() {
+            return Ok(());
+        }
         let timespec = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
@@ -192,36 +237,37 @@ impl Mmsg {
     }
 
     /// Takes the relay ports that have something in turn, as the kernel does: who was served is last in its list.
-    fn receive_from_relay_ports(&mut self, mut filled: usize) -> usize {
+    fn receive_from_relay_ports(&mut self, mut filled: usize, room: usize) -> usize {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH_PACKETS];
-        let room = (BATCH_PACKETS - filled) as i32;
+        let most = (room - filled) as i32;
         // SAFETY: there is room for as many events as the call may write.
-        let ready = unsafe { libc::epoll_wait(self.relay_ports.as_raw_fd(), events.as_mut_ptr(), room, 0) };
+        let ready = unsafe { libc::epoll_wait(self.relay_ports.as_raw_fd(), events.as_mut_ptr(), most, 0) };
         for event in &events[..ready.max(0) as usize] {
-            if filled < BATCH_PACKETS {
-                filled = self.receive_from(LocalSocket(event.u64 as u16), filled);
+            if filled < room {
+                filled = self.receive_from(LocalSocket(event.u64 as u16), filled, room);
             }
         }
         filled
     }
 
-    /// Fills the arrays from `filled` on; answers how far.
-    fn receive_from(&mut self, local: LocalSocket, filled: usize) -> usize {
+    /// Fills the arrays from `filled` on, up to `room`; answers how far.
+    fn receive_from(&mut self, local: LocalSocket, filled: usize, room: usize) -> usize {
         let Some(fd) = self.ports.fd(local) else { return filled };
-        let data = self.data[filled..].iter_mut();
-        let packets = data.zip(&mut self.names[filled..]).zip(&mut self.vectors[filled..]);
-        for (((data, name), vector), header) in packets.zip(&mut self.headers[filled..]) {
-            *vector = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: DATAGRAM_BYTES };
+        let data = self.data[filled..room].iter_mut();
+        let packets = data.zip(&mut self.names[filled..]).zip(&mut self.controls[filled..]);
+        let packets = packets.zip(&mut self.vectors[filled..]).zip(&mut self.headers[filled..]);
+        for ((((data, name), control), vector), header) in packets {
+            *vector = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: JOINED_BYTES };
             header.msg_hdr.msg_name = name.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = NAME_BYTES as libc::socklen_t;
             header.msg_hdr.msg_iov = &raw mut *vector;
             header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = null_mut();
-            header.msg_hdr.msg_controllen = 0;
+            header.msg_hdr.msg_control = control.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL_BYTES;
         }
-        let headers = &mut self.headers[filled..];
-        // SAFETY: every header points to one vector, one name and one buffer of its own, all owned by `self` and at
-        // rest until the call returns.
+        let headers = &mut self.headers[filled..room];
+        // SAFETY: every header points to one vector, one name, one room for control messages and one buffer of its own,
+        // all owned by `self` and at rest until the call returns.
         let received =
             unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), headers.len() as u32, libc::MSG_DONTWAIT, null_mut()) };
         if received < 0 {
@@ -231,7 +277,8 @@ impl Mmsg {
             }
         }
         let end = filled + received.max(0) as usize;
-        self.origins[filled..end].fill(local);
+        self.origins[filled..end].fill(Some(local));
+        self.counters.received_messages += received.max(0) as u64;
         end
     }
 }

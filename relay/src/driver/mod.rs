@@ -67,6 +67,8 @@ pub struct Received {
 /// Numbers of a driver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DriverCounters {
+    /// Messages in which datagrams came: the engine's `received_packets` are more where the kernel joined some.
+    pub received_messages: u64,
     /// Datagrams sent, and the messages in which they were.
     pub sent_packets: u64,
     pub sent_messages: u64,
@@ -85,8 +87,9 @@ pub struct DriverCounters {
 
 impl DriverCounters {
     /// Every number with its name.
-    pub fn entries(&self) -> [(&'static str, u64); 8] {
+    pub fn entries(&self) -> [(&'static str, u64); 9] {
         [
+            ("received_messages", self.received_messages),
             ("sent_packets", self.sent_packets),
             ("sent_messages", self.sent_messages),
             ("sound_waits", self.sound_waits),
@@ -101,6 +104,7 @@ impl DriverCounters {
     /// Both together.
     fn plus(&self, other: &Self) -> Self {
         Self {
+            received_messages: self.received_messages + other.received_messages,
             sent_packets: self.sent_packets + other.sent_packets,
             sent_messages: self.sent_messages + other.sent_messages,
             sound_waits: self.sound_waits + other.sound_waits,

@@ -1,7 +1,7 @@
 //! The sockets of a driver by their number: those that it was opened with, and relay ports that come and go.
 
 use super::Sockets;
-use super::socket::bind_relay_port;
+use super::socket::{bind_relay_port, receive_joined};
 use plausch_engine::LocalSocket;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,6 +22,7 @@ pub(super) struct RelayPort {
 
 impl Ports {
     pub(super) fn new(sockets: Sockets) -> Self {
+        sockets.iter().for_each(receive_joined);
         Self { sockets, relay: Vec::new(), opened: 0 }
     }
 
@@ -53,6 +54,7 @@ impl Ports {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let socket = bind_relay_port(address)?;
+        receive_joined(&socket);
         self.opened = self.opened.wrapping_add(1);
         Ok(slot.insert(RelayPort { socket, generation: self.opened }))
     }

@@ -2,7 +2,7 @@
 
 use super::mmsg::Mmsg;
 use super::uring::Uring;
-use super::{Driver, Sockets, Waker, bind, recycle};
+use super::{Driver, Sockets, Waker, bind, recycle, set_option};
 use plausch_engine::{LocalSocket, Path, TxBatch};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -17,6 +17,7 @@ fn sockets() -> Sockets {
 
 fn peer(address: SocketAddr) -> UdpSocket {
     let ip: std::net::IpAddr = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    // Not joined: each receive is a datagram.
     let peer = bind((ip, 0).into()).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     peer
@@ -68,6 +69,68 @@ fn oversized_datagrams_are_counted_drops<D: Driver<Device = ()>>() {
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].1, [3; 3]);
     assert_eq!(driver.counters().drop_receive_oversized, 2);
+}
+
+/// Datagrams of `len` bytes, of which each is full of its number, and one of `last` bytes, sent as the kernel or a network
+/// card joins what comes together.
+fn send_joined(peer: &UdpSocket, to: SocketAddr, count: u8, len: usize, last: usize) -> Vec<Vec<u8>> {
+    let datagrams: Vec<Vec<u8>> =
+        (0..count).map(|number| vec![number; len]).chain([vec![count; last]]).filter(|data| !data.is_empty()).collect();
+    set_option(peer, libc::SOL_UDP, libc::UDP_SEGMENT, len as i32).unwrap();
+    peer.send_to(&datagrams.concat(), to).unwrap();
+    set_option(peer, libc::SOL_UDP, libc::UDP_SEGMENT, 0).unwrap();
+    datagrams
+}
+
+fn joined_datagrams_are_taken_apart<D: Driver<Device = ()>>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let port = open_port(&mut driver, relay_port(5));
+    let own = |index: usize| (LocalSocket(index as u16), sockets[index].local_addr().unwrap());
+    for (local, address) in [own(0), own(1), (relay_port(5), port)] {
+        let peer = peer(address);
+        let path = Path { local, remote: peer.local_addr().unwrap() };
+        // A few; as many as fit, which is more than a batch; the largest; and small ones.
+        for (count, len, last) in [(20, 700, 300), (53, 1200, 1), (40, DATAGRAM_BYTES, 0), (63, 1, 1), (1, 900, 0)] {
+            let before = driver.counters().received_messages;
+            let sent = send_joined(&peer, address, count, len, last);
+            let received = collect(&mut driver, sent.len());
+            assert!(received.iter().all(|(from, _)| *from == path));
+            assert!(received.iter().map(|(_, data)| data).eq(&sent), "all, whole, in order: {count} × {len} + {last}");
+            assert_eq!(driver.counters().received_messages - before, 1, "they came joined");
+        }
+        // Between others.
+        peer.send_to(&[1; 10], address).unwrap();
+        let sent = send_joined(&peer, address, 60, 50, 0);
+        peer.send_to(&[2; 20], address).unwrap();
+        let received: Vec<Vec<u8>> = collect(&mut driver, sent.len() + 2).into_iter().map(|(_, data)| data).collect();
+        assert_eq!(received, [vec![vec![1; 10]], sent, vec![vec![2; 20]]].concat());
+    }
+    assert_eq!(driver.counters().receive_errors, 0);
+}
+
+fn joined_datagrams_that_are_oversized_are_counted_each<D: Driver<Device = ()>>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let address = sockets[0].local_addr().unwrap();
+    let peer = peer(address);
+    send_joined(&peer, address, 7, DATAGRAM_BYTES + 1, 40);
+    peer.send_to(&[3; 3], address).unwrap();
+    assert_eq!(collect(&mut driver, 1).iter().map(|(_, data)| data.len()).collect::<Vec<_>>(), [3]);
+    assert_eq!((driver.counters().drop_receive_oversized, driver.counters().received_messages), (8, 2));
+}
+
+fn what_is_left_of_joined_ones_goes_with_their_port<D: Driver<Device = ()>>() {
+    let (mut driver, sockets, _waker) = opened::<D>();
+    let peer = peer(sockets[0].local_addr().unwrap());
+    // More often than there are buffers: none is lost.
+    for _ in 0..RECEIVE_BUFFERS + 10 {
+        let address = open_port(&mut driver, relay_port(0));
+        send_joined(&peer, address, BATCH_PACKETS as u8 + 20, 10, 0);
+        assert_eq!(collect(&mut driver, 1).len(), BATCH_PACKETS, "some are left");
+        driver.close_port(relay_port(0));
+    }
+    let address = open_port(&mut driver, relay_port(0));
+    peer.send_to(&[1; 5], address).unwrap();
+    assert_eq!(collect(&mut driver, 1).iter().map(|(_, data)| data.len()).collect::<Vec<_>>(), [5]);
 }
 
 fn sends_runs_as_datagrams<D: Driver<Device = ()>>() {
@@ -337,6 +400,9 @@ macro_rules! both {
 both!(
     receives_from_all_sockets_with_their_sender,
     oversized_datagrams_are_counted_drops,
+    joined_datagrams_are_taken_apart,
+    joined_datagrams_that_are_oversized_are_counted_each,
+    what_is_left_of_joined_ones_goes_with_their_port,
     sends_runs_as_datagrams,
     more_runs_than_one_submission_holds,
     refused_datagrams_are_counted_and_harm_no_others,

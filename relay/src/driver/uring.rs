@@ -1,27 +1,32 @@
 //! The driver over io_uring: one ring per shard, multishot receive into provided buffers, sends with UDP_SEGMENT,
 //! wake-ups and deadlines in the same wait. A packet that arrives costs no system call of its own.
 
-use super::message::{NAME_BYTES, Name, Outgoing, send_in_pieces, send_sound};
+use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Unusable, send_in_pieces, send_sound};
 use super::ports::Ports;
 use super::{Driver, DriverCounters, Received, Sockets, Waker, is_full, segmentation_refused};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
-use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, RECEIVE_BUFFERS, SEND_MESSAGES, SOUND_PATIENCE_MS};
+use plausch_relay_api::limits::{
+    BATCH_PACKETS, DATAGRAM_BYTES, JOINED_BYTES, RECEIVE_BUFFERS, SEND_MESSAGES, SOUND_PATIENCE_MS,
+};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::VecDeque;
 use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// `struct io_uring_recvmsg_out`, which multishot receive puts before name and payload.
+/// `struct io_uring_recvmsg_out`, which multishot receive puts before name, control messages and payload.
 const OUT_HEADER_BYTES: usize = 16;
-const PAYLOAD_OFFSET: usize = OUT_HEADER_BYTES + NAME_BYTES;
-/// Rounded up to whole cache lines, so that two buffers share none.
-const BUFFER_BYTES: usize = (PAYLOAD_OFFSET + DATAGRAM_BYTES).next_multiple_of(64);
+const PAYLOAD_OFFSET: usize = OUT_HEADER_BYTES + NAME_BYTES + CONTROL_BYTES;
+/// Rounded up to whole cache lines, so that two buffers share none; and no power of two, or the beginnings of all would
+/// compete for the same few places of the cache.
+const BUFFER_BYTES: usize = (PAYLOAD_OFFSET + JOINED_BYTES).next_multiple_of(64);
+const _: () = assert!(!BUFFER_BYTES.is_multiple_of(4096) && PAYLOAD_OFFSET + DATAGRAM_BYTES < 4096);
 /// The only buffer group.
 const GROUP: u16 = 0;
 
@@ -66,11 +71,13 @@ pub struct Uring {
     counters: DriverCounters,
 }
 
-/// One received datagram.
+/// Received datagrams in one buffer, those that the engine has not had yet.
 struct Ready {
     buffer: u16,
-    len: usize,
-    path: Path,
+    /// Where the next one begins in the payload.
+    begin: usize,
+    joined: Joined,
+    local: LocalSocket,
     taken_at: Instant,
 }
 
@@ -88,6 +95,7 @@ impl Driver for Uring {
         // SAFETY: a C struct of integers and pointers, for which zeroes are valid.
         let mut layout: Box<libc::msghdr> = Box::new(unsafe { zeroed() });
         layout.msg_namelen = NAME_BYTES as libc::socklen_t;
+        layout.msg_controllen = CONTROL_BYTES;
         let mut driver = Self {
             ring,
             unarmed: (0..sockets.len() as u64).map(|index| RECEIVE | index).collect(),
@@ -132,13 +140,19 @@ impl Driver for Uring {
         self.woken = false;
         let taken_at = self.ready.front().map(|ready| ready.taken_at);
         while rx.len() < BATCH_PACKETS
-            && let Some(ready) = self.ready.pop_front()
+            && let Some(ready) = self.ready.front_mut()
         {
-            self.lent.push(ready.buffer);
-            // SAFETY: the kernel gave this buffer back with its completion and gets it again in the next `receive`,
-            // which cannot be called while 'd lasts; until then its id is in `lent` only, and only once.
-            let data = unsafe { self.buffers.payload(ready.buffer, ready.len) };
-            rx.push(RxPacket { path: ready.path, data });
+            let Joined { remote, len, size } = ready.joined;
+            let range = ready.begin..len.min(ready.begin + size);
+            ready.begin = range.end;
+            // SAFETY: the kernel gave this buffer back with its completion and gets it again in the next `receive` at the
+            // soonest, which cannot be called while 'd lasts; and no two datagrams of it overlap.
+            let data = unsafe { self.buffers.payload(ready.buffer, range) };
+            rx.push(RxPacket { path: Path { local: ready.local, remote }, data });
+            if ready.begin == len {
+                self.lent.push(ready.buffer);
+                self.ready.pop_front();
+            }
         }
         // The kernel hands over so many at once, and whether there are more is known with the next call only.
         Ok(Received { full: rx.len() == BATCH_PACKETS, taken_at })
@@ -212,7 +226,7 @@ impl Driver for Uring {
         }
         let Self { ready, buffers, .. } = self;
         ready.retain(|ready| {
-            let other = ready.path.local != local;
+            let other = ready.local != local;
             if !other {
                 buffers.provide(ready.buffer);
             }
@@ -328,17 +342,12 @@ impl Uring {
                                 counters.receive_errors += 1;
                                 continue;
                             };
+                            counters.received_messages += 1;
                             let (local, _) = receive_place(data);
                             match parse(buffers, buffer, len as usize, layout) {
-                                Ok((len, remote)) => {
-                                    let path = Path { local, remote };
-                                    ready.push_back(Ready { buffer, len, path, taken_at: now });
-                                }
+                                Ok(joined) => ready.push_back(Ready { buffer, begin: 0, joined, local, taken_at: now }),
                                 Err(reason) => {
-                                    match reason {
-                                        Unusable::Oversized => counters.drop_receive_oversized += 1,
-                                        Unusable::Malformed => counters.receive_errors += 1,
-                                    }
+                                    counters.count_unusable(reason);
                                     buffers.provide(buffer);
                                     buffers.publish();
                                 }
@@ -357,22 +366,13 @@ impl Uring {
     }
 }
 
-/// Why a received buffer holds no datagram for the engine.
-enum Unusable {
-    Oversized,
-    Malformed,
-}
-
-/// Length of the payload and the sender.
-fn parse(buffers: &Buffers, buffer: u16, len: usize, layout: &libc::msghdr) -> Result<(usize, SocketAddr), Unusable> {
+/// What is in a buffer, of which the kernel has filled `len` bytes.
+fn parse(buffers: &Buffers, buffer: u16, len: usize, layout: &libc::msghdr) -> Result<Joined, Unusable> {
     // SAFETY: the kernel gave this buffer back with its completion, and nobody has it yet.
     let bytes = unsafe { buffers.received(buffer, len) };
     let message = RecvMsgOut::parse(bytes, layout).map_err(|()| Unusable::Malformed)?;
-    if message.is_payload_truncated() || message.payload_data().len() > DATAGRAM_BYTES {
-        return Err(Unusable::Oversized);
-    }
-    let remote = Name::parse(message.name_data()).ok_or(Unusable::Malformed)?;
-    Ok((message.payload_data().len(), remote))
+    let (payload, truncated) = (message.payload_data(), message.is_payload_truncated());
+    Joined::new(message.name_data(), message.control_data(), payload.len(), truncated)
 }
 
 impl Drop for Uring {
@@ -381,7 +381,7 @@ impl Drop for Uring {
         let cancelled = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
         let nothing_left = cancelled.is_ok() || cancelled.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if !nothing_left {
-            // Better to lose two megabytes than to have the kernel write into memory of others.
+            // Better to lose some megabytes than to have the kernel write into memory of others.
             self.buffers.leak();
             std::mem::forget(std::mem::replace(&mut self.wakeups, Box::new(0)));
         }
@@ -436,7 +436,15 @@ impl Buffers {
         let (entries, data) = unsafe { (alloc_zeroed(Self::ENTRIES), alloc_zeroed(Self::DATA)) };
         let entries = NonNull::new(entries.cast()).unwrap_or_else(|| handle_alloc_error(Self::ENTRIES));
         let data = NonNull::new(data).unwrap_or_else(|| handle_alloc_error(Self::DATA));
-        Self { entries, data, tail: 0, leaked: false }
+        let buffers = Self { entries, data, tail: 0, leaked: false };
+        // What single datagrams need is brought in now: a flood of them later takes no more memory, and no time for it.
+        for buffer in 0..RECEIVE_BUFFERS {
+            for place in [0, PAYLOAD_OFFSET + DATAGRAM_BYTES - 1] {
+                // SAFETY: inside the buffer, which nobody else has yet. Volatile, for it would change nothing otherwise.
+                unsafe { buffers.address(buffer).add(place).write_volatile(0) };
+            }
+        }
+        buffers
     }
 
     fn ring_address(&self) -> u64 {
@@ -471,11 +479,15 @@ impl Buffers {
     }
 
     /// # Safety
-    /// The buffer must have come back from the kernel, and there must be no other reference into it.
-    unsafe fn payload<'d>(&self, buffer: u16, len: usize) -> &'d mut [u8] {
-        debug_assert!(len <= DATAGRAM_BYTES);
-        // SAFETY: inside the buffer, as `PAYLOAD_OFFSET + DATAGRAM_BYTES <= BUFFER_BYTES`; exclusive by contract.
-        unsafe { std::slice::from_raw_parts_mut(self.address(buffer).add(PAYLOAD_OFFSET), len.min(DATAGRAM_BYTES)) }
+    /// The buffer must have come back from the kernel, and there must be no other reference into this range of it.
+    unsafe fn payload<'d>(&self, buffer: u16, range: Range<usize>) -> &'d mut [u8] {
+        debug_assert!(range.start <= range.end && range.end <= JOINED_BYTES);
+        let (start, end) = (range.start.min(JOINED_BYTES), range.end.min(JOINED_BYTES));
+        // SAFETY: inside the buffer, as `PAYLOAD_OFFSET + JOINED_BYTES <= BUFFER_BYTES`; exclusive by contract.
+        unsafe {
+            let first = self.address(buffer).add(PAYLOAD_OFFSET + start);
+            std::slice::from_raw_parts_mut(first, end.saturating_sub(start))
+        }
     }
 
     /// # Safety

@@ -136,6 +136,7 @@ impl Driver for Xdp {
         let mut taken = 0;
         for frame in socket.receive(share) {
             taken += 1;
+            counters.received_messages += 1;
             let Some(received) = frame::parse(frame) else {
                 counters.receive_errors += 1;
                 continue;
