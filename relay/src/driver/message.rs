@@ -149,6 +149,13 @@ impl Outgoing {
         }
     }
 
+    /// Where a datagram goes, for calls that need no more than that. The pointer is to `self`, as those of
+    /// [`Self::prepare`] are.
+    pub(super) fn address(&mut self, remote: SocketAddr) -> (*const libc::sockaddr, libc::socklen_t) {
+        self.name = Name::new(remote);
+        (self.name.bytes.as_ptr().cast(), self.name.len as libc::socklen_t)
+    }
+
     /// Makes this the message of one run (or of one datagram of it). The pointers are to `self` and to `data`: both
     /// must outlive the use of the returned header, which only unsafe code can do.
     pub(super) fn prepare(&mut self, remote: SocketAddr, data: &[u8], segment: usize) -> *const libc::msghdr {

@@ -5,10 +5,11 @@ use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Unusable, send
 use super::ports::Ports;
 use super::{Driver, DriverCounters, Received, Sockets, Waker, is_full, segmentation_refused};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
 use plausch_relay_api::limits::{
     BATCH_PACKETS, DATAGRAM_BYTES, JOINED_BYTES, RECEIVE_BUFFERS, SEND_MESSAGES, SOUND_PATIENCE_MS,
+    TURN_OPEN_PORTS_PER_SHARD,
 };
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +31,11 @@ const BUFFER_BYTES: usize = (PAYLOAD_OFFSET + JOINED_BYTES).next_multiple_of(64)
 const _: () = assert!(!BUFFER_BYTES.is_multiple_of(4096) && PAYLOAD_OFFSET + DATAGRAM_BYTES < 4096);
 /// The only buffer group.
 const GROUP: u16 = 0;
+
+/// Sockets that are registered with the ring, by their number, so that it need not look up and hold the file each time.
+const REGISTERED: u32 = LocalSocket::FIRST_RELAY_PORT as u32 + TURN_OPEN_PORTS_PER_SHARD as u32;
+
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Submissions: a chunk of sends, and all receives and the wake-up armed at once.
 const SUBMISSIONS: u32 = 512;
@@ -59,6 +66,10 @@ pub struct Uring {
     wake_armed: bool,
     /// Somebody woke the shard while it was sending: the next wait is none.
     woken: bool,
+    /// Numbers below are those of registered files; 0 where the kernel or the limit of descriptors does not allow any.
+    registered: u32,
+    /// The kernel sends a datagram to an address without a message header (Linux 6.1).
+    sends_plain: bool,
     /// Sockets and relay ports without a multishot receive under way, by their user data.
     unarmed: Vec<u64>,
     /// Received, and not given to the engine yet.
@@ -92,6 +103,11 @@ impl Driver for Uring {
         let buffers = Buffers::new();
         // SAFETY: the memory of the buffer ring lives as long as `buffers`, which is dropped after the ring.
         unsafe { ring.submitter().register_buf_ring_with_flags(buffers.ring_address(), RECEIVE_BUFFERS, GROUP, 0)? };
+        let registered = register(&ring, &sockets);
+        let mut probe = Probe::new();
+        // Came with the same version.
+        let sends_plain =
+            ring.submitter().register_probe(&mut probe).is_ok() && probe.is_supported(opcode::SendMsgZc::CODE);
         // SAFETY: a C struct of integers and pointers, for which zeroes are valid.
         let mut layout: Box<libc::msghdr> = Box::new(unsafe { zeroed() });
         layout.msg_namelen = NAME_BYTES as libc::socklen_t;
@@ -106,6 +122,8 @@ impl Driver for Uring {
             wakeups: Box::new(0),
             wake_armed: false,
             woken: false,
+            registered,
+            sends_plain,
             ready: VecDeque::with_capacity(RECEIVE_BUFFERS.into()),
             lent: Vec::with_capacity(BATCH_PACKETS),
             outgoing: (0..SEND_MESSAGES).map(|_| Outgoing::new()).collect(),
@@ -163,16 +181,23 @@ impl Driver for Uring {
         let mut patience = Duration::from_millis(SOUND_PATIENCE_MS);
         for chunk in tx.runs().chunks(SEND_MESSAGES) {
             for (index, run) in chunk.iter().enumerate() {
-                let Some(fd) = self.ports.fd(run.path.local) else {
+                let Some((fd, flags)) = self.file(run.path.local) else {
                     self.results[index] = -libc::EBADF;
                     continue;
                 };
-                let header = self.outgoing[index].prepare(run.path.remote, tx.bytes(run), run.segment);
-                let send = opcode::SendMsg::new(Fd(fd), header)
-                    .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
-                    .build()
-                    .user_data(SEND | index as u64);
-                self.push(&send)?;
+                let (bytes, outgoing) = (tx.bytes(run), &mut self.outgoing[index]);
+                let send = if self.sends_plain && run.len <= run.segment {
+                    let (address, len) = outgoing.address(run.path.remote);
+                    opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32)
+                        .dest_addr(address)
+                        .dest_addr_len(len)
+                        .flags(SEND_FLAGS)
+                        .build()
+                } else {
+                    let header = outgoing.prepare(run.path.remote, bytes, run.segment);
+                    opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build()
+                };
+                self.push(&send.flags(flags).user_data(SEND | index as u64))?;
                 self.sends_under_way += 1;
             }
             // With MSG_DONTWAIT each send is finished or refused within this call; the loop is for what cannot
@@ -212,7 +237,14 @@ impl Driver for Uring {
 
     fn open_port(&mut self, local: LocalSocket, address: SocketAddr) -> io::Result<()> {
         let port = self.ports.open(local, address)?;
-        self.unarmed.push(receive_data(local, port.generation));
+        let (fd, data) = (port.socket.as_raw_fd(), receive_data(local, port.generation));
+        if u32::from(local.0) < self.registered
+            && let Err(error) = self.ring.submitter().register_files_update(local.0.into(), &[fd])
+        {
+            self.ports.close(local);
+            return Err(error);
+        }
+        self.unarmed.push(data);
         Ok(())
     }
 
@@ -222,6 +254,11 @@ impl Driver for Uring {
         let data = receive_data(local, port.generation);
         let cancel = opcode::AsyncCancel::new(data).build().user_data(CANCEL);
         if self.push(&cancel).is_err() {
+            self.counters.receive_errors += 1;
+        }
+        if u32::from(local.0) < self.registered
+            && self.ring.submitter().register_files_update(local.0.into(), &[-1]).is_err()
+        {
             self.counters.receive_errors += 1;
         }
         let Self { ready, buffers, .. } = self;
@@ -263,10 +300,11 @@ impl Uring {
             if !is_current(&self.ports, data) {
                 continue;
             }
-            let Some(fd) = self.ports.fd(receive_place(data).0) else { continue };
-            let receive = opcode::RecvMsgMulti::new(Fd(fd), &raw const *self.layout, GROUP)
+            let Some((fd, flags)) = self.file(receive_place(data).0) else { continue };
+            let receive = opcode::RecvMsgMulti::new(fd, &raw const *self.layout, GROUP)
                 .flags(libc::MSG_TRUNC as u32)
                 .build()
+                .flags(flags)
                 .user_data(data);
             self.push(&receive)?;
         }
@@ -277,6 +315,15 @@ impl Uring {
             self.wake_armed = true;
         }
         Ok(())
+    }
+
+    /// How an entry names the socket: the two are for each other only.
+    fn file(&self, local: LocalSocket) -> Option<(Fd, squeue::Flags)> {
+        let fd = self.ports.fd(local)?;
+        match u32::from(local.0) < self.registered {
+            true => Some((Fd(local.0.into()), squeue::Flags::FIXED_FILE)),
+            false => Some((Fd(fd), squeue::Flags::empty())),
+        }
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
@@ -399,6 +446,14 @@ fn build_ring() -> io::Result<IoUring> {
     with_all
         .or_else(|_| IoUring::builder().setup_cqsize(COMPLETIONS).setup_coop_taskrun().build(SUBMISSIONS))
         .or_else(|_| IoUring::builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS))
+}
+
+/// Registers the sockets, and room for relay ports; answers below which number that is so.
+fn register(ring: &IoUring, sockets: &Sockets) -> u32 {
+    let fds: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    let submitter = ring.submitter();
+    let done = submitter.register_files_sparse(REGISTERED).and_then(|()| submitter.register_files_update(0, &fds));
+    if done.is_ok() { REGISTERED } else { 0 }
 }
 
 /// A wait that ended for its time, a signal or a full queue is no failure: the caller reaps and comes again.
