@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// `struct io_uring_recvmsg_out`, which multishot receive puts before name, control messages and payload.
 const OUT_HEADER_BYTES: usize = 16;
 const PAYLOAD_OFFSET: usize = OUT_HEADER_BYTES + NAME_BYTES + CONTROL_BYTES;
-/// Rounded up to whole cache lines, so that two buffers share none; and no power of two, or the beginnings of all would
+/// Rounded up to whole cache lines; and no power of two, or the beginnings of all would
 /// compete for the same few places of the cache.
 const BUFFER_BYTES: usize = (PAYLOAD_OFFSET + JOINED_BYTES).next_multiple_of(64);
 const _: () = assert!(!BUFFER_BYTES.is_multiple_of(4096) && PAYLOAD_OFFSET + DATAGRAM_BYTES < 4096);
@@ -481,7 +481,8 @@ impl Buffers {
         Ok(layout) => layout,
         Err(_) => panic!("the size is a constant"),
     };
-    const DATA: Layout = match Layout::from_size_align(RECEIVE_BUFFERS as usize * BUFFER_BYTES, 4096) {
+    /// Aligned as any memory: of more the allocator would touch all of it to make it zero.
+    const DATA: Layout = match Layout::from_size_align(RECEIVE_BUFFERS as usize * BUFFER_BYTES, 16) {
         Ok(layout) => layout,
         Err(_) => panic!("the size is a constant"),
     };
