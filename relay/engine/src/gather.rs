@@ -231,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn padding_is_a_byte_and_never_makes_more_runs(
+        fn padding_is_a_byte_and_makes_no_more_runs(
             packets in prop::collection::vec((prop::sample::select(vec![0usize, 80, 81, 99, 100, 101, 102]), 0u8..8), 1..40),
         ) {
             let mut tracks = Slab::new();
@@ -260,7 +260,10 @@ mod tests {
                 prop_assert_eq!(cache.get(index).unwrap().0.padding, waiting.packet.padding);
             }
             let after = room.batch.iter().map(|waiting| waiting.packet.payload.len() + usize::from(waiting.packet.padding));
-            prop_assert!(runs(after.clone()) <= runs(packets.iter().map(|&(len, _)| len)));
+            // One that may not be padded can have carried on the run that the padded one before it now ends.
+            let unpaddable = |&(len, chance): &(usize, u8)| chance == 0 || len == 0;
+            let broken = packets.windows(2).filter(|pair| !unpaddable(&pair[0]) && unpaddable(&pair[1])).count();
+            prop_assert!(runs(after.clone()) <= broken + runs(packets.iter().map(|&(len, _)| len)));
             prop_assert_eq!(after.sum::<usize>() as u64 - padded, packets.iter().map(|&(len, _)| len as u64).sum::<u64>());
         }
     }
