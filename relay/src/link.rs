@@ -7,7 +7,7 @@ use crate::interfaces;
 use crate::ring::{Receiver, Sender};
 use crate::shard::{FromShard, Status, Ticket, ToShard};
 use anyhow::{Result, anyhow};
-use plausch_link::{Identity, dial};
+use plausch_link::{Dialer, Identity};
 use plausch_relay_api::framing::CommandFrame;
 use plausch_relay_api::limits::{
     HOST_ADDRESSES_INTERVAL_MS, LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS,
@@ -102,9 +102,10 @@ impl Hub {
         let mut stop = pin!(stop);
         let mut pause = LINK_REDIAL_MS;
         let mut said = false;
+        let mut dialer = Dialer::new(identity, control);
         loop {
             let connection = tokio::select! {
-                connection = dial(identity, control) => connection,
+                connection = dialer.dial() => connection,
                 never = self.discard() => never,
                 () = &mut stop => return,
             };

@@ -18,26 +18,54 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Connects a relay to control. The caller speaks first: control takes the connection when its first frame comes.
-pub async fn dial(identity: &Identity, control: SocketAddr) -> Result<Connection<CommandFrame, Event>> {
-    let mut config = quinn::ClientConfig::new(Arc::new(
-        QuicClientConfig::try_from(pinning::client(identity)?)
-            .map_err(|error| LinkError::Tls(rustls::Error::General(error.to_string())))?,
-    ));
-    config.transport_config(transport(0));
-    let local: SocketAddr = match (control.is_ipv4(), control.ip().is_loopback()) {
-        (true, true) => (Ipv4Addr::LOCALHOST, 0).into(),
-        (true, false) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        (false, true) => (Ipv6Addr::LOCALHOST, 0).into(),
-        (false, false) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let endpoint = Endpoint::client(local).map_err(|reason| LinkError::Bind { address: local, reason })?;
-    let connect = async {
-        let connection = endpoint.connect_with(config, control, CONTROL_NAME)?.await?;
-        let (send, receive) = connection.open_bi().await?;
-        Ok(Connection::new(endpoint.clone(), connection, send, receive))
-    };
-    timeout(Duration::from_millis(LINK_DIAL_MS), connect).await.map_err(|_| LinkError::Timeout)?
+/// A relay's way to control: one socket for all attempts, because its receive buffer has 3 MB (what the kernel may join,
+/// times a batch), and a relay tries for as long as control is away.
+#[derive(Debug)]
+pub struct Dialer<'a> {
+    identity: &'a Identity,
+    control: SocketAddr,
+    endpoint: Option<Endpoint>,
+}
+
+impl<'a> Dialer<'a> {
+    pub fn new(identity: &'a Identity, control: SocketAddr) -> Self {
+        Self { identity, control, endpoint: None }
+    }
+
+    /// Connects. The caller speaks first: control takes the connection when its first frame comes. Must be called inside
+    /// a tokio runtime, and may be cancelled.
+    pub async fn dial(&mut self) -> Result<Connection<CommandFrame, Event>> {
+        let mut config = quinn::ClientConfig::new(Arc::new(
+            QuicClientConfig::try_from(pinning::client(self.identity)?)
+                .map_err(|error| LinkError::Tls(rustls::Error::General(error.to_string())))?,
+        ));
+        config.transport_config(transport(0));
+        let endpoint = self.endpoint()?;
+        let connecting = endpoint.connect_with(config, self.control, CONTROL_NAME).inspect_err(|_| {
+            // Its socket is gone: the next attempt takes another one.
+            self.endpoint = None;
+        })?;
+        let connect = async {
+            let connection = connecting.await?;
+            let (send, receive) = connection.open_bi().await?;
+            Ok(Connection::new(endpoint, connection, send, receive))
+        };
+        timeout(Duration::from_millis(LINK_DIAL_MS), connect).await.map_err(|_| LinkError::Timeout)?
+    }
+
+    fn endpoint(&mut self) -> Result<Endpoint> {
+        if let Some(endpoint) = &self.endpoint {
+            return Ok(endpoint.clone());
+        }
+        let address: SocketAddr = match (self.control.is_ipv4(), self.control.ip().is_loopback()) {
+            (true, true) => (Ipv4Addr::LOCALHOST, 0).into(),
+            (true, false) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (false, true) => (Ipv6Addr::LOCALHOST, 0).into(),
+            (false, false) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let endpoint = Endpoint::client(address).map_err(|reason| LinkError::Bind { address, reason })?;
+        Ok(self.endpoint.insert(endpoint).clone())
+    }
 }
 
 /// Control's side. Handshakes run beside [`Listener::accept`], so that a slow or hostile dialler keeps nobody out.

@@ -11,7 +11,7 @@ mod identity;
 mod pinning;
 
 pub use connection::{Connection, Receiver, Sender};
-pub use endpoint::{Listener, dial};
+pub use endpoint::{Dialer, Listener};
 pub use identity::Identity;
 
 /// Everything that ends a link or keeps it from beginning. Each text says what to do about it where a person can.

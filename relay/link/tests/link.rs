@@ -1,7 +1,7 @@
 //! Two ends of a link in one process.
 #![allow(clippy::unwrap_used)]
 
-use plausch_link::{Connection, Identity, Listener, dial};
+use plausch_link::{Connection, Dialer, Identity, Listener};
 use plausch_relay_api::framing::CommandFrame;
 use plausch_relay_api::{Command, CommandId, Event, ParticipantId, ShardId};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,7 +35,7 @@ type ControlEnd = Connection<Event, CommandFrame>;
 
 async fn connected(identity: &Identity) -> (Listener, RelayEnd, ControlEnd) {
     let listener = Listener::bind(identity, LOCAL.into()).unwrap();
-    let mut relay = dial(identity, listener.local_addr().unwrap()).await.unwrap();
+    let mut relay = Dialer::new(identity, listener.local_addr().unwrap()).dial().await.unwrap();
     relay.send(&Event::SnapshotEnd).await.unwrap();
     let mut control = timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
     assert_eq!(control.recv().await.unwrap(), Some(Event::SnapshotEnd));
@@ -91,19 +91,19 @@ async fn a_certificate_that_is_not_the_pinned_one_is_refused() {
     let address = listener.local_addr().unwrap();
 
     // A stranger refuses our control.
-    assert!(dial(&stranger, address).await.is_err());
+    assert!(Dialer::new(&stranger, address).dial().await.is_err());
 
     // A stranger that takes our control's certificate is refused by control. With TLS 1.3 it learns that only
     // after its own handshake is finished, so the refusal may come with the first read.
     std::fs::copy(ours.0.join("control.crt"), theirs.0.join("control.crt")).unwrap();
     let stranger = Identity::load_or_create(&theirs.0).unwrap();
-    if let Ok(mut link) = dial(&stranger, address).await {
+    if let Ok(mut link) = Dialer::new(&stranger, address).dial().await {
         let _ = link.send(&Event::SnapshotEnd).await;
         assert!(link.recv().await.is_err());
     }
     assert!(timeout(Duration::from_millis(300), listener.accept()).await.is_err(), "no stranger may get through");
 
-    let mut relay = dial(&identity, address).await.unwrap();
+    let mut relay = Dialer::new(&identity, address).dial().await.unwrap();
     relay.send(&Event::SnapshotEnd).await.unwrap();
     timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
 }
@@ -121,7 +121,7 @@ async fn a_killed_peer_is_noticed_within_the_idle_timeout() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let link = runtime.block_on(async move {
             let identity = Identity::load_or_create(&folder_of_peer).unwrap();
-            let mut link = dial(&identity, address).await.unwrap();
+            let mut link = Dialer::new(&identity, address).dial().await.unwrap();
             link.send(&Event::SnapshotEnd).await.unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
             link
@@ -159,7 +159,7 @@ async fn a_control_that_was_killed_and_is_back_says_so_at_once() {
         drop(link);
     });
     let address = address.await.unwrap();
-    let mut relay = dial(&identity, address).await.unwrap();
+    let mut relay = Dialer::new(&identity, address).dial().await.unwrap();
     relay.send(&Event::SnapshotEnd).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     kill.send(()).unwrap();
@@ -181,8 +181,9 @@ async fn garbage_and_silence_keep_nobody_out() {
         stranger.send_to(&vec![0xc3; len], address).await.unwrap();
     }
     // Authenticated, but it never speaks.
-    let _silent = dial(&identity, address).await.unwrap();
-    let mut relay = dial(&identity, address).await.unwrap();
+    let mut dialer = Dialer::new(&identity, address);
+    let _silent = dialer.dial().await.unwrap();
+    let mut relay = dialer.dial().await.unwrap();
     relay.send(&Event::ShardRestarted { shard: ShardId(3) }).await.unwrap();
     let mut control = timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
     assert_eq!(control.recv().await.unwrap(), Some(Event::ShardRestarted { shard: ShardId(3) }));
