@@ -1,9 +1,11 @@
 //! Servers that a run starts itself: ours and its peers, each fresh, alike pinned, with its files in a folder of its
 //! own that goes with it. They end with this program, however it ends.
 
+mod driver;
 mod janus;
 mod plausch;
 
+pub use driver::Driver;
 pub use janus::{check as check_janus, start as start_janus};
 pub use plausch::start as start_plausch;
 

@@ -1,6 +1,6 @@
 //! Our own two processes, from the folder of this program.
 
-use super::{Folder, Server, ServerError, installed, launch, ready};
+use super::{Driver, Folder, Server, ServerError, installed, launch, ready};
 use crate::client::{Entry, Trust, is_healthy};
 use crate::lab::{DEVICE, Ground};
 use crate::load::Process;
@@ -15,11 +15,11 @@ const SOCKETS: u32 = 16_000;
 const REMEDY: &str = "run `cargo build --release -p plausch-relay -p plausch-control -p plausch-bench` first";
 
 /// Starts control and relay, both on the server's CPUs, and waits until calls can be made. Control speaks HTTPS with a
-/// certificate of its own, as it must beyond loopback. `driver`: what relay.toml calls so.
+/// certificate of its own, as it must beyond loopback.
 ///
 /// # Errors
 /// When a process is missing or does not start.
-pub async fn start(ground: &Ground, driver: &str) -> Result<Server, ServerError> {
+pub async fn start(ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
     let mut folder = Folder::make()?;
     let programs = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned())).unwrap_or_default();
     let address = ground.server_address();
@@ -66,7 +66,7 @@ fn control_config(address: Ipv4Addr) -> String {
     )
 }
 
-fn relay_config(address: Ipv4Addr, cpus: &[usize], driver: &str) -> String {
+fn relay_config(address: Ipv4Addr, cpus: &[usize], driver: Driver) -> String {
     format!(
         "[media]\ncpus = {cpus:?}\nfirst_port = {MEDIA_PORT}\naddresses = [\"{address}\"]\n\
          driver = \"{driver}\"\ndevice = \"{DEVICE}\"\n\
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn configurations_name_cpus_and_address() {
-        let relay = relay_config(Ipv4Addr::new(10, 0, 0, 2), &[2, 3], "xdp");
+        let relay = relay_config(Ipv4Addr::new(10, 0, 0, 2), &[2, 3], Driver::Xdp);
         assert!(relay.contains("cpus = [2, 3]\n") && relay.contains("addresses = [\"10.0.0.2\"]\n"), "{relay}");
         assert!(relay.contains("driver = \"xdp\"\n"), "{relay}");
         let control = control_config(Ipv4Addr::new(10, 0, 0, 2));

@@ -20,6 +20,7 @@ use drive::drive;
 use measure::Measured;
 pub(crate) use own::{check, compare, repeat};
 use plausch_bench::lab::Cable;
+use plausch_bench::servers::Driver;
 use report::Report;
 pub(crate) use saturation::{SaturationArguments, run as saturate};
 use std::io::{Write, stdout};
@@ -75,28 +76,6 @@ pub(crate) struct SfuArguments {
     with_floor: bool,
 }
 
-/// `driver` of relay.toml.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Driver {
-    /// io_uring, or recvmmsg where that is forbidden.
-    Auto,
-    Uring,
-    Mmsg,
-    /// Past the kernel's UDP; needs --lab.
-    Xdp,
-}
-
-impl Driver {
-    fn key(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Uring => "uring",
-            Self::Mmsg => "mmsg",
-            Self::Xdp => "xdp",
-        }
-    }
-}
-
 /// Whom ours can be compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Peer {
@@ -106,7 +85,7 @@ pub(crate) enum Peer {
 
 /// Joins all, lets them talk, measures, and reports.
 pub(crate) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
-    if arguments.driver == Driver::Xdp && !arguments.lab {
+    if !arguments.driver.suits(arguments.lab) {
         bail!("--driver xdp goes past loopback; give --lab, too, as root");
     }
     if arguments.lab || arguments.against.is_some() {

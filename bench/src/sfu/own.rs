@@ -2,7 +2,7 @@
 
 use super::drive::{Stopped, drive, stop_signal};
 use super::page;
-use super::{Alone, Comparison, Driver, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
+use super::{Alone, Comparison, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
 use crate::contest::Pace;
 use crate::floor::{self, FloorReport};
 use crate::target::Target;
@@ -10,7 +10,7 @@ use crate::wire::{Receivers, Wire};
 use anyhow::bail;
 use plausch_bench::against::{Side, alternate};
 use plausch_bench::lab::Ground;
-use plausch_bench::servers::{self, Server, ServerError};
+use plausch_bench::servers::{self, Driver, Server, ServerError};
 use std::io::{Write, stdout};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -127,7 +127,7 @@ async fn floor(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Opti
 pub(super) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
     match peer {
         Some(peer) => peer.start(ground).await,
-        None => servers::start_plausch(ground, driver.key()).await,
+        None => servers::start_plausch(ground, driver).await,
     }
 }
 

@@ -1,10 +1,10 @@
 //! `plausch-bench saturation`: how many rooms a server carries, and how late media comes at half of that.
 
+use super::Peer;
 use super::drive::{Stopped, stop_signal};
 use super::measure::Moment;
 use super::own::{check, start};
 use super::report::Quantiles;
-use super::{Driver, Peer};
 use crate::arguments::LoadArguments;
 use crate::crowd::Crowd;
 use crate::target::Target;
@@ -14,6 +14,7 @@ use plausch_bench::client::Ages;
 use plausch_bench::lab::{Cable, Ground};
 use plausch_bench::load::{Circumstances, Machine};
 use plausch_bench::page::{Lines, Page, Plot, Scale, Series, Table};
+use plausch_bench::servers::Driver;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{Write, stdout};

@@ -20,7 +20,13 @@ pub(super) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::R
     // From here on in the second start of this program.
     let ground = &Ground::prepare(arguments.lab, arguments.cable, arguments.server_cpus.as_deref())?;
     let relay = arguments.relay()?;
-    let setup = Setup { transport: arguments.transport, ground, allocations: arguments.allocations, relay: &relay };
+    let setup = Setup {
+        transport: arguments.transport,
+        ground,
+        allocations: arguments.allocations,
+        relay: &relay,
+        driver: arguments.driver,
+    };
     if arguments.idle {
         return run_idle(arguments, &kinds, &setup, stop);
     }

@@ -11,6 +11,7 @@ use super::user::{User, Users};
 use super::worker::{Direction, Pace};
 use crate::lab::{Cable, parse_cpus};
 use crate::load::{Process, is_of_this_machine, open_files_limits};
+use crate::servers::Driver;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use clap::builder::TypedValueParser;
@@ -137,6 +138,9 @@ pub struct TurnArguments {
     pub(super) lab: bool,
     #[command(flatten)]
     pub(super) cable: Cable,
+    /// Our relay's driver: how it sends and receives.
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub(super) driver: Driver,
     /// The program plausch-relay [default: beside this program].
     #[arg(long, value_name = "FILE")]
     relay: Option<PathBuf>,
@@ -165,6 +169,9 @@ impl TurnArguments {
         }
         if self.client_cpus.iter().any(|cpu| *cpu >= available_parallelism().map_or(1, usize::from)) {
             bail!("--cpus names a CPU that this machine has not");
+        }
+        if !self.driver.suits(self.lab) {
+            bail!("--driver xdp goes past loopback; give --lab, too, as root");
         }
         if self.lab && self.against.is_none() && self.only.is_none() {
             bail!("a lab is for servers that this program starts; give --against or --only");

@@ -4,8 +4,9 @@ use super::datagrams::Datagrams;
 use super::error::TurnError;
 use super::leg::{Leg, Transport};
 use super::message::{Request, parse_response};
-use crate::lab::Ground;
+use crate::lab::{DEVICE, Ground};
 use crate::load::Process;
+use crate::servers::Driver;
 use anyhow::{Context, bail};
 use std::fmt::Write;
 use std::fs;
@@ -51,6 +52,7 @@ pub(super) struct Setup<'a> {
     pub(super) allocations: usize,
     /// The program plausch-relay.
     pub(super) relay: &'a Path,
+    pub(super) driver: Driver,
 }
 
 /// A running server. It ends, and its folder is removed, when this is dropped.
@@ -188,12 +190,14 @@ fn ours(setup: &Setup<'_>, folder: &Path) -> anyhow::Result<(Command, SocketAddr
     let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
     let text = format!(
         "[media]\ncpus = {cpus:?}\nfirst_port = {media}\naddresses = [{addresses}]\n\
+         driver = \"{driver}\"\ndevice = \"{DEVICE}\"\n\
          [link]\ncontrol = \"127.0.0.1:{link}\"\n[state]\ndirectory = \"{folder}\"\n\
          [turn]\nudp_port = {port}\ntcp_port = {port}\ntls_ports = []\n\
          relay_ports = \"{FIRST_RELAY_PORT}-65535\"\n\
          shared_secrets = [\"{SECRET}\"]\nallow_peers = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n",
         addresses = quoted.join(", "),
         cpus = setup.ground.server_cpus(),
+        driver = setup.driver,
         folder = folder.display(),
     );
     let file = folder.join("relay.toml");

@@ -3,12 +3,13 @@
 //! segmentation cannot help.
 //!
 //! Everything else stays with the kernel: other programs' traffic, ARP and routes, what comes by another device (loopback,
-//! for example), relay ports of TURN, and destinations whose neighbour is not known yet. A [`Mmsg`] driver inside serves those.
+//! for example), and destinations whose neighbour is not known yet. A [`Mmsg`] driver inside serves those.
 
 mod device;
 mod frame;
 mod hops;
 mod program;
+mod relay_ports;
 #[cfg(test)]
 mod tests;
 mod umem;
@@ -23,6 +24,7 @@ use hops::Hops;
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES, XDP_SOUND_FRAMES};
 use program::Redirect;
+use relay_ports::RelayPorts;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -80,6 +82,7 @@ pub struct Xdp {
     kernel: Mmsg,
     /// By `LocalSocket`.
     addresses: Vec<SocketAddr>,
+    relay_ports: RelayPorts,
     hops: Hops,
     counters: DriverCounters,
 }
@@ -92,8 +95,9 @@ impl Xdp {
 
     /// Writes the datagrams of a run as frames. `false`: they must go by the kernel.
     fn send_frames(&mut self, tx: &TxBatch, run: &TxRun, now: Instant) -> bool {
-        let Self { device, socket, addresses, hops, counters, .. } = self;
-        let Some(&source) = addresses.get(usize::from(run.path.local.0)) else { return false };
+        let Self { device, socket, addresses, relay_ports, hops, counters, .. } = self;
+        let source = addresses.get(usize::from(run.path.local.0)).copied();
+        let Some(source) = source.or_else(|| relay_ports.address(run.path.local)) else { return false };
         let Some(header) = hops.find(source, run.path.remote, now) else { return false };
         let kept_free = if run.sound { 0 } else { XDP_SOUND_FRAMES };
         for datagram in tx.bytes(run).chunks(run.segment) {
@@ -113,13 +117,13 @@ impl Driver for Xdp {
     type Device = Queue;
 
     fn open(sockets: Sockets, waker: Waker, queue: &Queue) -> io::Result<Self> {
-        let Queue { device, number } = queue.clone();
+        let (Queue { device, number }, relay_ports) = (queue.clone(), RelayPorts::new(queue.clone()));
         let socket = XdpSocket::open(device.index, number, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES)?;
         device.redirect.insert(number, socket.fd())?;
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
         let hops = Hops::new(device.index, device.mac)?;
         let kernel = Mmsg::open_beside(sockets, waker, socket.fd())?;
-        Ok(Self { device, socket, kernel, addresses, hops, counters: DriverCounters::default() })
+        Ok(Self { device, socket, kernel, addresses, relay_ports, hops, counters: DriverCounters::default() })
     }
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
@@ -132,7 +136,7 @@ impl Driver for Xdp {
         self.kernel.wait(timeout)?;
         // Neither of the two may take all the room while the other has something.
         let share = if self.kernel.has_datagrams() { BATCH_PACKETS / 2 } else { BATCH_PACKETS };
-        let Self { socket, kernel, addresses, counters, .. } = self;
+        let Self { socket, kernel, addresses, relay_ports, counters, .. } = self;
         let mut taken = 0;
         for frame in socket.receive(share) {
             taken += 1;
@@ -141,7 +145,9 @@ impl Driver for Xdp {
                 counters.receive_errors += 1;
                 continue;
             };
-            let Some(local) = addresses.iter().position(|address| *address == received.destination) else {
+            let place = addresses.iter().position(|address| *address == received.destination);
+            let local = place.map(|place| LocalSocket(place as u16));
+            let Some(local) = local.or_else(|| relay_ports.find(received.destination)) else {
                 counters.receive_errors += 1;
                 continue;
             };
@@ -149,7 +155,7 @@ impl Driver for Xdp {
                 counters.drop_receive_oversized += 1;
                 continue;
             }
-            let path = Path { local: LocalSocket(local as u16), remote: received.source };
+            let path = Path { local, remote: received.source };
             rx.push(RxPacket { path, data: &mut frame[received.start..][..received.len] });
         }
         let full = kernel.take(rx) | (taken == share);
@@ -174,10 +180,13 @@ impl Driver for Xdp {
     }
 
     fn open_port(&mut self, local: LocalSocket, address: SocketAddr) -> io::Result<()> {
-        self.kernel.open_port(local, address)
+        self.kernel.open_port(local, address)?;
+        self.relay_ports.open(local, address);
+        Ok(())
     }
 
     fn close_port(&mut self, local: LocalSocket) {
+        self.relay_ports.close(local);
         self.kernel.close_port(local);
     }
 

@@ -7,16 +7,19 @@ use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 
 /// bpf(2): commands, types and values that `libc` has no names for.
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_UPDATE_ELEM: i32 = 2;
 const BPF_PROG_LOAD: i32 = 5;
 const BPF_LINK_CREATE: i32 = 28;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_XSKMAP: u32 = 17;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
-/// Helper `bpf_redirect_map`.
+/// Helpers `bpf_map_lookup_elem` and `bpf_redirect_map`.
+const MAP_LOOKUP: i32 = 1;
 const REDIRECT_MAP: i32 = 51;
 const XDP_PASS: i32 = 2;
 
@@ -43,17 +46,22 @@ const LOAD_WORD: u8 = 0x61;
 const LOAD_IMMEDIATE_64: u8 = 0x18;
 const MOVE: u8 = 0xbf;
 const MOVE_IMMEDIATE: u8 = 0xb7;
+const STORE_WORD: u8 = 0x63;
 const ADD_IMMEDIATE: u8 = 0x07;
 const AND_IMMEDIATE: u8 = 0x57;
 const JUMP: u8 = 0x05;
 const JUMP_GREATER: u8 = 0x2d;
 /// On the lower 32 bits, so that an immediate with its highest bit set is not taken for a negative number.
+const JUMP_IF_ZERO: u8 = 0x15;
+const JUMP_NOT_SAME: u8 = 0x5d;
 const JUMP_EQUAL_32: u8 = 0x16;
 const JUMP_NOT_EQUAL_32: u8 = 0x56;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 /// As the source register of `LOAD_IMMEDIATE_64`: the immediate is the descriptor of a map.
 const MAP_DESCRIPTOR: u8 = 1;
+/// The register with the end of the stack.
+const FRAME_POINTER: u8 = 10;
 
 /// Where a jump goes, before it is known how far that is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,9 +142,10 @@ impl Steering {
 }
 
 /// Redirects UDP over IPv4 without options and IPv6 without extension headers, whole and to one of the addresses and ports,
-/// to the socket in `map` of the queue on which it came. What came on another queue than its shard's is passed on, and so
-/// reaches that shard's socket in the kernel; `bpf_redirect_map` passes on what has no socket.
-fn assemble(steering: &Steering, map: RawFd) -> Vec<Instruction> {
+/// to the socket in `sockets` of the queue on which it came. What came on another queue than its shard's is passed on, and
+/// so reaches that shard's socket in the kernel; `bpf_redirect_map` passes on what has no socket. `relay_ports` has what
+/// [`RelayPorts`] says of the ports that come and go.
+fn assemble(steering: &Steering, sockets: RawFd, relay_ports: RawFd) -> Vec<Instruction> {
     let ips = &steering.addresses;
     let ip = ETHERNET_BYTES as i16;
     let mut code = Assembler::default();
@@ -191,7 +200,18 @@ fn assemble(steering: &Steering, map: RawFd) -> Vec<Instruction> {
     for (port, queue) in &steering.ports {
         code.jump(JUMP_EQUAL_32, 4, 0, loaded_half(*port), queue.map_or(Label::Redirect, Label::Queue));
     }
-    code.jump(JUMP, 0, 0, 0, Label::Pass);
+    code.add(STORE_WORD, FRAME_POINTER, 4, -4, 0);
+    code.add(MOVE, 2, FRAME_POINTER, 0, 0);
+    code.add(ADD_IMMEDIATE, 2, 0, 0, -4);
+    code.add(LOAD_IMMEDIATE_64, 1, MAP_DESCRIPTOR, 0, relay_ports);
+    code.add(0, 0, 0, 0, 0);
+    code.add(CALL, 0, 0, 0, MAP_LOOKUP);
+    code.jump(JUMP_IF_ZERO, 0, 0, 0, Label::Pass);
+    code.add(LOAD_WORD, 0, 0, 0, 0);
+    code.add(LOAD_WORD, 1, 6, RECEIVE_QUEUE, 0);
+    code.add(ADD_IMMEDIATE, 1, 0, 0, 1);
+    code.jump(JUMP_NOT_SAME, 0, 1, 0, Label::Pass);
+    code.jump(JUMP, 0, 0, 0, Label::Redirect);
     let queues: BTreeSet<u32> = steering.ports.values().flatten().copied().collect();
     for queue in queues {
         code.label(Label::Queue(queue));
@@ -201,7 +221,7 @@ fn assemble(steering: &Steering, map: RawFd) -> Vec<Instruction> {
     }
 
     code.label(Label::Redirect);
-    code.add(LOAD_IMMEDIATE_64, 1, MAP_DESCRIPTOR, 0, map);
+    code.add(LOAD_IMMEDIATE_64, 1, MAP_DESCRIPTOR, 0, sockets);
     code.add(0, 0, 0, 0, 0);
     code.add(LOAD_WORD, 2, 6, RECEIVE_QUEUE, 0);
     code.add(MOVE_IMMEDIATE, 3, 0, 0, XDP_PASS);
@@ -218,8 +238,18 @@ fn assemble(steering: &Steering, map: RawFd) -> Vec<Instruction> {
 /// program off the device.
 #[derive(Debug)]
 pub(super) struct Redirect {
-    map: OwnedFd,
+    sockets: OwnedFd,
+    relay_ports: Mutex<RelayPorts>,
     _link: OwnedFd,
+}
+
+/// Which shard has a relay port, of those that are open on any address: in the kernel an array by port of the queue plus
+/// one. A port that shards have on several addresses is 0, as all others are, and the kernel's.
+#[derive(Debug)]
+struct RelayPorts {
+    map: OwnedFd,
+    /// The queues of those who have it.
+    owners: BTreeMap<u16, Vec<u32>>,
 }
 
 #[derive(Clone, Copy)]
@@ -288,11 +318,12 @@ fn owned(descriptor: i64) -> OwnedFd {
 impl Redirect {
     /// Loads the program and attaches it to the device.
     pub(super) fn attach(interface: u32, steering: &Steering) -> io::Result<Self> {
-        let map = owned(bpf(
-            BPF_MAP_CREATE,
-            MapCreate { map_type: BPF_MAP_TYPE_XSKMAP, key_size: 4, value_size: 4, max_entries: QUEUES },
-        )?);
-        let instructions = assemble(steering, map.as_raw_fd());
+        let map = |map_type, max_entries| {
+            bpf(BPF_MAP_CREATE, MapCreate { map_type, key_size: 4, value_size: 4, max_entries }).map(owned)
+        };
+        let sockets = map(BPF_MAP_TYPE_XSKMAP, QUEUES)?;
+        let relay_ports = map(BPF_MAP_TYPE_ARRAY, 1 << u16::BITS)?;
+        let instructions = assemble(steering, sockets.as_raw_fd(), relay_ports.as_raw_fd());
         let program = owned(bpf(
             BPF_PROG_LOAD,
             ProgramLoad {
@@ -316,38 +347,78 @@ impl Redirect {
                 flags: 0,
             },
         )?);
-        Ok(Self { map, _link: link })
+        let relay_ports = Mutex::new(RelayPorts { map: relay_ports, owners: BTreeMap::new() });
+        Ok(Self { sockets, relay_ports, _link: link })
     }
 
     /// Has the datagrams of one queue go to this socket.
     pub(super) fn insert(&self, queue: u32, socket: RawFd) -> io::Result<()> {
-        let value = socket as u32;
-        bpf(
-            BPF_MAP_UPDATE_ELEM,
-            MapUpdate {
-                map_fd: self.map.as_raw_fd() as u32,
-                _padding: 0,
-                key: (&raw const queue) as u64,
-                value: (&raw const value) as u64,
-                flags: 0,
-            },
-        )?;
-        Ok(())
+        update(&self.sockets, queue, socket as u32)
     }
+
+    /// A relay port of this queue's shard was opened on one more address.
+    pub(super) fn open_port(&self, port: u16, queue: u32) -> io::Result<()> {
+        self.relay_ports.lock().unwrap_or_else(PoisonError::into_inner).change(port, |owners| owners.push(queue))
+    }
+
+    /// It was closed on one.
+    pub(super) fn close_port(&self, port: u16, queue: u32) -> io::Result<()> {
+        self.relay_ports.lock().unwrap_or_else(PoisonError::into_inner).change(port, |owners| {
+            if let Some(place) = owners.iter().position(|owner| *owner == queue) {
+                owners.swap_remove(place);
+            }
+        })
+    }
+}
+
+impl RelayPorts {
+    fn change(&mut self, port: u16, change: impl FnOnce(&mut Vec<u32>)) -> io::Result<()> {
+        let owners = self.owners.entry(port).or_default();
+        change(owners);
+        let value = match owners.as_slice() {
+            [first, others @ ..] if others.iter().all(|other| other == first) => first + 1,
+            _ => 0,
+        };
+        if owners.is_empty() {
+            self.owners.remove(&port);
+        }
+        update(&self.map, loaded_half(port) as u32, value)
+    }
+}
+
+/// Writes an element of a map whose keys and values have four bytes.
+fn update(map: &OwnedFd, key: u32, value: u32) -> io::Result<()> {
+    let (key, value) = (&raw const key, &raw const value);
+    let update =
+        MapUpdate { map_fd: map.as_raw_fd() as u32, _padding: 0, key: key as u64, value: value as u64, flags: 0 };
+    bpf(BPF_MAP_UPDATE_ELEM, update)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::frame;
     use super::*;
+    use std::cell::Cell;
     use std::collections::HashMap;
 
-    /// What the program answers for a frame: whether it redirects. A few lines of interpreter, for the few opcodes used.
     fn redirects(code: &[Instruction], packet: &[u8], queue: u64) -> bool {
+        redirects_with(code, packet, queue, |_| 0)
+    }
+
+    /// What the program answers for a frame: whether it redirects. A few lines of interpreter, for the few opcodes used.
+    fn redirects_with(code: &[Instruction], packet: &[u8], queue: u64, map: impl Fn(u32) -> u32) -> bool {
         const START: u64 = 0x10000;
         const CONTEXT: u64 = 0x100;
-        let mut registers: HashMap<u8, u64> = HashMap::from([(1, CONTEXT)]);
+        const STACK: u64 = 0x1000;
+        const ELEMENT: u64 = 0x2000;
+        let mut registers: HashMap<u8, u64> = HashMap::from([(1, CONTEXT), (FRAME_POINTER, STACK)]);
+        // The only word on the stack.
+        let key = Cell::new(None);
         let load = |address: u64, bytes: usize| -> u64 {
+            if address == ELEMENT {
+                return map(key.get().expect("a key")).into();
+            }
             if address < START {
                 return match address - CONTEXT {
                     0 => START,
@@ -399,7 +470,20 @@ mod tests {
                     registers.insert(destination, value(destination) & i64::from(immediate) as u64);
                     false
                 }
+                STORE_WORD => {
+                    assert_eq!(value(destination).wrapping_add_signed(offset.into()), STACK - 4);
+                    key.set(Some(value(source) as u32));
+                    false
+                }
+                CALL if immediate == MAP_LOOKUP => {
+                    assert_eq!(value(2), STACK - 4);
+                    registers.retain(|register, _| *register > 5);
+                    registers.insert(0, ELEMENT);
+                    false
+                }
                 JUMP => true,
+                JUMP_IF_ZERO => value(destination) == 0,
+                JUMP_NOT_SAME => value(destination) != value(source),
                 JUMP_GREATER => value(destination) > value(source),
                 JUMP_EQUAL_32 => value(destination) as u32 == immediate as u32,
                 JUMP_NOT_EQUAL_32 => value(destination) as u32 != immediate as u32,
@@ -428,7 +512,7 @@ mod tests {
     }
 
     fn code() -> Vec<Instruction> {
-        assemble(&Steering::new(shards().iter().map(Vec::as_slice)), 5)
+        assemble(&Steering::new(shards().iter().map(Vec::as_slice)), 5, 6)
     }
 
     fn datagram(to: &str, len: usize) -> Vec<u8> {
@@ -463,6 +547,23 @@ mod tests {
             "[fd00::1]:3478",
         ] {
             assert!((0..3).all(|queue| !redirects(&code, &datagram(other, 20), queue)), "{other}");
+        }
+    }
+
+    #[test]
+    fn relay_ports_go_to_the_shard_that_has_them() {
+        let code = code();
+        let map = |key: u32| u32::from(key == loaded_half(61_002) as u32) * 2;
+        for (to, ours) in [
+            ("192.0.2.1:61002", true),
+            ("[2001:db8::1]:61002", true),
+            ("192.0.2.1:61003", false),
+            ("192.0.2.2:61002", false),
+        ] {
+            for queue in 0..3 {
+                let redirected = redirects_with(&code, &datagram(to, 20), queue, map);
+                assert_eq!(redirected, ours && queue == 1, "{to} on {queue}");
+            }
         }
     }
 

@@ -156,6 +156,47 @@ fn datagrams_come_and_go_past_the_kernel() {
 }
 
 #[test]
+fn relay_ports_come_and_go_past_the_kernel() {
+    in_lab("relay", |lab| {
+        let (mut driver, _addresses, _waker) = lab.opened();
+        let local = LocalSocket(LocalSocket::FIRST_RELAY_PORT + 7);
+        for (family, here) in HERE.iter().enumerate() {
+            let free = UdpSocket::bind((*here, 0)).unwrap();
+            let address = free.local_addr().unwrap();
+            drop(free);
+            driver.open_port(local, address).unwrap();
+            let peer = lab.peer(family);
+            let path = Path { local, remote: peer.local_addr().unwrap() };
+            peer.send_to(b"in", address).unwrap();
+            driver.kernel.wait(Some(Duration::from_secs(1))).unwrap();
+            assert!(!driver.kernel.has_datagrams(), "it came by the kernel");
+            assert_eq!(collect(&mut driver, 1), [(path, b"in".to_vec())]);
+
+            let (before, mut tx, mut buffer) = (frames_sent(&driver), TxBatch::new(2048, 10), [0; 16]);
+            let began = Instant::now();
+            while frames_sent(&driver) == before && began.elapsed() < Duration::from_secs(5) {
+                assert!(tx.push(path, b"out"));
+                driver.send(&mut tx).unwrap();
+                tx.clear();
+                let (len, from) = peer.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..len], from), (&b"out"[..], address));
+            }
+            assert!(frames_sent(&driver) > before);
+
+            driver.close_port(local);
+            assert!(
+                !driver.send_frames(&tx, &TxRun { path, start: 0, len: 0, segment: 1, sound: false }, Instant::now()),
+                "it has no address"
+            );
+            let errors = driver.counters().receive_errors;
+            peer.send_to(b"late", address).unwrap();
+            assert_eq!(collect(&mut driver, 1), []);
+            assert_eq!(driver.counters().receive_errors, errors, "the kernel has it again, and nobody there");
+        }
+    });
+}
+
+#[test]
 fn more_frames_than_the_rings_hold_are_sent_and_received() {
     in_lab("many", |lab| {
         let (mut driver, addresses, _waker) = lab.opened();
