@@ -1,7 +1,7 @@
 //! A relay without media: it remembers what it is told and gives it back in its snapshot.
 
 use super::World;
-use plausch_link::{Identity, dial};
+use plausch_link::{Dialer, Identity};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
 use plausch_relay_api::{
     Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, ShardId, ShardInfo,
@@ -34,7 +34,7 @@ impl FakeRelay {
     /// Connects, says hello and serves until the link ends or [`FakeRelay::hang_up`].
     pub(crate) async fn dial(&self, world: &World) {
         let identity = Identity::load_or_create(&world.folder.0.join("link")).unwrap();
-        let mut connection = dial(&identity, world.server.link()).await.unwrap();
+        let mut connection = Dialer::new(&identity, world.server.link()).dial().await.unwrap();
         let shard = |n: u16| ShardInfo {
             shard: ShardId(n),
             candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
