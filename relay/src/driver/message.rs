@@ -197,27 +197,37 @@ pub(super) fn send_run(
 ) -> bool {
     match send_now(fd, outgoing, run.path.remote, tx.bytes(run), run.segment) {
         Ok(()) => {
-            counters.sent_messages += 1;
-            counters.sent_packets += run.datagrams() as u64;
+            counters.count_sent(run.datagrams() as u64);
             false
         }
-        Err(error) if run.datagrams() > 1 && segmentation_refused(&error) => {
-            send_in_pieces(fd, outgoing, tx, run, counters)
-        }
-        Err(error) if run.sound && is_full(&error) => {
-            send_sound(fd, outgoing, tx, run, counters, patience);
-            false
-        }
-        Err(error) => {
-            counters.count_refused(&error, run.datagrams() as u64);
-            false
-        }
+        Err(error) => send_refused(&error, fd, outgoing, tx, run, counters, patience),
     }
+}
+
+/// Does what can be done about a run that was refused: in pieces, or, with sound in it, a little later; else it is a counted
+/// drop. Answers `true` when it was segmentation that was refused.
+pub(super) fn send_refused(
+    error: &io::Error,
+    fd: RawFd,
+    outgoing: &mut Outgoing,
+    tx: &TxBatch,
+    run: &TxRun,
+    counters: &mut DriverCounters,
+    patience: &mut Duration,
+) -> bool {
+    if run.datagrams() > 1 && segmentation_refused(error) {
+        return send_in_pieces(fd, outgoing, tx, run, counters);
+    }
+    match run.sound && is_full(error) {
+        true => send_sound(fd, outgoing, tx, run, counters, patience),
+        false => counters.count_refused(error, run.datagrams() as u64),
+    }
+    false
 }
 
 /// Sends a run with sound that the socket's buffer had no room for, when it has. Takes the time for it from `patience`;
 /// without any left the run is a counted drop.
-pub(super) fn send_sound(
+fn send_sound(
     fd: RawFd,
     outgoing: &mut Outgoing,
     tx: &TxBatch,
@@ -235,17 +245,14 @@ pub(super) fn send_sound(
     }
     *patience = patience.saturating_sub(began.elapsed());
     match result {
-        Ok(()) => {
-            counters.sent_messages += 1;
-            counters.sent_packets += run.datagrams() as u64;
-        }
+        Ok(()) => counters.count_sent(run.datagrams() as u64),
         Err(error) => counters.count_refused(&error, run.datagrams() as u64),
     }
 }
 
 /// Sends each datagram of a run alone. `true`: the kernel took all of them, so it was segmentation that it refused
 /// and not this destination, which a single hostile browser may have chosen.
-pub(super) fn send_in_pieces(
+fn send_in_pieces(
     fd: RawFd,
     outgoing: &mut Outgoing,
     tx: &TxBatch,
@@ -255,10 +262,7 @@ pub(super) fn send_in_pieces(
     let mut all = true;
     for datagram in tx.bytes(run).chunks(run.segment) {
         match send_now(fd, outgoing, run.path.remote, datagram, run.segment) {
-            Ok(()) => {
-                counters.sent_messages += 1;
-                counters.sent_packets += 1;
-            }
+            Ok(()) => counters.count_sent(1),
             Err(error) => {
                 counters.count_refused(&error, 1);
                 all = false;

@@ -116,6 +116,12 @@ impl DriverCounters {
         }
     }
 
+    /// One message with so many datagrams.
+    fn count_sent(&mut self, datagrams: u64) {
+        self.sent_messages += 1;
+        self.sent_packets += datagrams;
+    }
+
     fn count_refused(&mut self, error: &io::Error, datagrams: u64) {
         match is_full(error) {
             true => self.drop_send_full += datagrams,

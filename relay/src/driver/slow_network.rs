@@ -2,6 +2,7 @@
 //! As root only: without the right to make one there is nothing to test on, which is said.
 
 use super::mmsg::Mmsg;
+use super::tests::both;
 use super::uring::Uring;
 use super::{Driver, Waker, bind, latest_wait, recycle, set_option};
 use plausch_engine::{LocalSocket, Path, TxBatch};
@@ -124,40 +125,4 @@ fn the_wait_in_the_socket_is_known<D: Driver<Device = ()>>() {
     }
 }
 
-mod uring {
-    use super::Uring;
-
-    #[test]
-    fn sound_waits_where_pictures_are_dropped() {
-        super::sound_waits_where_pictures_are_dropped::<Uring>();
-    }
-
-    #[test]
-    fn patience_ends() {
-        super::patience_ends::<Uring>();
-    }
-
-    #[test]
-    fn the_wait_in_the_socket_is_known() {
-        super::the_wait_in_the_socket_is_known::<Uring>();
-    }
-}
-
-mod mmsg {
-    use super::Mmsg;
-
-    #[test]
-    fn sound_waits_where_pictures_are_dropped() {
-        super::sound_waits_where_pictures_are_dropped::<Mmsg>();
-    }
-
-    #[test]
-    fn patience_ends() {
-        super::patience_ends::<Mmsg>();
-    }
-
-    #[test]
-    fn the_wait_in_the_socket_is_known() {
-        super::the_wait_in_the_socket_is_known::<Mmsg>();
-    }
-}
+both!(sound_waits_where_pictures_are_dropped, patience_ends, the_wait_in_the_socket_is_known);

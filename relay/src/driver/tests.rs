@@ -386,6 +386,7 @@ fn a_thousand_ports_at_once<D: Driver<Device = ()>>() {
     (0..1000).for_each(|number| driver.close_port(relay_port(number)));
 }
 
+/// Both drivers pass the same tests.
 macro_rules! both {
     ($($test:ident),+ $(,)?) => {
         mod uring {
@@ -396,6 +397,8 @@ macro_rules! both {
         }
     };
 }
+
+pub(super) use both;
 
 both!(
     receives_from_all_sockets_with_their_sender,

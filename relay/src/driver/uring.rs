@@ -1,9 +1,9 @@
 //! The driver over io_uring: one ring per shard, multishot receive into provided buffers, sends with UDP_SEGMENT,
 //! wake-ups and deadlines in the same wait. A packet that arrives costs no system call of its own.
 
-use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Unusable, send_in_pieces, send_sound};
+use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Unusable, send_refused};
 use super::ports::Ports;
-use super::{Driver, DriverCounters, Received, Sockets, Waker, is_full, segmentation_refused};
+use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch};
@@ -209,23 +209,16 @@ impl Driver for Uring {
             for (index, run) in chunk.iter().enumerate() {
                 let datagrams = run.datagrams() as u64;
                 if self.results[index] >= 0 {
-                    self.counters.sent_messages += 1;
-                    self.counters.sent_packets += datagrams;
+                    self.counters.count_sent(datagrams);
                     continue;
                 }
                 let error = io::Error::from_raw_os_error(-self.results[index]);
-                if datagrams > 1
-                    && segmentation_refused(&error)
-                    && let Some(fd) = self.ports.fd(run.path.local)
-                {
-                    refused |= send_in_pieces(fd, &mut self.outgoing[index], tx, run, &mut self.counters);
-                } else if run.sound
-                    && is_full(&error)
-                    && let Some(fd) = self.ports.fd(run.path.local)
-                {
-                    send_sound(fd, &mut self.outgoing[index], tx, run, &mut self.counters, &mut patience);
-                } else {
-                    self.counters.count_refused(&error, datagrams);
+                match self.ports.fd(run.path.local) {
+                    Some(fd) => {
+                        let outgoing = &mut self.outgoing[index];
+                        refused |= send_refused(&error, fd, outgoing, tx, run, &mut self.counters, &mut patience);
+                    }
+                    None => self.counters.count_refused(&error, datagrams),
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The program in the kernel that gives an AF_XDP socket the datagrams that are for the shards' ports, and leaves all
-//! else to the kernel: written instruction by instruction (RFC 9669), as it is forty of them and then needs no compiler.
+//! else to the kernel: written instruction by instruction (RFC 9669), as it is fifty of them and then needs no compiler.
 
 use super::frame::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_UDP};
 use std::collections::{BTreeMap, BTreeSet};
