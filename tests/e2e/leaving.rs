@@ -1,7 +1,7 @@
 //! Who leaves is gone at once, who vanishes is gone after a while, and nothing of either stays behind.
 
 use crate::people::{SOON, all_meet, join};
-use crate::service::Service;
+use crate::service::{Service, total};
 use plausch_bench::client::Client;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,11 +18,8 @@ const GAUGES: [&str; 6] = [
 ];
 
 async fn gauges(service: &Service) -> BTreeMap<&'static str, f64> {
-    let mut gauges = BTreeMap::new();
-    for name in GAUGES {
-        gauges.insert(name, service.relay_metric(name).await);
-    }
-    gauges
+    let metrics = service.relay_metrics().await;
+    GAUGES.map(|name| (name, total(&metrics, name))).into()
 }
 
 async fn wait_for_gauges(service: &Service, expected: &BTreeMap<&'static str, f64>) {

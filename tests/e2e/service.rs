@@ -20,12 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PORT_BLOCK: u16 = 64;
 const TURN_PLACE: u16 = 60;
 const TURN_TLS_PLACE: u16 = 62;
-/// Relay ports of one service, below all of these.
-const RELAY_PORTS: u16 = 50;
+/// Relay ports of one service, below all of these: the test of TURN's modes takes up to 60 of a family at once, and pairs
+/// of them, which need many more to choose from.
+const RELAY_PORTS: u16 = 200;
 const FIRST_RELAY_PORT: u16 = 10_000;
 const FIRST_PORT: u16 = 20_000;
-/// Below the ports that the kernel gives away by itself (32768 and more).
-const PORT_BLOCKS: u16 = 190;
+/// Below the ports that the kernel gives away by itself (32768 and more), and as many as there are relay ports for.
+const PORT_BLOCKS: u16 = 50;
+/// The shards publish their numbers every 100 ms.
+const PUBLISHED: Duration = Duration::from_millis(300);
 
 /// Which of the two processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,7 +101,7 @@ impl Ports {
                 };
             }
         }
-        panic!("no free block of ports between {FIRST_PORT} and 32767");
+        panic!("no free block of ports between {FIRST_PORT} and {}", FIRST_PORT + PORT_BLOCKS * PORT_BLOCK - 1);
     }
 }
 
@@ -230,6 +233,8 @@ impl Service {
 
     /// All samples of the relay's metrics without comments: name with labels → value.
     pub(crate) async fn relay_metrics(&self) -> BTreeMap<String, f64> {
+        // What was sent before this call is to be among them.
+        sleep(PUBLISHED).await;
         let (status, body) = get(self.ports.metrics, "/metrics").await.expect("the relay's metrics answer");
         assert_eq!(status, 200);
         body.lines()
@@ -241,11 +246,15 @@ impl Service {
 
     /// The sum of a metric over its labels.
     pub(crate) async fn relay_metric(&self, name: &str) -> f64 {
-        let metrics = self.relay_metrics().await;
-        let mut found = metrics.iter().filter(|(key, _)| key.split('{').next() == Some(name)).peekable();
-        assert!(found.peek().is_some(), "the relay has no metric {name}; it has {:?}", metrics.keys());
-        found.map(|(_, value)| value).sum()
+        total(&self.relay_metrics().await, name)
     }
+}
+
+/// The sum of one of these over its labels.
+pub(crate) fn total(metrics: &BTreeMap<String, f64>, name: &str) -> f64 {
+    let mut found = metrics.iter().filter(|(key, _)| key.split('{').next() == Some(name)).peekable();
+    assert!(found.peek().is_some(), "the relay has no metric {name}; it has {:?}", metrics.keys());
+    found.map(|(_, value)| value).sum()
 }
 
 impl Drop for Service {
