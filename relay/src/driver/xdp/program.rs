@@ -239,14 +239,14 @@ fn assemble(steering: &Steering, sockets: RawFd, relay_ports: RawFd) -> Vec<Inst
 #[derive(Debug)]
 pub(super) struct Redirect {
     sockets: OwnedFd,
-    relay_ports: Mutex<RelayPorts>,
+    relay_ports: Mutex<PortOwners>,
     _link: OwnedFd,
 }
 
 /// Which shard has a relay port, of those that are open on any address: in the kernel an array by port of the queue plus
 /// one. A port that shards have on several addresses is 0, as all others are, and the kernel's.
 #[derive(Debug)]
-struct RelayPorts {
+struct PortOwners {
     map: OwnedFd,
     /// The queues of those who have it.
     owners: BTreeMap<u16, Vec<u32>>,
@@ -347,7 +347,7 @@ impl Redirect {
                 flags: 0,
             },
         )?);
-        let relay_ports = Mutex::new(RelayPorts { map: relay_ports, owners: BTreeMap::new() });
+        let relay_ports = Mutex::new(PortOwners { map: relay_ports, owners: BTreeMap::new() });
         Ok(Self { sockets, relay_ports, _link: link })
     }
 
@@ -371,7 +371,7 @@ impl Redirect {
     }
 }
 
-impl RelayPorts {
+impl PortOwners {
     fn change(&mut self, port: u16, change: impl FnOnce(&mut Vec<u32>)) -> io::Result<()> {
         let owners = self.owners.entry(port).or_default();
         change(owners);
