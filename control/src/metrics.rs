@@ -13,6 +13,9 @@ pub struct Metrics {
     pub joins: AtomicU64,
     pub resumes: AtomicU64,
     pub slow_clients: AtomicU64,
+    /// What was told to clients of what others did, and the writes to sockets that took.
+    pub messages_sent: AtomicU64,
+    pub message_writes: AtomicU64,
     pub relay_connections: AtomicU64,
     pub command_errors: AtomicU64,
     errors: [AtomicU64; ERROR_CODES.len()],
@@ -73,6 +76,10 @@ impl Metrics {
             "Sockets closed for reading too slowly.",
             &of(&self.slow_clients),
         );
+        let sent = of(&self.messages_sent);
+        line("plausch_messages_sent_total", "counter", "Messages of rooms that were sent to clients.", &sent);
+        let writes = of(&self.message_writes);
+        line("plausch_message_writes_total", "counter", "Writes that took: those of a moment go together.", &writes);
         line("plausch_relay_linked", "gauge", "Whether a relay is linked.", &one(u64::from(now.relay_linked)));
         line("plausch_relay_connections_total", "counter", "Links of relays so far.", &of(&self.relay_connections));
         line("plausch_command_errors_total", "counter", "Commands the relay refused.", &of(&self.command_errors));

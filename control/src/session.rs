@@ -4,16 +4,18 @@ use crate::host::Host;
 use crate::rates::{Bucket, Prefix, Rate};
 use crate::service::{Join, Problem, Service, encode};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use futures_util::SinkExt;
 use plausch_relay_api::ParticipantId;
 use plausch_relay_api::limits::{
-    SIGNALLING_BURST_MESSAGES, SIGNALLING_IDLE_MS, SIGNALLING_MESSAGES_PER_SECOND, SIGNALLING_PING_MS,
-    SIGNALLING_QUEUE_MESSAGES, SIGNALLING_SILENCE_MS,
+    SIGNALLING_BURST_MESSAGES, SIGNALLING_GATHER_MAX_MS, SIGNALLING_GATHER_MS, SIGNALLING_IDLE_MS,
+    SIGNALLING_MESSAGES_PER_SECOND, SIGNALLING_PING_MS, SIGNALLING_QUEUE_MESSAGES, SIGNALLING_SILENCE_MS,
 };
 use plausch_signalling::{ClientMessage, ErrorCode, ServerMessage};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 const MESSAGE_RATE: Rate = Rate { burst: SIGNALLING_BURST_MESSAGES, per_second: SIGNALLING_MESSAGES_PER_SECOND as f64 };
 /// Offers are what costs: a large one is a thousand other messages, and each is a command to the relay. Browsers come to
@@ -87,14 +89,21 @@ impl Session {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = Instant::now();
         let mut heard = opened;
+        let mut gathered_at = tokio::time::Instant::now();
         loop {
+            let queued = async {
+                sleep_until(gathered_at).await;
+                queue.recv().await
+            };
             tokio::select! {
-                text = queue.recv() => {
+                text = queued => {
                     // The room dropped its sender: this client reads too slowly, or another took its place.
                     let Some(text) = text else { return End::Closed(close_code::POLICY) };
-                    if !send(socket, Message::Text(text)).await {
-                        return End::Lost;
-                    }
+                    let Some(sent) = send_queued(socket, text, &mut queue).await else { return End::Lost };
+                    self.service.metrics.messages_sent.fetch_add(sent.into(), Relaxed);
+                    self.service.metrics.message_writes.fetch_add(1, Relaxed);
+                    let gather_ms = SIGNALLING_GATHER_MS.saturating_mul(sent).min(SIGNALLING_GATHER_MAX_MS);
+                    gathered_at = tokio::time::Instant::now() + Duration::from_millis(gather_ms.into());
                 }
                 message = socket.recv() => {
                     heard = Instant::now();
@@ -187,6 +196,18 @@ impl Session {
 
 async fn send(socket: &mut WebSocket, message: Message) -> bool {
     matches!(timeout(SEND_TIMEOUT, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// Sends this and what waits behind it, by one write as far as that goes: how many messages that were.
+async fn send_queued(socket: &mut WebSocket, first: Utf8Bytes, queue: &mut mpsc::Receiver<Utf8Bytes>) -> Option<u32> {
+    let (mut next, mut sent) = (Some(first), 0);
+    while let Some(text) = next {
+        timeout(SEND_TIMEOUT, socket.feed(Message::Text(text))).await.ok()?.ok()?;
+        sent += 1;
+        next = queue.try_recv().ok();
+    }
+    timeout(SEND_TIMEOUT, socket.flush()).await.ok()?.ok()?;
+    Some(sent)
 }
 
 /// A tab that is closed says 1001, a script that is done 1000 or nothing; other codes are a client's own reasons to

@@ -136,6 +136,29 @@ async fn speakers_are_passed_on() {
 }
 
 #[tokio::test]
+async fn what_comes_in_a_moment_is_told_in_order_and_by_few_writes() {
+    let world = World::new().await;
+    let mut anna = world.joined("r", "Anna").await;
+    let known = world.relay.participants()[0].spec.clone();
+    let told = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    let metrics = &world.server.service.metrics;
+    let before = (told(&metrics.messages_sent), told(&metrics.message_writes));
+    let says = |n: usize| n.is_multiple_of(3) || n.is_multiple_of(7);
+    for n in 0..300 {
+        let speakers =
+            if says(n) { vec![SpeakerLevel { participant: known.participant, level: 20 }] } else { Vec::new() };
+        world.relay.send(Event::Speakers { room: known.room, speakers });
+    }
+    for n in 0..300 {
+        let ServerMessage::Speakers { participants } = anna.next().await else { panic!() };
+        assert_eq!(!participants.is_empty(), says(n), "{n}");
+    }
+    eventually("all are counted", || told(&metrics.messages_sent) == before.0 + 300).await;
+    let writes = told(&metrics.message_writes) - before.1;
+    assert!((1..150).contains(&writes), "{writes} writes");
+}
+
+#[tokio::test]
 async fn what_the_relay_refuses_leaves_nothing() {
     let world = World::new().await;
     for (error, expected) in [

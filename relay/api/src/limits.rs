@@ -299,6 +299,11 @@ pub const SIGNALLING_MESSAGE_BYTES: usize = 384 * 1024;
 /// Messages that wait for a slow client before it is closed. A room of 1024 that all join at once is two messages
 /// per joiner.
 pub const SIGNALLING_QUEUE_MESSAGES: usize = 4096;
+/// What comes for a client within this time of the last write, for each message of that, waits for more: who joins
+/// alone is told of at once, and when 100 join in a second, each of 1000 others learns of ten at a time.
+pub const SIGNALLING_GATHER_MS: u32 = 20;
+/// The longest such wait: nobody sees it, where many come and go.
+pub const SIGNALLING_GATHER_MAX_MS: u32 = 100;
 /// Between two pings of control, and the longest silence after which a socket is dead: two pings lost.
 pub const SIGNALLING_PING_MS: u64 = 10_000;
 pub const SIGNALLING_SILENCE_MS: u64 = 25_000;
