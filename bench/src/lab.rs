@@ -2,11 +2,14 @@
 //!
 //! Namespaces have no names. Ours begins when this program starts itself again in it, the server's is held by a
 //! process that ends with us, and both go, with the pair of devices between them, when the last process in them ends:
-//! nothing is left behind, however a run ends. Nobody else on the machine or its network is reached from there.
+//! nothing is left behind, however a run ends. Nobody else on the machine or its network is reached from there. The
+//! kernel's threads are kept off the server's CPUs meanwhile, as from a dedicated server's.
 
 mod cable;
+mod kernel_threads;
 
 pub use cable::{Cable, ReceiveWork, Segmentation};
+use kernel_threads::{KernelThread, MOVE_BACK};
 
 use std::fs;
 use std::io;
@@ -129,18 +132,21 @@ impl Ground {
 
     /// What packets go over, and where server and clients run, for reports.
     pub fn device(&self) -> String {
-        let path = match self.cable() {
-            Some(cable) => format!("veth between two network namespaces; {}", cable.describe()),
-            None => "loopback".to_owned(),
+        let (path, alone) = match self.cable() {
+            Some(cable) => {
+                let path = format!("veth between two network namespaces; {}", cable.describe());
+                (path, ", off which the kernel's threads are kept")
+            }
+            None => ("loopback".to_owned(), ""),
         };
-        format!("{path}; server on CPU {}", self.server_cpu_list())
+        format!("{path}; server on CPU {}{alone}", self.server_cpu_list())
     }
 }
 
 impl Drop for Ground {
     fn drop(&mut self) {
         if let Some(mut holder) = self.holder.take() {
-            let _ = holder.kill();
+            drop(holder.stdin.take());
             let _ = holder.wait();
         }
     }
@@ -171,12 +177,15 @@ fn connect_namespaces(cable: Cable, clients: &[usize], servers: &[usize]) -> Res
         return Err(LabError::NotOurs);
     }
     run(&["ip", "link", "set", "lo", "up"])?;
+    let kernel_threads = KernelThread::on(servers);
     let holder = Command::new("unshare")
-        .args(["--net", "cat"])
+        .args(["--net", "sh", "-c", MOVE_BACK, "sh"])
+        .args(kernel_threads.iter().flat_map(KernelThread::back))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .map_err(|cause| LabError::Missing { program: "unshare", cause })?;
+    kernel_threads.iter().for_each(KernelThread::move_away);
     let pid = holder.id().to_string();
     let theirs = format!("--net=/proc/{pid}/ns/net");
     let begin = Instant::now();

@@ -69,6 +69,15 @@ fn cpus_of(config: &Config, topology: &Topology, root: &Path) -> Vec<Finding> {
             "Other programs may run on these CPUs; the kernel parameter isolcpus={list} would keep them away."
         ))
     });
+    if let (Some(Lacking(_)), Some(model)) = (findings.last(), preemption(root)) {
+        findings.push(match model.as_str() {
+            "full" | "rt" => Good("The kernel's own threads are interrupted for media.".to_owned()),
+            model => Lacking(format!(
+                "The kernel's own threads may run on these CPUs, too, and are not interrupted for media (preempt={model}): \
+                 packets wait for milliseconds then; preempt=full would end that, and so would isolcpus={list}."
+            )),
+        });
+    }
     let shared: Vec<usize> =
         shards.iter().copied().filter(|cpu| topology.siblings(*cpu).any(|other| other != *cpu)).collect();
     if let Some(&cpu) = shared.first() {
@@ -109,6 +118,27 @@ fn cpus_of(config: &Config, topology: &Topology, root: &Path) -> Vec<Finding> {
         None => findings.push(Good("The CPU governor is \"performance\".".to_owned())),
     }
     findings
+}
+
+/// How the kernel interrupts itself: `none`, `voluntary`, `lazy`, `full` or `rt`, as it was told at its start, as it says
+/// where that may be read, or as it was built.
+fn preemption(root: &Path) -> Option<String> {
+    let told =
+        || read(root, "proc/cmdline")?.split(' ').find_map(|word| Some(word.strip_prefix("preempt=")?.to_owned()));
+    let says = || Some(read(root, "sys/kernel/debug/sched/preempt")?.split_once('(')?.1.split_once(')')?.0.to_owned());
+    let built = || {
+        let configuration = read(root, &format!("boot/config-{}", read(root, "proc/sys/kernel/osrelease")?))?;
+        let is_set = |name: &str| configuration.lines().any(|line| line.strip_suffix("=y") == Some(name));
+        let models = [
+            ("CONFIG_PREEMPT_RT", "rt"),
+            ("CONFIG_PREEMPT", "full"),
+            ("CONFIG_PREEMPT_LAZY", "lazy"),
+            ("CONFIG_PREEMPT_VOLUNTARY", "voluntary"),
+            ("CONFIG_PREEMPT_NONE", "none"),
+        ];
+        models.into_iter().find_map(|(name, model)| is_set(name).then(|| model.to_owned()))
+    };
+    told().or_else(says).or_else(built)
 }
 
 fn io_uring() -> Finding {
@@ -316,6 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn how_the_kernel_interrupts_itself() {
+        let built = "# CONFIG_PREEMPT_NONE is not set\nCONFIG_PREEMPT_VOLUNTARY=y\nCONFIG_PREEMPT_DYNAMIC=y\n";
+        let release = ("proc/sys/kernel/osrelease", "6.12.1\n");
+        for (files, expected) in [
+            (vec![("proc/cmdline", "quiet preempt=full ro\n"), release, ("boot/config-6.12.1", built)], Some("full")),
+            (vec![("proc/cmdline", "quiet ro\n"), release, ("boot/config-6.12.1", built)], Some("voluntary")),
+            (vec![release, ("boot/config-6.12.1", "CONFIG_PREEMPT_BUILD=y\nCONFIG_PREEMPT=y\n")], Some("full")),
+            (vec![release], None),
+        ] {
+            let root = machine(&files);
+            assert_eq!(preemption(&root).as_deref(), expected, "{files:?}");
+            fs::remove_dir_all(root).unwrap();
+        }
+    }
+
+    #[test]
     fn what_a_machine_lacks_is_said() {
         let root = machine(&[
             ("sys/devices/system/cpu/isolated", "\n"),
@@ -329,12 +375,14 @@ mod tests {
             ("sys/class/net/eth0/device/msi_irqs/41", ""),
             ("proc/irq/40/smp_affinity_list", "2\n"),
             ("proc/irq/41/smp_affinity_list", "0-3\n"),
+            ("sys/kernel/debug/sched/preempt", "none (voluntary) full lazy\n"),
         ]);
         let topology = Topology::read(&root);
         let said = |findings: &[Finding]| findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n");
         let text = said(&cpus_of(&config(&[2, 6]), &topology, &root));
         for part in [
             "isolcpus=2,6",
+            "preempt=voluntary",
             "CPUs 2,6 are halves of one core and both",
             "\"powersave\"",
             "eth0 belongs to memory node 1",
