@@ -115,6 +115,16 @@ fn set_slice(nice: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sleeps as long as it says; the kernel makes sleeps up to 50 µs longer by itself, so that timers of about the same time
+/// end together, which is good for all others of the thread.
+pub fn sleep_exactly(duration: Duration) {
+    // SAFETY: takes no pointers, and cannot fail with these arguments.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    std::thread::sleep(duration);
+    // SAFETY: as above; 0 is what the thread began with.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 0) };
+}
+
 /// Above all ordinary threads, below the kernel's own.
 pub const REALTIME_PRIORITY: i32 = 10;
 

@@ -8,6 +8,7 @@
 mod device;
 mod frame;
 mod hops;
+mod pace;
 mod program;
 mod relay_ports;
 #[cfg(test)]
@@ -18,9 +19,11 @@ pub use program::Steering;
 
 use super::mmsg::Mmsg;
 use super::{Driver, DriverCounters, Received, Sockets, Waker};
+use crate::cpus::sleep_exactly;
 use device::Description;
 use frame::HEADER_BYTES;
 use hops::Hops;
+use pace::Pace;
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
 use plausch_relay_api::limits::{BATCH_PACKETS, DATAGRAM_BYTES, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES, XDP_SOUND_FRAMES};
 use program::Redirect;
@@ -84,6 +87,7 @@ pub struct Xdp {
     addresses: Vec<SocketAddr>,
     relay_ports: RelayPorts,
     hops: Hops,
+    pace: Pace,
     counters: DriverCounters,
 }
 
@@ -123,7 +127,8 @@ impl Driver for Xdp {
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
         let hops = Hops::new(device.index, device.mac)?;
         let kernel = Mmsg::open_beside(sockets, waker, socket.fd())?;
-        Ok(Self { device, socket, kernel, addresses, relay_ports, hops, counters: DriverCounters::default() })
+        let (pace, counters) = (Pace::new(Instant::now()), DriverCounters::default());
+        Ok(Self { device, socket, kernel, addresses, relay_ports, hops, pace, counters })
     }
 
     fn receive<'d>(&'d mut self, timeout: Option<Duration>, rx: &mut Vec<RxPacket<'d>>) -> io::Result<Received> {
@@ -133,7 +138,12 @@ impl Driver for Xdp {
             true => timeout,
             false => Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY))),
         };
+        let pause = self.pace.pause(Instant::now());
+        if !pause.is_zero() && timeout.is_none_or(|timeout| timeout > pause) {
+            sleep_exactly(pause);
+        }
         self.kernel.wait(timeout)?;
+        let woke_at = Instant::now();
         // Neither of the two may take all the room while the other has something.
         let share = if self.kernel.has_datagrams() { BATCH_PACKETS / 2 } else { BATCH_PACKETS };
         let Self { socket, kernel, addresses, relay_ports, counters, .. } = self;
@@ -158,6 +168,7 @@ impl Driver for Xdp {
             let path = Path { local, remote: received.source };
             rx.push(RxPacket { path, data: &mut frame[received.start..][..received.len] });
         }
+        self.pace.looked(woke_at, taken);
         let full = kernel.take(rx) | (taken == share);
         Ok(Received { full, taken_at: None })
     }
