@@ -54,7 +54,28 @@ struct State {
 /// A joined session's queue to its socket. Dropping it closes the socket.
 struct Attached {
     session: u64,
-    outgoing: mpsc::Sender<Utf8Bytes>,
+    outgoing: mpsc::Sender<Outgoing>,
+}
+
+/// A message on its way to a client.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub text: Utf8Bytes,
+    /// It is news of others. Answers may not wait, for media comes at once; nor may what is in slots.
+    pub may_wait: bool,
+}
+
+impl Outgoing {
+    fn new(message: &ServerMessage) -> Self {
+        let may_wait = matches!(
+            message,
+            ServerMessage::ParticipantJoined { .. }
+                | ServerMessage::ParticipantChanged { .. }
+                | ServerMessage::ParticipantLeft { .. }
+                | ServerMessage::Speakers { .. }
+        );
+        Self { text: encode(message), may_wait }
+    }
 }
 
 /// A place among the open sockets.
@@ -259,11 +280,11 @@ impl State {
             }
             let mut slow = Vec::new();
             for (to, message) in out.messages {
-                let mut text = None;
+                let mut outgoing = None;
                 for participant in to {
                     let Some(attached) = self.sessions.get(&participant) else { continue };
-                    let text = text.get_or_insert_with(|| encode(&message)).clone();
-                    if attached.outgoing.try_send(text).is_err() {
+                    let outgoing = outgoing.get_or_insert_with(|| Outgoing::new(&message)).clone();
+                    if attached.outgoing.try_send(outgoing).is_err() {
                         slow.push((participant, attached.session));
                         self.sessions.remove(&participant);
                     }
@@ -281,7 +302,7 @@ impl State {
     }
 
     /// Lets a session speak for a participant.
-    fn attach(&mut self, participant: ParticipantId, session: u64, outgoing: mpsc::Sender<Utf8Bytes>) {
+    fn attach(&mut self, participant: ParticipantId, session: u64, outgoing: mpsc::Sender<Outgoing>) {
         self.sessions.insert(participant, Attached { session, outgoing });
     }
 

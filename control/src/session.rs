@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::rates::{Bucket, Prefix, Rate};
-use crate::service::{Join, Problem, Service, encode};
+use crate::service::{Join, Outgoing, Problem, Service, encode};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures_util::SinkExt;
 use plausch_relay_api::ParticipantId;
@@ -13,9 +13,9 @@ use plausch_relay_api::limits::{
 use plausch_signalling::{ClientMessage, ErrorCode, ServerMessage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 const MESSAGE_RATE: Rate = Rate { burst: SIGNALLING_BURST_MESSAGES, per_second: SIGNALLING_MESSAGES_PER_SECOND as f64 };
 /// Offers are what costs: a large one is a thousand other messages, and each is a command to the relay. Browsers come to
@@ -46,7 +46,7 @@ struct Session {
     messages: Bucket,
     offers: Bucket,
     /// Moves into the room with a successful join.
-    outgoing: mpsc::Sender<Utf8Bytes>,
+    outgoing: mpsc::Sender<Outgoing>,
 }
 
 /// Serves a socket until it ends.
@@ -84,26 +84,27 @@ pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Pr
 }
 
 impl Session {
-    async fn serve(&mut self, socket: &mut WebSocket, mut queue: mpsc::Receiver<Utf8Bytes>) -> End {
+    async fn serve(&mut self, socket: &mut WebSocket, mut queue: mpsc::Receiver<Outgoing>) -> End {
         let mut ping = interval(Duration::from_millis(SIGNALLING_PING_MS));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = Instant::now();
         let mut heard = opened;
-        let mut gathered_at = tokio::time::Instant::now();
+        let mut gathered = Gathered::default();
         loop {
-            let queued = async {
-                sleep_until(gathered_at).await;
-                queue.recv().await
-            };
             tokio::select! {
-                text = queued => {
+                next = queue.recv() => {
                     // The room dropped its sender: this client reads too slowly, or another took its place.
-                    let Some(text) = text else { return End::Closed(close_code::POLICY) };
-                    let Some(sent) = send_queued(socket, text, &mut queue).await else { return End::Lost };
-                    self.service.metrics.messages_sent.fetch_add(sent.into(), Relaxed);
-                    self.service.metrics.message_writes.fetch_add(1, Relaxed);
-                    let gather_ms = SIGNALLING_GATHER_MS.saturating_mul(sent).min(SIGNALLING_GATHER_MAX_MS);
-                    gathered_at = tokio::time::Instant::now() + Duration::from_millis(gather_ms.into());
+                    let Some(next) = next else { return End::Closed(close_code::POLICY) };
+                    let Some(may_wait) = gathered.feed(socket, next, &mut queue).await else { return End::Lost };
+                    let waits = may_wait && gathered.waits();
+                    if !waits && !gathered.write(socket, &self.service).await {
+                        return End::Lost;
+                    }
+                }
+                () = sleep_until(gathered.until), if gathered.messages > 0 => {
+                    if !gathered.write(socket, &self.service).await {
+                        return End::Lost;
+                    }
                 }
                 message = socket.recv() => {
                     heard = Instant::now();
@@ -198,16 +199,50 @@ async fn send(socket: &mut WebSocket, message: Message) -> bool {
     matches!(timeout(SEND_TIMEOUT, socket.send(message)).await, Ok(Ok(())))
 }
 
-/// Sends this and what waits behind it, by one write as far as that goes: how many messages that were.
-async fn send_queued(socket: &mut WebSocket, first: Utf8Bytes, queue: &mut mpsc::Receiver<Utf8Bytes>) -> Option<u32> {
-    let (mut next, mut sent) = (Some(first), 0);
-    while let Some(text) = next {
-        timeout(SEND_TIMEOUT, socket.feed(Message::Text(text))).await.ok()?.ok()?;
-        sent += 1;
-        next = queue.try_recv().ok();
+/// What came for a client and is not yet written.
+struct Gathered {
+    messages: u32,
+    /// Until then what may wait does.
+    until: Instant,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { messages: 0, until: Instant::now() }
     }
-    timeout(SEND_TIMEOUT, socket.flush()).await.ok()?.ok()?;
-    Some(sent)
+}
+
+impl Gathered {
+    /// Takes this and what is behind it in the queue: whether all of it may wait. `None`: the socket is gone.
+    async fn feed(
+        &mut self,
+        socket: &mut WebSocket,
+        first: Outgoing,
+        queue: &mut mpsc::Receiver<Outgoing>,
+    ) -> Option<bool> {
+        let (mut next, mut may_wait) = (Some(first), true);
+        while let Some(outgoing) = next {
+            may_wait &= outgoing.may_wait;
+            timeout(SEND_TIMEOUT, socket.feed(Message::Text(outgoing.text))).await.ok()?.ok()?;
+            self.messages += 1;
+            next = queue.try_recv().ok();
+        }
+        Some(may_wait)
+    }
+
+    fn waits(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// By one write, as far as that goes.
+    async fn write(&mut self, socket: &mut WebSocket, service: &Service) -> bool {
+        service.metrics.messages_sent.fetch_add(self.messages.into(), Relaxed);
+        service.metrics.message_writes.fetch_add(1, Relaxed);
+        let wait_ms = SIGNALLING_GATHER_MS.saturating_mul(self.messages).min(SIGNALLING_GATHER_MAX_MS);
+        let written = matches!(timeout(SEND_TIMEOUT, socket.flush()).await, Ok(Ok(())));
+        *self = Self { messages: 0, until: Instant::now() + Duration::from_millis(wait_ms.into()) };
+        written
+    }
 }
 
 /// A tab that is closed says 1001, a script that is done 1000 or nothing; other codes are a client's own reasons to

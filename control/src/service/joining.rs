@@ -1,6 +1,6 @@
 //! Joins and offers: what waits for the relay.
 
-use super::{Service, State, candidates};
+use super::{Outgoing, Service, State, candidates};
 use crate::host::Host;
 use crate::names::{RoomKey, person_name, room_title};
 use crate::rates::Prefix;
@@ -8,7 +8,6 @@ use crate::room::{Outbox, Presence};
 use crate::rooms::{Entry, Fresh, OfferError};
 use crate::sdp::{LocalSide, RemoteOffer};
 use crate::{assets, random};
-use axum::extract::ws::Utf8Bytes;
 use plausch_relay_api::limits::{COMMAND_TIMEOUT_MS, RELAY_WAIT_MS};
 use plausch_relay_api::{Command, CommandError, Hello, ParticipantId, ParticipantSpec, RoomId};
 use plausch_signalling::{Answer, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
@@ -70,7 +69,7 @@ impl Service {
         session: u64,
         prefix: Option<Prefix>,
         host: Option<&Host>,
-        outgoing: mpsc::Sender<Utf8Bytes>,
+        outgoing: mpsc::Sender<Outgoing>,
         join: Join,
     ) -> Result<ParticipantId, Problem> {
         if join.version != VERSION {

@@ -299,7 +299,7 @@ pub const SIGNALLING_MESSAGE_BYTES: usize = 384 * 1024;
 /// Messages that wait for a slow client before it is closed. A room of 1024 that all join at once is two messages
 /// per joiner.
 pub const SIGNALLING_QUEUE_MESSAGES: usize = 4096;
-/// What comes for a client within this time of the last write, for each message of that, waits for more: who joins
+/// News of others that come for a client within this time of the last write, for each message of that, wait for more: who joins
 /// alone is told of at once, and when 100 join in a second, each of 1000 others learns of ten at a time.
 pub const SIGNALLING_GATHER_MS: u32 = 20;
 /// The longest such wait: nobody sees it, where many come and go.
