@@ -89,7 +89,7 @@ impl Session {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = Instant::now();
         let mut heard = opened;
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered::new();
         loop {
             tokio::select! {
                 next = queue.recv() => {
@@ -206,13 +206,11 @@ struct Gathered {
     until: Instant,
 }
 
-impl Default for Gathered {
-    fn default() -> Self {
+impl Gathered {
+    fn new() -> Self {
         Self { messages: 0, until: Instant::now() }
     }
-}
 
-impl Gathered {
     /// Takes this and what is behind it in the queue: whether all of it may wait. `None`: the socket is gone.
     async fn feed(
         &mut self,

@@ -62,14 +62,15 @@ fn cpus_of(config: &Config, topology: &Topology, root: &Path) -> Vec<Finding> {
         ))
     });
     let isolated = read(root, "sys/devices/system/cpu/isolated").map(|text| parse_cpu_list(&text)).unwrap_or_default();
-    findings.push(if shards.iter().all(|cpu| isolated.contains(cpu)) {
+    let alone = shards.iter().all(|cpu| isolated.contains(cpu));
+    findings.push(if alone {
         Good("These CPUs are isolated from other programs.".to_owned())
     } else {
         Lacking(format!(
             "Other programs may run on these CPUs; the kernel parameter isolcpus={list} would keep them away."
         ))
     });
-    if let (Some(Lacking(_)), Some(model)) = (findings.last(), preemption(root)) {
+    if let (false, Some(model)) = (alone, preemption(root)) {
         findings.push(match model.as_str() {
             "full" | "rt" => Good("The kernel's own threads are interrupted for media.".to_owned()),
             model => Lacking(format!(

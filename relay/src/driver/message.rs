@@ -178,98 +178,82 @@ impl Outgoing {
     }
 }
 
-/// Sends one message now or not at all.
-fn send_now(fd: RawFd, outgoing: &mut Outgoing, remote: SocketAddr, data: &[u8], segment: usize) -> io::Result<()> {
-    let header = outgoing.prepare(remote, data, segment);
-    // SAFETY: `outgoing` and `data` are borrowed until the call returns, and nothing is kept by the kernel.
-    let result = unsafe { libc::sendmsg(fd, header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// Sends runs of a batch from one socket with `sendmsg`.
+pub(super) struct Sending<'a> {
+    pub fd: RawFd,
+    pub outgoing: &'a mut Outgoing,
+    pub tx: &'a TxBatch,
+    pub counters: &'a mut DriverCounters,
+    /// The time that is left for sound to wait.
+    pub patience: &'a mut Duration,
 }
 
-/// Sends one run with `sendmsg`. Answers `true` when segmentation was refused; the run then went out in pieces.
-pub(super) fn send_run(
-    fd: RawFd,
-    outgoing: &mut Outgoing,
-    tx: &TxBatch,
-    run: &TxRun,
-    counters: &mut DriverCounters,
-    patience: &mut Duration,
-) -> bool {
-    match send_now(fd, outgoing, run.path.remote, tx.bytes(run), run.segment) {
-        Ok(()) => {
-            counters.count_sent(run.datagrams() as u64);
-            false
+impl Sending<'_> {
+    /// Sends one run. Answers `true` when segmentation was refused; the run then went out in pieces.
+    pub(super) fn run(&mut self, run: &TxRun) -> bool {
+        match self.now(run, self.tx.bytes(run)) {
+            Ok(()) => {
+                self.counters.count_sent(run.datagrams() as u64);
+                false
+            }
+            Err(error) => self.refused(&error, run),
         }
-        Err(error) => send_refused(&error, fd, outgoing, tx, run, counters, patience),
     }
-}
 
-/// Does what can be done about a run that was refused: in pieces, or, with sound in it, a little later; else it is a counted
-/// drop. Answers `true` when it was segmentation that was refused.
-pub(super) fn send_refused(
-    error: &io::Error,
-    fd: RawFd,
-    outgoing: &mut Outgoing,
-    tx: &TxBatch,
-    run: &TxRun,
-    counters: &mut DriverCounters,
-    patience: &mut Duration,
-) -> bool {
-    if run.datagrams() > 1 && segmentation_refused(error) {
-        return send_in_pieces(fd, outgoing, tx, run, counters);
+    /// Does what can be done about a run that was refused: in pieces, or, with sound in it, a little later; else it is a
+    /// counted drop. Answers `true` when it was segmentation that was refused.
+    pub(super) fn refused(&mut self, error: &io::Error, run: &TxRun) -> bool {
+        if run.datagrams() > 1 && segmentation_refused(error) {
+            return self.in_pieces(run);
+        }
+        match run.sound && is_full(error) {
+            true => self.later(run),
+            false => self.counters.count_refused(error, run.datagrams() as u64),
+        }
+        false
     }
-    match run.sound && is_full(error) {
-        true => send_sound(fd, outgoing, tx, run, counters, patience),
-        false => counters.count_refused(error, run.datagrams() as u64),
-    }
-    false
-}
 
-/// Sends a run with sound that the socket's buffer had no room for, when it has. Takes the time for it from `patience`;
-/// without any left the run is a counted drop.
-fn send_sound(
-    fd: RawFd,
-    outgoing: &mut Outgoing,
-    tx: &TxBatch,
-    run: &TxRun,
-    counters: &mut DriverCounters,
-    patience: &mut Duration,
-) {
-    counters.sound_waits += 1;
-    let began = Instant::now();
-    let mut result = Err(io::Error::from_raw_os_error(libc::EAGAIN));
-    while result.as_ref().is_err_and(is_full) && began.elapsed() < *patience {
-        // POLLOUT would come when half of the buffer is empty, and sound needs little room.
-        thread::sleep(SOUND_PAUSE);
-        result = send_now(fd, outgoing, run.path.remote, tx.bytes(run), run.segment);
+    /// Sends a part of a run, or all of it, as one message now or not at all.
+    fn now(&mut self, run: &TxRun, data: &[u8]) -> io::Result<()> {
+        let header = self.outgoing.prepare(run.path.remote, data, run.segment);
+        // SAFETY: `outgoing` and `data` are borrowed until the call returns, and nothing is kept by the kernel.
+        let result = unsafe { libc::sendmsg(self.fd, header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
-    *patience = patience.saturating_sub(began.elapsed());
-    match result {
-        Ok(()) => counters.count_sent(run.datagrams() as u64),
-        Err(error) => counters.count_refused(&error, run.datagrams() as u64),
-    }
-}
 
-/// Sends each datagram of a run alone. `true`: the kernel took all of them, so it was segmentation that it refused
-/// and not this destination, which a single hostile browser may have chosen.
-fn send_in_pieces(
-    fd: RawFd,
-    outgoing: &mut Outgoing,
-    tx: &TxBatch,
-    run: &TxRun,
-    counters: &mut DriverCounters,
-) -> bool {
-    let mut all = true;
-    for datagram in tx.bytes(run).chunks(run.segment) {
-        match send_now(fd, outgoing, run.path.remote, datagram, run.segment) {
-            Ok(()) => counters.count_sent(1),
-            Err(error) => {
-                counters.count_refused(&error, 1);
-                all = false;
+    /// Sends a run with sound that the socket's buffer had no room for, when it has. Takes the time for it from `patience`;
+    /// without any left the run is a counted drop.
+    fn later(&mut self, run: &TxRun) {
+        self.counters.sound_waits += 1;
+        let began = Instant::now();
+        let mut result = Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        while result.as_ref().is_err_and(is_full) && began.elapsed() < *self.patience {
+            // POLLOUT would come when half of the buffer is empty, and sound needs little room.
+            thread::sleep(SOUND_PAUSE);
+            result = self.now(run, self.tx.bytes(run));
+        }
+        *self.patience = self.patience.saturating_sub(began.elapsed());
+        match result {
+            Ok(()) => self.counters.count_sent(run.datagrams() as u64),
+            Err(error) => self.counters.count_refused(&error, run.datagrams() as u64),
+        }
+    }
+
+    /// Sends each datagram of a run alone. `true`: the kernel took all of them, so it was segmentation that it refused
+    /// and not this destination, which a single hostile browser may have chosen.
+    fn in_pieces(&mut self, run: &TxRun) -> bool {
+        let mut all = true;
+        for datagram in self.tx.bytes(run).chunks(run.segment) {
+            match self.now(run, datagram) {
+                Ok(()) => self.counters.count_sent(1),
+                Err(error) => {
+                    self.counters.count_refused(&error, 1);
+                    all = false;
+                }
             }
         }
+        all
     }
-    all
 }
 
 #[cfg(test)]

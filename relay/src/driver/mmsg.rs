@@ -1,7 +1,7 @@
 //! The driver for places without io_uring: `ppoll` (with an `epoll` for relay ports in it), `recvmmsg`, and `sendmsg`
 //! with UDP_SEGMENT.
 
-use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, send_run};
+use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Sending};
 use super::ports::Ports;
 use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use plausch_engine::{LocalSocket, Path, RxPacket, TxBatch, TxRun};
@@ -140,7 +140,8 @@ impl Mmsg {
             self.counters.drop_send_refused += run.datagrams() as u64;
             return false;
         };
-        send_run(fd, &mut self.outgoing, tx, run, &mut self.counters, &mut self.patience)
+        let Self { outgoing, counters, patience, .. } = self;
+        Sending { fd, outgoing, tx, counters, patience }.run(run)
     }
 
     /// Whether there is anything besides wake-ups and the other descriptor.

@@ -1,7 +1,7 @@
 //! The driver over io_uring: one ring per shard, multishot receive into provided buffers, sends with UDP_SEGMENT,
 //! wake-ups and deadlines in the same wait. A packet that arrives costs no system call of its own.
 
-use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Unusable, send_refused};
+use super::message::{CONTROL_BYTES, Joined, NAME_BYTES, Outgoing, Sending, Unusable};
 use super::ports::Ports;
 use super::{Driver, DriverCounters, Received, Sockets, Waker};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
@@ -215,8 +215,9 @@ impl Driver for Uring {
                 let error = io::Error::from_raw_os_error(-self.results[index]);
                 match self.ports.fd(run.path.local) {
                     Some(fd) => {
-                        let outgoing = &mut self.outgoing[index];
-                        refused |= send_refused(&error, fd, outgoing, tx, run, &mut self.counters, &mut patience);
+                        let (outgoing, counters) = (&mut self.outgoing[index], &mut self.counters);
+                        let mut sending = Sending { fd, outgoing, tx, counters, patience: &mut patience };
+                        refused |= sending.refused(&error, run);
                     }
                     None => self.counters.count_refused(&error, datagrams),
                 }

@@ -138,9 +138,11 @@ impl Driver for Xdp {
             true => timeout,
             false => Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY))),
         };
-        let pause = self.pace.pause(Instant::now());
-        if !pause.is_zero() && timeout.is_none_or(|timeout| timeout > pause) {
-            sleep_exactly(pause);
+        if let Some(next_look) = self.pace.next_look() {
+            let pause = next_look.saturating_duration_since(Instant::now());
+            if !pause.is_zero() && timeout.is_none_or(|timeout| timeout > pause) {
+                sleep_exactly(pause);
+            }
         }
         self.kernel.wait(timeout)?;
         let woke_at = Instant::now();

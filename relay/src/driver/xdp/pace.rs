@@ -25,12 +25,9 @@ impl Pace {
         Self { looked_at: now, packets: 0, decided_at: now, moderated: false }
     }
 
-    /// How long to sleep before looking again, if nothing else is due.
-    pub(super) fn pause(&self, now: Instant) -> Duration {
-        match self.moderated {
-            true => PACE.saturating_sub(now.saturating_duration_since(self.looked_at)),
-            false => Duration::ZERO,
-        }
+    /// When to look again, at the earliest. `None`: as soon as there is something.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.moderated.then(|| self.looked_at + PACE)
     }
 
     /// Takes note of a look and what it found.
@@ -57,7 +54,7 @@ mod tests {
         let start = Instant::now();
         let (mut pace, mut now, mut next, mut looks) = (Pace::new(start), start, 0, 0);
         while next < packets {
-            now = (now + pace.pause(now)).max(start + gap * next);
+            now = now.max(start + gap * next).max(pace.next_look().unwrap_or(now));
             let mut found = 0;
             while next < packets && start + gap * next <= now {
                 (found, next) = (found + 1, next + 1);
@@ -92,11 +89,11 @@ mod tests {
                 now += Duration::from_micros(gap);
                 pace.looked(now, 1);
             }
-            pace.pause(now)
+            pace.next_look().map(|at| at - now)
         };
-        assert_eq!(come(100, 10), Duration::ZERO);
-        assert_eq!(come(100, 2000), Duration::ZERO);
-        assert_eq!(come(20_001, 10), PACE);
-        assert_eq!(come(2000, 110), Duration::ZERO);
+        assert_eq!(come(100, 10), None);
+        assert_eq!(come(100, 2000), None);
+        assert_eq!(come(20_001, 10), Some(PACE));
+        assert_eq!(come(2000, 110), None);
     }
 }

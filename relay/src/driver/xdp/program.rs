@@ -51,9 +51,9 @@ const ADD_IMMEDIATE: u8 = 0x07;
 const AND_IMMEDIATE: u8 = 0x57;
 const JUMP: u8 = 0x05;
 const JUMP_GREATER: u8 = 0x2d;
-/// On the lower 32 bits, so that an immediate with its highest bit set is not taken for a negative number.
 const JUMP_IF_ZERO: u8 = 0x15;
 const JUMP_NOT_SAME: u8 = 0x5d;
+/// On the lower 32 bits, so that an immediate with its highest bit set is not taken for a negative number.
 const JUMP_EQUAL_32: u8 = 0x16;
 const JUMP_NOT_EQUAL_32: u8 = 0x56;
 const CALL: u8 = 0x85;
@@ -144,7 +144,7 @@ impl Steering {
 /// Redirects UDP over IPv4 without options and IPv6 without extension headers, whole and to one of the addresses and ports,
 /// to the socket in `sockets` of the queue on which it came. What came on another queue than its shard's is passed on, and
 /// so reaches that shard's socket in the kernel; `bpf_redirect_map` passes on what has no socket. `relay_ports` has what
-/// [`RelayPorts`] says of the ports that come and go.
+/// [`PortOwners`] says of the ports that come and go.
 fn assemble(steering: &Steering, sockets: RawFd, relay_ports: RawFd) -> Vec<Instruction> {
     let ips = &steering.addresses;
     let ip = ETHERNET_BYTES as i16;
