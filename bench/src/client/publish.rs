@@ -325,7 +325,7 @@ impl Layer {
 fn encoder(picture: Picture, layer: usize, layers: usize, now: Instant) -> Option<Encoder> {
     match picture {
         Picture::Clip => None,
-        Picture::Load { kbps, fps } => Some(Encoder::new(kbps, fps, layers - 1 - layer, now)),
+        Picture::Load { kbps, fps } => Some(Encoder::new(kbps, fps, layers - 1 - layer, random::u64(), now)),
     }
 }
 
