@@ -2,18 +2,21 @@
 
 use super::SfuArguments;
 use super::course::Course;
-use super::measure::{Measured, Moment, PROGRESS_INTERVAL, sample};
+use super::measure::{Flooded, Measured, Moment, PROGRESS_INTERVAL, sample};
 use crate::crowd::Crowd;
 use crate::target::Target;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use plausch_bench::client::Ages;
 use plausch_bench::load::ProcessSample;
+use plausch_bench::turn::RunningFlood;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep};
 
 /// From the first packet until the measurement: first key frames, and congestion control that has found its rate.
 const WARM_UP: Duration = Duration::from_secs(3);
+/// From the first forged request until the measurement beside them.
+const FLOOD_WARM_UP: Duration = Duration::from_secs(1);
 /// What is still under way when publishers stop, retransmissions included.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Without any packet for this long, the server counts as dead.
@@ -67,19 +70,65 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
     crowd.wait_for_slots().await?;
     crowd.talk(true);
     eprintln!("{} participants are here; warming up", crowd.len());
-    let warm = Instant::now() + WARM_UP;
+    let seconds = Duration::from_secs(arguments.seconds);
+    let quiet = watch(crowd, &target, WARM_UP, seconds).await?;
+    let flooded = match arguments.spoofed_rate {
+        Some(per_s) => Some(flood(crowd, &target, per_s, seconds).await?),
+        None => None,
+    };
+    crowd.talk(false);
+    sleep(SETTLE).await;
+    let joins = crowd.join_times();
+    let Watched { begin, end, mut course, ages } = quiet;
+    course.close(&ages, &joins);
+    Ok(Measured {
+        target,
+        tally: crowd.tally(ages.handled),
+        arrived: ages.arrived,
+        course,
+        joins,
+        participants: crowd.len(),
+        begin,
+        end,
+        rss_alone: None,
+        profile: crowd.profile(),
+        flooded,
+    })
+}
+
+/// The same load once more, beside forged requests.
+async fn flood(crowd: &Crowd, target: &Target, per_s: u32, seconds: Duration) -> anyhow::Result<Flooded> {
+    let Some(relay) = crowd.relay_address() else { bail!("the relay's address is not known") };
+    eprintln!("now beside {per_s} forged requests in a second");
+    let flood = RunningFlood::start(relay, per_s).context("there is no flood")?;
+    let Watched { begin, end, ages, .. } = watch(crowd, target, FLOOD_WARM_UP, seconds).await?;
+    let flooding = flood.stop().context("there was no flood")?;
+    Ok(Flooded { flooding, ages, begin, end })
+}
+
+/// What was seen of a load for a time.
+struct Watched {
+    begin: Moment,
+    end: Moment,
+    course: Course,
+    ages: Ages,
+}
+
+/// Lets the load run for `warm_up`, then measures it for `seconds`.
+async fn watch(crowd: &Crowd, target: &Target, warm_up: Duration, seconds: Duration) -> anyhow::Result<Watched> {
+    let warm = Instant::now() + warm_up;
     // A tick may come a little early.
-    let wanted = Duration::from_secs(arguments.seconds) - PROGRESS_INTERVAL / 2;
+    let wanted = seconds - PROGRESS_INTERVAL / 2;
     let mut begin: Option<Moment> = None;
     let mut course = Course::default();
     let mut ages = Ages::default();
-    let mut before = Moment::take(crowd, &target)?;
+    let mut before = Moment::take(crowd, target)?;
     let mut alive = Instant::now();
     let mut tick = interval(PROGRESS_INTERVAL);
     tick.tick().await;
     loop {
         tick.tick().await;
-        let now = Moment::take(crowd, &target)?;
+        let now = Moment::take(crowd, target)?;
         if crowd.lost_sockets() > 0 {
             bail!("the server closed its connections in the middle of the run; look into its log");
         }
@@ -104,26 +153,9 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
             }
             None => {}
         }
-        if begin.as_ref().is_some_and(|begin| now.at - begin.at >= wanted) {
-            before = now;
-            break;
+        if let Some(begin) = begin.take_if(|begin| now.at - begin.at >= wanted) {
+            return Ok(Watched { begin, end: now, course, ages });
         }
         before = now;
     }
-    crowd.talk(false);
-    sleep(SETTLE).await;
-    let joins = crowd.join_times();
-    course.close(&ages, &joins);
-    Ok(Measured {
-        target,
-        tally: crowd.tally(ages.handled),
-        arrived: ages.arrived,
-        course,
-        joins,
-        participants: crowd.len(),
-        begin: begin.unwrap_or_else(|| before.clone()),
-        end: before,
-        rss_alone: None,
-        profile: crowd.profile(),
-    })
 }

@@ -4,8 +4,9 @@ use super::course::Course;
 use crate::crowd::Crowd;
 use crate::target::Target;
 use anyhow::anyhow;
-use plausch_bench::client::Histogram;
+use plausch_bench::client::{Ages, Histogram};
 use plausch_bench::load::{Machine, MachineUse, Process, ProcessSample, Tally};
+use plausch_bench::turn::Flooding;
 use std::time::{Duration, Instant};
 
 /// Between two lines of progress.
@@ -40,6 +41,15 @@ pub(super) struct Measured {
     /// Memory of the server when one participant had joined.
     pub(super) rss_alone: Option<u64>,
     pub(super) profile: Option<&'static str>,
+    pub(super) flooded: Option<Flooded>,
+}
+
+/// What was measured beside a flood, after the rest.
+pub(super) struct Flooded {
+    pub(super) flooding: Flooding,
+    pub(super) ages: Ages,
+    pub(super) begin: Moment,
+    pub(super) end: Moment,
 }
 
 impl Measured {

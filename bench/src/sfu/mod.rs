@@ -34,6 +34,7 @@ Examples:
   sound alone                           plausch-bench sfu --viewers 400 --video-kbps 0
   the same on ours and on Janus         plausch-bench sfu --viewers 100 --lab --against janus --html both.html
   ours beside the least that it costs   plausch-bench sfu --viewers 200 --lab --with-floor
+  calls beside a flood of requests      plausch-bench sfu --rooms 3 --publishers 8 --viewers 0 --lab --spoofed-rate 20000
   simulcast in a meeting of ten         plausch-bench sfu --publishers 10 --viewers 0 --layers 3
   by WHIP and WHEP                      plausch-bench sfu --viewers 50 --via whip
 
@@ -74,6 +75,9 @@ pub(crate) struct SfuArguments {
     /// CPU and over the same kind of device, and tell the ratio.
     #[arg(long, requires = "lab")]
     with_floor: bool,
+    /// Measure once more for as long, while so many requests for TURN come in a second from forged addresses.
+    #[arg(long, value_name = "RATE", requires = "lab", conflicts_with = "against", value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    spoofed_rate: Option<u32>,
 }
 
 /// Whom ours can be compared with.

@@ -2,7 +2,7 @@
 
 use super::course::Course;
 use super::drive::rss;
-use super::measure::Measured;
+use super::measure::{Flooded, Measured};
 use crate::figures::quantiles_ms;
 use crate::floor::FloorReport;
 use plausch_bench::client::Histogram;
@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(super) softirq_ns_per_packet: Option<f64>,
     /// What sealing and sending the same bytes cost just after, without any logic.
     pub(super) floor: Option<FloorReport>,
+    /// The same load, just after, beside forged requests for TURN.
+    pub(super) flood: Option<FloodReport>,
     pub(super) latency_us: Quantiles,
     /// Until it came out of the network at the receiver, whose own waiting is not in it.
     pub(super) arrival_latency_us: Quantiles,
@@ -74,6 +76,35 @@ pub(super) struct JoinReport {
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
     pub(super) max: Option<f64>,
+}
+
+/// Figures of the time beside the flood; what was lost then is in the whole run's loss.
+#[derive(Clone, Serialize)]
+pub(super) struct FloodReport {
+    pub(super) requests: u64,
+    pub(super) requests_per_second: f64,
+    pub(super) replies: u64,
+    pub(super) server_cpu: Option<f64>,
+    pub(super) bench_cpu: f64,
+    pub(super) latency_us: Quantiles,
+    pub(super) arrival_latency_us: Quantiles,
+}
+
+impl FloodReport {
+    fn of(flooded: &Flooded) -> Self {
+        let Flooded { flooding, ages, begin, end } = flooded;
+        let wall_ns = (end.at - begin.at).as_nanos().max(1) as f64;
+        let share = |ns: u64| ns as f64 / wall_ns;
+        Self {
+            requests: flooding.requests,
+            requests_per_second: rounded(flooding.requests as f64 / flooding.seconds),
+            replies: flooding.replies,
+            server_cpu: end.server_cpu_ns(begin).map(share),
+            bench_cpu: share(end.bench_cpu_ns(begin)),
+            latency_us: Quantiles::of(&ages.handled),
+            arrival_latency_us: Quantiles::of(&ages.arrived),
+        }
+    }
 }
 
 /// A thread that worked, and its share of a CPU.
@@ -121,6 +152,7 @@ impl Report {
             // The counters of another machine cannot be seen.
             softirq_ns_per_packet: server_ns.and_then(|_| per_packet(end.machine.since(&begin.machine).softirq_ns)),
             floor: None,
+            flood: measured.flooded.as_ref().map(FloodReport::of),
             latency_us: Quantiles::of(latency),
             arrival_latency_us: Quantiles::of(&measured.arrived),
             join_ms: JoinReport {
@@ -193,6 +225,20 @@ impl Report {
                 format!(
                     "{frames:.0} ns by the frame, {packets:.0} packet by packet; server CPU is {ratio:.2} × the former"
                 ),
+            );
+        }
+        if let Some(flood) = &self.flood {
+            let (requests, per_s) = (flood.requests, flood.requests_per_second);
+            out.line(
+                "flood",
+                format!("{requests} forged requests, {per_s:.0} in a second, {} replies seen", flood.replies),
+            );
+            out.line("  latency", flood.latency_us.text_ms());
+            out.line("  at device", flood.arrival_latency_us.text_ms());
+            let server = flood.server_cpu.unwrap_or_default() * 100.0;
+            out.line(
+                "  CPU",
+                format!("{server:.1} % of one by the server, {:.1} by the bench", flood.bench_cpu * 100.0),
             );
         }
         if let Some(ns) = self.softirq_ns_per_packet {
@@ -296,6 +342,7 @@ pub(super) fn example(p99: u64) -> Report {
         whole_cpu_ns_per_packet: None,
         softirq_ns_per_packet: Some(1_000.0),
         floor: None,
+        flood: None,
         latency_us: Quantiles { p50: Some(100), p99: Some(p99), p999: Some(2 * p99), max: Some(3 * p99) },
         arrival_latency_us: Quantiles { p50: Some(90), p99: Some(p99 / 2), p999: Some(p99), max: Some(2 * p99) },
         join_ms: JoinReport { p50: Some(2.0), p99: Some(3.0), max: Some(4.0) },

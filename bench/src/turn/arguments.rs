@@ -1,6 +1,6 @@
 //! The command line of `plausch-bench turn`.
 
-use super::flood::Network;
+use super::flood::{LAB_SPOOFED, Network};
 use super::leg::Transport;
 use super::message::CHANNELS;
 use super::payload::STAMP_BYTES;
@@ -27,7 +27,6 @@ const DEFAULT_RATE: f64 = 50.0;
 const LOOPBACK_CLIENTS: Network = Network::new(Ipv4Addr::new(127, 77, 0, 0), 16);
 const LOOPBACK_SPOOFED: Network = Network::new(Ipv4Addr::new(127, 128, 0, 0), 9);
 const LAB_CLIENTS: Network = Network::new(Ipv4Addr::new(10, 77, 0, 0), 16);
-const LAB_SPOOFED: Network = Network::new(Ipv4Addr::new(10, 0, 0, 0), 10);
 
 /// Whom to compare ours with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]

@@ -4,12 +4,19 @@ use super::datagrams::{Datagrams, send_from};
 use super::message::Request;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
 
 /// Source ports: each serves all addresses.
 const SOCKETS: usize = 16;
 /// Sent before packets of flows have their turn.
 const AT_ONCE: u64 = 32;
+/// Between two turns of a thread that does nothing else: with [`AT_ONCE`], 100 000 requests a second are its limit.
+const TURN_INTERVAL: Duration = Duration::from_micros(250);
+/// Forged sources in a lab.
+pub(super) const LAB_SPOOFED: Network = Network::new(Ipv4Addr::new(10, 0, 0, 0), 10);
 
 /// An IPv4 network in the form of 127.64.0.0/10.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +134,60 @@ impl Flood {
     }
 }
 
+/// A flood from a thread of its own, for loads that are none of TURN's. Only in a lab.
+pub struct RunningFlood {
+    begin: Instant,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Flood>,
+}
+
+/// What a flood came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Flooding {
+    pub requests: u64,
+    pub replies: u64,
+    pub seconds: f64,
+}
+
+impl RunningFlood {
+    /// Begins with so many requests in a second.
+    ///
+    /// # Errors
+    /// When sockets cannot be opened, or the server has no IPv4 address.
+    pub fn start(server: SocketAddr, per_s: u32) -> io::Result<Self> {
+        Self::start_from(LAB_SPOOFED, server, per_s)
+    }
+
+    fn start_from(network: Network, server: SocketAddr, per_s: u32) -> io::Result<Self> {
+        let mut flood = Flood::new(server, network, u64::MAX, per_s)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("flood".to_owned()).spawn(move || {
+            let mut datagrams = Datagrams::new();
+            while !told.load(Ordering::Relaxed) {
+                flood.send_due(Instant::now(), &mut datagrams);
+                sleep(TURN_INTERVAL);
+            }
+            flood
+        })?;
+        Ok(Self { begin: Instant::now(), stop, thread })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When most of its requests could not be sent, for its addresses are not this machine's.
+    pub fn stop(self) -> io::Result<Flooding> {
+        let seconds = self.begin.elapsed().as_secs_f64();
+        self.stop.store(true, Ordering::Relaxed);
+        let flood = self.thread.join().map_err(|_| io::Error::other("the flood's thread ended by a fault"))?;
+        match flood.refused >= flood.sent {
+            true => Err(io::Error::other("this machine lets no request out from a forged address")),
+            false => Ok(Flooding { requests: flood.sent, replies: flood.replies, seconds }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +203,29 @@ mod tests {
         for text in ["127.0.0.1", "127.0.0.0/33", "x/8", "10.0.0.0/4", "::1/64"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
+    }
+    #[test]
+    fn a_flood_beside_other_loads_comes_from_many_until_it_is_stopped() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let network = Network::new(Ipv4Addr::new(127, 128, 0, 0), 9);
+        let flood = RunningFlood::start_from(network, server.local_addr().unwrap(), 2_000).unwrap();
+        let mut buffer = [0; 64];
+        let mut from = HashSet::new();
+        for _ in 0..100 {
+            let (len, source) = server.recv_from(&mut buffer).unwrap();
+            assert_eq!(len, 28, "a bare Allocate");
+            from.insert(source);
+        }
+        assert_eq!(from.len(), 100);
+        assert!(flood.stop().unwrap().requests >= 100);
+    }
+
+    #[test]
+    fn a_flood_from_addresses_of_others_is_none() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let documentation = Network::new(Ipv4Addr::new(192, 0, 2, 0), 24);
+        let flood = RunningFlood::start_from(documentation, server.local_addr().unwrap(), 2_000).unwrap();
+        sleep(Duration::from_millis(100));
+        assert!(flood.stop().is_err());
     }
 }

@@ -22,6 +22,7 @@ mod worker;
 
 pub use arguments::TurnArguments;
 pub use error::TurnError;
+pub use flood::{Flooding, RunningFlood};
 pub use leg::Transport;
 pub(crate) use relayed::RelayedSocket;
 pub use relayed::TurnServer;

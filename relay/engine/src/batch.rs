@@ -67,6 +67,8 @@ pub struct TxRun {
     pub segment: usize,
     /// There is sound in it: where the network does not take everything it is worth a second try.
     pub sound: bool,
+    /// An answer to somebody unknown.
+    pub stranger: bool,
 }
 
 impl TxRun {
@@ -89,6 +91,7 @@ pub struct TxBatch {
     max_runs: usize,
     /// There are runs on paths that are no socket. Each of their datagrams has room for a header of ChannelData in front.
     has_inner: bool,
+    has_strangers: bool,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
 }
@@ -114,6 +117,7 @@ impl TxBatch {
             runs: Vec::with_capacity(runs),
             max_runs: runs,
             has_inner: false,
+            has_strangers: false,
             segmentation: true,
         }
     }
@@ -148,6 +152,7 @@ impl TxBatch {
         if self.segmentation
             && let Some(run) = self.runs.last_mut()
             && run.path == path
+            && !run.stranger
             && run.start + run.len == start
             && len <= run.segment
             && run.len.is_multiple_of(run.segment)
@@ -157,7 +162,25 @@ impl TxBatch {
             run.len += len;
             return;
         }
-        self.runs.push(TxRun { path, start, len, segment: len, sound: false });
+        self.runs.push(TxRun { path, start, len, segment: len, sound: false, stranger: false });
+    }
+
+    /// Makes the last reservation a datagram that goes out after all others: an answer to somebody unknown, of whom there
+    /// may be very many, and nobody's conversation shall wait for them. See [`Self::put_strangers_last`].
+    pub(crate) fn commit_to_stranger(&mut self, len: usize) {
+        let Some((path, _)) = self.reserved.take() else { return };
+        let start = self.used;
+        self.used += len;
+        self.runs.push(TxRun { path, start, len, segment: len, sound: false, stranger: true });
+        self.has_strangers = true;
+    }
+
+    /// Puts the runs into the order in which they are to go out.
+    pub(crate) fn put_strangers_last(&mut self) {
+        if std::mem::take(&mut self.has_strangers) {
+            // In the arena they have the order in which they were written, so that this changes no order but theirs.
+            self.runs.sort_unstable_by_key(|run| (run.stranger, run.start));
+        }
     }
 
     /// The datagram that was committed last is sound.
@@ -215,7 +238,7 @@ impl TxBatch {
         self.used = 0;
         self.reserved = None;
         self.runs.clear();
-        self.has_inner = false;
+        (self.has_inner, self.has_strangers) = (false, false);
     }
 
     /// Whether there are runs on paths that are no socket.

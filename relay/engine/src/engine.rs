@@ -163,6 +163,7 @@ impl Engine {
         self.forward(now, tx);
         self.settle(now, tx);
         self.wrap_inner(now, tx);
+        tx.put_strangers_last();
     }
 
     /// Takes a command of control, or what a handshake thread says. What a handshake thread says of a participant

@@ -120,6 +120,26 @@ fn pictures_leave_as_one_run() {
 }
 
 #[test]
+fn nobody_s_call_waits_for_answers_to_strangers() {
+    for channel in [false, true] {
+        let mut call = Call::new(Caller::visitor(1), channel);
+        let sound = (call.world.clients[1].path, call.world.seal(1, &Rtp::audio(200, 1)));
+        let strangers: Vec<_> = (2..5).map(Caller::visitor).collect();
+        let mut batch: Vec<_> =
+            strangers.iter().map(|caller| (caller.path, caller.clone().request(Method::ALLOCATE, &udp))).collect();
+        batch[1].1 = binding(1, &[], false);
+        batch.insert(2, sound);
+        call.world.elsewhere.clear();
+        call.world.raw_batch(batch);
+        let order: Vec<_> = call.world.elsewhere.iter().map(|(path, _)| *path).collect();
+        let wanted: Vec<_> = std::iter::once(&call.caller).chain(&strangers).map(|caller| caller.path).collect();
+        assert_eq!(order, wanted);
+        call.hear();
+        assert_eq!(call.world.clients[0].take(0x1000).len(), 1);
+    }
+}
+
+#[test]
 fn pictures_without_a_channel_come_as_indications() {
     let mut call = Call::new(Caller::visitor(1), false);
     let frames = (0..12).map(|n| Rtp::video(201, n, 1, n == 0)).collect::<Vec<_>>();

@@ -70,7 +70,7 @@ impl Engine {
             return;
         }
         counters.stun_bindings += 1;
-        tx.commit(len);
+        tx.commit_to_stranger(len);
     }
 }
 

@@ -251,7 +251,7 @@ impl Engine {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
-        tx.commit(len);
+        tx.commit_to_stranger(len);
     }
 
     fn carry_out(

@@ -184,10 +184,8 @@ fn relay_ports_come_and_go_past_the_kernel() {
             assert!(frames_sent(&driver) > before);
 
             driver.close_port(local);
-            assert!(
-                !driver.send_frames(&tx, &TxRun { path, start: 0, len: 0, segment: 1, sound: false }, Instant::now()),
-                "it has no address"
-            );
+            let run = TxRun { path, start: 0, len: 0, segment: 1, sound: false, stranger: false };
+            assert!(!driver.send_frames(&tx, &run, Instant::now()), "it has no address");
             let errors = driver.counters().receive_errors;
             peer.send_to(b"late", address).unwrap();
             assert_eq!(collect(&mut driver, 1), []);
