@@ -360,6 +360,11 @@ impl Crowd {
         self.members.iter().zip(counts).map(expected).collect()
     }
 
+    /// Datagrams that were thrown away unseen, as they should.
+    pub(crate) fn unseen(&self) -> u64 {
+        self.members.iter().map(|member| member.client.counts().unseen).sum()
+    }
+
     pub(crate) fn take_latencies(&self) -> Ages {
         let mut all = Ages::default();
         self.members.iter().for_each(|member| all.add(&member.client.take_latencies()));

@@ -6,10 +6,14 @@ mod report;
 
 use crate::arguments::LoadArguments;
 use crate::crowd::Crowd;
+use crate::sfu::{Stopped, start, stop_signal};
+use crate::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_bench::client::{Histogram, is_healthy};
+use plausch_bench::lab::{Cable, Ground};
 use plausch_bench::load::{Machine, Process, ProcessSample, Traffic, check_target};
+use plausch_bench::servers::Driver;
 use report::{Phase, Report, Step};
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
@@ -17,6 +21,8 @@ use tokio::time::{interval, sleep, timeout};
 
 /// From a change of the rate to its measurement: pacers and queues have settled.
 const SETTLE: Duration = Duration::from_millis(1_500);
+/// What is still under way when publishers stop.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 const JOINS_PER_SECOND: u32 = 100;
 /// Goodput bends where less than this share of the packets comes through.
 const BENT: f64 = 0.97;
@@ -29,11 +35,13 @@ const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Args)]
 #[command(after_help = "\
 The bitrate of each picture rises step by step, from --video-kbps on, until packets are lost; then it is twice the last
-one that came through, and then half of it, to see whether the server recovers.
+one that came through, and then half of it, to see whether the server recovers. Publishers pause after each step until
+nothing is under way, so that what is missing then was lost.
 
 Examples:
   one speaker, more and more bitrate    plausch-bench overload --viewers 100 --html overload.html
   a meeting of eight                    plausch-bench overload --publishers 8 --viewers 0 --video-kbps 2000
+  a server alone on its CPU             plausch-bench overload --lab --receive-work sender --viewers 400 --listeners 20
 
 The bench may be what ends first: `plausch-bench self` says which rate it takes. Steps in which it had no CPU left, or
 in which its own sockets overflowed, are marked `client-bound` and say nothing about the server.")]
@@ -52,31 +60,61 @@ pub(crate) struct OverloadArguments {
     /// Decrypt every n-th packet that a client receives; the others are counted by their headers.
     #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     decrypt_every: u32,
+    /// Start our server in a network namespace of its own, joined to the clients' by a pair of devices. Needs root.
+    #[arg(long, conflicts_with_all = ["url", "ca", "via", "relay_pid", "allow_remote"])]
+    lab: bool,
+    /// CPUs of a server in a lab, as a list; clients take the others [default: the last one].
+    #[arg(long, value_name = "LIST", requires = "lab")]
+    server_cpus: Option<String>,
+    /// How the relay in a lab sends and receives.
+    #[arg(long, value_enum, default_value_t = Driver::Auto, requires = "lab")]
+    driver: Driver,
+    #[command(flatten)]
+    cable: Cable,
 }
 
 /// Raises the load, doubles it, takes it back, and reports.
 pub(crate) async fn run(arguments: OverloadArguments) -> anyhow::Result<()> {
     let load = &arguments.load;
-    load.check()?;
-    if check_target(&load.url, false).is_err() {
-        bail!("an overload is for servers of this machine only: nobody else's network is there to be filled");
-    }
     if load.video_kbps == 0 {
         bail!("the bitrate of pictures is what rises; give --video-kbps");
     }
     if !(1.05..=4.0).contains(&arguments.step) {
         bail!("--step must be between 1.05 and 4, not {}", arguments.step);
     }
-    let mut crowd = Crowd::new(load, arguments.decrypt_every);
+    if !arguments.lab {
+        load.check()?;
+        if check_target(&load.url, false).is_err() {
+            bail!("an overload is for servers of this machine only: nobody else's network is there to be filled");
+        }
+        return fill(&arguments, load.target(), &[]).await;
+    }
+    load.check_rooms()?;
+    let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
+    let server = tokio::select! {
+        server = start(None, &ground, arguments.driver) => server?,
+        () = stop_signal() => bail!(Stopped),
+    };
+    fill(&arguments, Target::own(&server, &ground), ground.client_cpus()).await
+}
+
+async fn fill(arguments: &OverloadArguments, target: Target, client_cpus: &[usize]) -> anyhow::Result<()> {
+    let load = &arguments.load;
+    let mut crowd = Crowd::at(&target, load, arguments.decrypt_every);
     crowd.join_first().await?;
-    let relay = load.find_relay(&crowd)?;
+    let relay = match target.processes.first() {
+        Some(relay) => Some(*relay),
+        None => load.find_relay(&crowd)?,
+    };
+    let scene = Scene { target: &target, client_cpus, relay };
     let result = tokio::select! {
-        result = raise(&arguments, &mut crowd, relay) => result,
-        _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped before the measurement was complete; nothing is reported")),
+        result = raise(arguments, &mut crowd, &scene) => result,
+        () = stop_signal() => Err(Stopped.into()),
     };
     let tally = crowd.tally(Histogram::default());
     crowd.leave().await;
-    let report = Report::of(load.scenario("overload"), load.url.clone(), result?, &tally)?;
+    let name = target.device.map_or(target.url.clone(), |device| format!("{}, {device}", target.url));
+    let report = Report::of(load.scenario("overload"), name, result?, &tally)?;
     stdout().write_all(report.text().as_bytes())?;
     load.write_json(&report)?;
     load.write_html(|| page::page(&report))?;
@@ -86,15 +124,23 @@ pub(crate) async fn run(arguments: OverloadArguments) -> anyhow::Result<()> {
     }
 }
 
-async fn raise(arguments: &OverloadArguments, crowd: &mut Crowd, relay: Option<Process>) -> anyhow::Result<Vec<Step>> {
+/// Who is measured.
+struct Scene<'a> {
+    target: &'a Target,
+    /// Empty where the server may use them, too.
+    client_cpus: &'a [usize],
+    relay: Option<Process>,
+}
+
+async fn raise(arguments: &OverloadArguments, crowd: &mut Crowd, scene: &Scene<'_>) -> anyhow::Result<Vec<Step>> {
     crowd.join(crowd.waiting(), JOINS_PER_SECOND).await?;
     crowd.wait_for_slots().await?;
-    crowd.talk(true);
+    let measure = async |kbps, phase| measure(arguments, crowd, scene, kbps, phase).await;
     let mut steps = Vec::new();
     let mut kbps = arguments.load.video_kbps;
     let mut whole_kbps = None;
     loop {
-        let step = measure(arguments, crowd, relay, kbps, Phase::Rising).await?;
+        let step = measure(kbps, Phase::Rising).await?;
         let bent = step.bent();
         steps.push(step);
         if bent {
@@ -109,8 +155,8 @@ async fn raise(arguments: &OverloadArguments, crowd: &mut Crowd, relay: Option<P
     }
     // Where the first step already was too much, it is the best that is known.
     let saturating = whole_kbps.unwrap_or(kbps);
-    steps.push(measure(arguments, crowd, relay, saturating.saturating_mul(2), Phase::Twice).await?);
-    steps.push(measure(arguments, crowd, relay, (saturating / 2).max(1), Phase::After).await?);
+    steps.push(measure(saturating.saturating_mul(2), Phase::Twice).await?);
+    steps.push(measure((saturating / 2).max(1), Phase::After).await?);
     Ok(steps)
 }
 
@@ -121,13 +167,16 @@ struct Moment {
     relay: Option<ProcessSample>,
     bench: ProcessSample,
     machine: Machine,
+    /// The CPUs that nobody but clients and their network uses, in a lab.
+    clients: Option<Machine>,
     /// Datagrams that were too many for their sockets: the relay's, and the bench's.
     relay_drops: u64,
     bench_drops: u64,
 }
 
 impl Moment {
-    fn take(crowd: &Crowd, relay: Option<Process>) -> anyhow::Result<Self> {
+    fn take(crowd: &Crowd, scene: &Scene<'_>) -> anyhow::Result<Self> {
+        let Scene { relay, client_cpus, .. } = *scene;
         let ended =
             |relay: Process| anyhow!("the relay (process {}) ended under this load; look into its log", relay.pid);
         Ok(Self {
@@ -136,8 +185,9 @@ impl Moment {
             relay: relay.map(|relay| relay.sample().ok_or_else(|| ended(relay))).transpose()?,
             bench: Process::own().sample().unwrap_or_default(),
             machine: Machine::sample().unwrap_or_default(),
+            clients: (!client_cpus.is_empty()).then(|| Machine::sample_of(client_cpus)).flatten(),
             relay_drops: relay.and_then(|relay| relay.dropped_datagrams()).unwrap_or(0),
-            bench_drops: Process::own().dropped_datagrams().unwrap_or(0),
+            bench_drops: Process::own().dropped_datagrams().unwrap_or(0).saturating_sub(crowd.unseen()),
         })
     }
 }
@@ -145,20 +195,26 @@ impl Moment {
 async fn measure(
     arguments: &OverloadArguments,
     crowd: &Crowd,
-    relay: Option<Process>,
+    scene: &Scene<'_>,
     kbps: u32,
     phase: Phase,
 ) -> anyhow::Result<Step> {
+    let before = crowd.traffic();
     crowd.set_video_kbps(kbps);
+    crowd.talk(true);
     sleep(SETTLE).await;
     crowd.take_latencies();
-    let begin = Moment::take(crowd, relay)?;
+    let begin = Moment::take(crowd, scene)?;
     let seconds = Duration::from_secs(arguments.seconds);
-    let (join, answers) = tokio::join!(try_join(crowd), ask(arguments, seconds));
+    let (join, answers) = tokio::join!(try_join(crowd), ask(scene.target, seconds));
     // Whoever joined late has made the step longer.
     sleep((begin.at + seconds).saturating_duration_since(Instant::now())).await;
-    let end = Moment::take(crowd, relay)?;
-    let step = Step::between(kbps, phase, &begin, &end, crowd.take_latencies().handled, join, answers);
+    let end = Moment::take(crowd, scene)?;
+    let latency = crowd.take_latencies().handled;
+    crowd.talk(false);
+    sleep(UNDER_WAY).await;
+    let whole = crowd.traffic().since(before);
+    let step = Step::between(kbps, phase, (&begin, &end), whole, latency, join, answers);
     eprintln!("{}", step.text());
     if crowd.lost_sockets() > 0 {
         bail!("the server closed its connections under this load; look into its log");
@@ -172,9 +228,8 @@ async fn try_join(crowd: &Crowd) -> Option<Duration> {
 }
 
 /// How long each question how the server is took; `None`: no answer, or a wrong one.
-async fn ask(arguments: &OverloadArguments, during: Duration) -> Vec<Option<Duration>> {
+async fn ask(target: &Target, during: Duration) -> Vec<Option<Duration>> {
     let end = Instant::now() + during;
-    let target = arguments.load.target();
     let mut answers = Vec::new();
     let mut tick = interval(QUESTION_INTERVAL);
     while Instant::now() < end {

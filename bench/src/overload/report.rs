@@ -4,7 +4,7 @@ use super::{BENT, Moment};
 use crate::figures::{curve_ms, mib};
 use anyhow::anyhow;
 use plausch_bench::client::Histogram;
-use plausch_bench::load::{Circumstances, Tally, loss_ratio};
+use plausch_bench::load::{Circumstances, Tally, Traffic, loss_ratio};
 use serde::Serialize;
 use std::fmt::Write;
 use std::thread::available_parallelism;
@@ -40,6 +40,7 @@ pub(super) struct Step {
     /// What should have come, and what came.
     pub(super) offered_per_second: f64,
     pub(super) goodput_per_second: f64,
+    /// From the first packet at this bitrate to the last, with what was under way.
     pub(super) audio_loss_ratio: f64,
     pub(super) video_loss_ratio: f64,
     pub(super) latency_us: Quantiles,
@@ -79,8 +80,8 @@ impl Step {
     pub(super) fn between(
         kbps: u32,
         phase: Phase,
-        begin: &Moment,
-        end: &Moment,
+        (begin, end): (&Moment, &Moment),
+        whole: Traffic,
         latency: Histogram,
         join: Option<Duration>,
         answers: Vec<Option<Duration>>,
@@ -105,15 +106,22 @@ impl Step {
         let relay_drops = end.relay_drops.saturating_sub(begin.relay_drops);
         let bench_drops = end.bench_drops.saturating_sub(begin.bench_drops);
         let cpus = available_parallelism().map_or(1, usize::from) as f64;
-        // What the relay has used of the same CPUs was not the bench's to use.
-        let all_used = idle_ratio < IDLE && bench_cpu >= FULL * (cpus - relay_cpu.unwrap_or(0.0)).max(0.0);
+        // What the relay has used of the same CPUs was not the bench's to use; and the kernel's receiving for clients that
+        // have CPUs of their own is in nobody's time.
+        let all_used = match (&end.clients, &begin.clients) {
+            (Some(now), Some(then)) => {
+                let used = now.since(then);
+                ((used.idle_ns + used.steal_ns) as f64) < IDLE * used.total_ns as f64
+            }
+            _ => idle_ratio < IDLE && bench_cpu >= FULL * (cpus - relay_cpu.unwrap_or(0.0)).max(0.0),
+        };
         Self {
             phase,
             kbps,
             offered_per_second: expected / seconds,
             goodput_per_second: traffic.received.all() as f64 / seconds,
-            audio_loss_ratio: loss_ratio(traffic.received.audio, traffic.expected.audio),
-            video_loss_ratio: loss_ratio(traffic.received.video, traffic.expected.video),
+            audio_loss_ratio: loss_ratio(whole.received.audio, whole.expected.audio),
+            video_loss_ratio: loss_ratio(whole.received.video, whole.expected.video),
             latency_us: Quantiles {
                 p50: latency.quantile(0.5),
                 p99: latency.quantile(0.99),

@@ -28,10 +28,10 @@ const JOINS_PER_SECOND_REMOTE: u32 = 10;
 /// Ctrl-C or SIGTERM came.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped before the measurement was complete; nothing is reported")]
-pub(super) struct Stopped;
+pub(crate) struct Stopped;
 
 /// Until Ctrl-C or SIGTERM comes.
-pub(super) async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}

@@ -124,7 +124,7 @@ async fn floor(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Opti
 }
 
 /// Starts the peer, or ours.
-pub(super) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
+pub(crate) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
     match peer {
         Some(peer) => peer.start(ground).await,
         None => servers::start_plausch(ground, driver).await,
