@@ -6,7 +6,7 @@ use crate::cpus::{self, Topology};
 use crate::driver::uring::Uring;
 use crate::driver::{self, Driver, Sockets, Waker, set_option};
 use plausch_engine::{LocalSocket, Path as PacketPath, TxBatch};
-use plausch_relay_api::limits::SOCKET_BUFFER_BYTES;
+use plausch_relay_api::limits::{RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -172,13 +172,13 @@ fn udp() -> Vec<Finding> {
         Lacking("The kernel cannot hand over packets of one sender together (UDP_GRO, Linux 5.0).".to_owned())
     });
     let granted = driver::received_buffer(socket);
-    findings.push(if granted >= 2 * SOCKET_BUFFER_BYTES {
+    findings.push(if granted >= 2 * RECEIVE_BUFFER_BYTES {
         Good(format!("Receive buffers are {} KiB.", granted / 2048))
     } else {
         Lacking(format!(
-            "Receive buffers are {} KiB, and bursts may be lost: sysctl net.core.rmem_max={SOCKET_BUFFER_BYTES} (and wmem_max) allows {} KiB.",
+            "Receive buffers are {} KiB, and bursts may be lost: sysctl net.core.rmem_max={RECEIVE_BUFFER_BYTES} allows {} KiB (and wmem_max={SEND_BUFFER_BYTES} as much as is useful to send).",
             granted / 2048,
-            SOCKET_BUFFER_BYTES / 1024
+            RECEIVE_BUFFER_BYTES / 1024
         ))
     });
     findings.push(match set_option(socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, 50) {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use plausch_engine::LocalSocket;
 use plausch_engine::turn::{DiscoverySocket, RelayAddress};
 use plausch_relay_api::TurnPorts;
-use plausch_relay_api::limits::{LOCAL_ADDRESSES, SOCKET_BUFFER_BYTES};
+use plausch_relay_api::limits::{LOCAL_ADDRESSES, RECEIVE_BUFFER_BYTES};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
@@ -166,9 +166,9 @@ impl Bound {
         let sockets = self.shards.iter().flat_map(|shard| &shard.sockets);
         let smallest = sockets.map(driver::received_buffer).min().unwrap_or(0);
         // The kernel doubles what it grants.
-        if smallest < 2 * SOCKET_BUFFER_BYTES {
+        if smallest < 2 * RECEIVE_BUFFER_BYTES {
             tracing::warn!(
-                "receive buffers are {} KiB only, and bursts may be lost; set the sysctl net.core.rmem_max to {SOCKET_BUFFER_BYTES}",
+                "receive buffers are {} KiB only, and bursts may be lost; set the sysctl net.core.rmem_max to {RECEIVE_BUFFER_BYTES}",
                 smallest / 2048
             );
         }

@@ -1,6 +1,6 @@
 //! UDP sockets as a shard wants them.
 
-use plausch_relay_api::limits::{RELAY_PORT_BUFFER_BYTES, SOCKET_BUFFER_BYTES};
+use plausch_relay_api::limits::{RECEIVE_BUFFER_BYTES, RELAY_PORT_BUFFER_BYTES, SEND_BUFFER_BYTES};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -11,15 +11,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// SIOCGSTAMPNS_OLD in asm-generic/sockios.h: a timespec as 64-bit programs have it.
 const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
 
+/// Bytes that the kernel holds for a socket.
+#[derive(Clone, Copy)]
+struct Buffers {
+    receive: usize,
+    send: usize,
+}
+
+const MEDIA_BUFFERS: Buffers = Buffers { receive: RECEIVE_BUFFER_BYTES, send: SEND_BUFFER_BYTES };
+const RELAY_PORT_BUFFERS: Buffers = Buffers { receive: RELAY_PORT_BUFFER_BYTES, send: RELAY_PORT_BUFFER_BYTES };
+
 /// Binds one local address. The socket blocks: drivers say MSG_DONTWAIT where they mean it, and io_uring waits on
 /// blocking sockets only.
 pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    bind_with(address, SOCKET_BUFFER_BYTES, false)
+    bind_with(address, MEDIA_BUFFERS, false)
 }
 
 /// The same for an address that another shard has and [`share`]s: the kernel keeps each client with one of them.
 pub fn bind_shared(address: SocketAddr) -> io::Result<UdpSocket> {
-    bind_with(address, SOCKET_BUFFER_BYTES, true)
+    bind_with(address, MEDIA_BUFFERS, true)
 }
 
 /// Lets other shards bind the same address. Whoever was first had it alone until now: no other process does.
@@ -35,10 +45,10 @@ pub(super) fn receive_joined(socket: &UdpSocket) {
 
 /// Binds a port of a TURN allocation, with smaller buffers.
 pub(super) fn bind_relay_port(address: SocketAddr) -> io::Result<UdpSocket> {
-    bind_with(address, RELAY_PORT_BUFFER_BYTES, false)
+    bind_with(address, RELAY_PORT_BUFFERS, false)
 }
 
-fn bind_with(address: SocketAddr, buffer: usize, shared: bool) -> io::Result<UdpSocket> {
+fn bind_with(address: SocketAddr, buffers: Buffers, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -48,8 +58,8 @@ fn bind_with(address: SocketAddr, buffer: usize, shared: bool) -> io::Result<Udp
         // believed that says how small: a forged one would have the kernel refuse all pictures to somebody.
         set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
     }
-    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, buffer)?;
-    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, buffer)?;
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, buffers.receive)?;
+    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, buffers.send)?;
     if shared {
         socket.set_reuse_port(true)?;
     }
