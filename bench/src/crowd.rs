@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+/// Until what publishers have sent has come, or never will.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 /// Control must have told everybody whom to see within this time.
 const SLOTS_WITHIN: Duration = Duration::from_secs(10);
 /// Who is shown where, has settled within this time.
@@ -265,6 +267,12 @@ impl Crowd {
     pub(crate) fn talk(&self, on: bool) {
         let media = if on { self.media } else { MediaState::default() };
         self.publishers().for_each(|member| member.client.set_media(media));
+    }
+
+    /// Publishers stop to send, and what is still under way comes in, retransmissions included.
+    pub(crate) async fn fall_silent(&self) {
+        self.talk(false);
+        sleep(UNDER_WAY).await;
     }
 
     /// Everybody of the first so many rooms joins, if they have not yet.

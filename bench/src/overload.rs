@@ -6,7 +6,7 @@ mod report;
 
 use crate::arguments::LoadArguments;
 use crate::crowd::Crowd;
-use crate::sfu::{Stopped, start, stop_signal};
+use crate::sfu::{Stopped, stop_signal, with_server};
 use crate::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -21,8 +21,6 @@ use tokio::time::{interval, sleep, timeout};
 
 /// From a change of the rate to its measurement: pacers and queues have settled.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// What is still under way when publishers stop.
-const UNDER_WAY: Duration = Duration::from_secs(1);
 const JOINS_PER_SECOND: u32 = 100;
 /// Goodput bends where less than this share of the packets comes through.
 const BENT: f64 = 0.97;
@@ -91,11 +89,11 @@ pub(crate) async fn run(arguments: OverloadArguments) -> anyhow::Result<()> {
     }
     load.check_rooms()?;
     let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
-    let server = tokio::select! {
-        server = start(None, &ground, arguments.driver) => server?,
+    let measure = async |target| fill(&arguments, target, ground.client_cpus()).await;
+    tokio::select! {
+        result = with_server(&ground, None, arguments.driver, measure) => result,
         () = stop_signal() => bail!(Stopped),
-    };
-    fill(&arguments, Target::own(&server, &ground), ground.client_cpus()).await
+    }
 }
 
 async fn fill(arguments: &OverloadArguments, target: Target, client_cpus: &[usize]) -> anyhow::Result<()> {
@@ -211,8 +209,7 @@ async fn measure(
     sleep((begin.at + seconds).saturating_duration_since(Instant::now())).await;
     let end = Moment::take(crowd, scene)?;
     let latency = crowd.take_latencies().handled;
-    crowd.talk(false);
-    sleep(UNDER_WAY).await;
+    crowd.fall_silent().await;
     let whole = crowd.traffic().since(before);
     let step = Step::between(kbps, phase, (&begin, &end), whole, latency, join, answers);
     eprintln!("{}", step.text());

@@ -11,14 +11,12 @@ use plausch_bench::load::ProcessSample;
 use plausch_bench::turn::RunningFlood;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{interval, sleep};
+use tokio::time::interval;
 
 /// From the first packet until the measurement: first key frames, and congestion control that has found its rate.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// From the first forged request until the measurement beside them.
 const FLOOD_WARM_UP: Duration = Duration::from_secs(1);
-/// What is still under way when publishers stop, retransmissions included.
-const SETTLE: Duration = Duration::from_secs(1);
 /// Without any packet for this long, the server counts as dead.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Joins in a second on this machine, and elsewhere.
@@ -76,8 +74,7 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
         Some(per_s) => Some(flood(crowd, &target, per_s, seconds).await?),
         None => None,
     };
-    crowd.talk(false);
-    sleep(SETTLE).await;
+    crowd.fall_silent().await;
     let joins = crowd.join_times();
     let Watched { begin, end, mut course, ages } = quiet;
     course.close(&ages, &joins);

@@ -19,7 +19,7 @@ pub(crate) use comparison::{Comparison, MARKDOWN_HEAD};
 use drive::drive;
 pub(crate) use drive::{Stopped, stop_signal};
 use measure::Measured;
-pub(crate) use own::{check, compare, repeat, start};
+pub(crate) use own::{check, compare, repeat, with_server};
 use plausch_bench::lab::Cable;
 use plausch_bench::servers::Driver;
 use report::Report;

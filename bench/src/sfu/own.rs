@@ -124,7 +124,7 @@ async fn floor(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Opti
 }
 
 /// Starts the peer, or ours.
-pub(crate) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
+pub(super) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -> Result<Server, ServerError> {
     match peer {
         Some(peer) => peer.start(ground).await,
         None => servers::start_plausch(ground, driver).await,
@@ -132,8 +132,18 @@ pub(crate) async fn start(peer: Option<Peer>, ground: &Ground, driver: Driver) -
 }
 
 async fn start_and_drive(ground: &Ground, arguments: &SfuArguments, peer: Option<Peer>) -> anyhow::Result<Measured> {
-    let server = start(peer, ground, arguments.driver).await?;
-    let measured = drive(arguments, Target::own(&server, ground)).await;
+    with_server(ground, peer, arguments.driver, async |target| drive(arguments, target).await).await
+}
+
+/// Starts the peer, or ours, for one measurement; the logs stay where that fails.
+pub(crate) async fn with_server<T>(
+    ground: &Ground,
+    peer: Option<Peer>,
+    driver: Driver,
+    measure: impl AsyncFnOnce(Target) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let server = start(peer, ground, driver).await?;
+    let measured = measure(Target::own(&server, ground)).await;
     if let Err(error) = &measured
         && !error.is::<Stopped>()
     {

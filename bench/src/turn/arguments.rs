@@ -1,6 +1,6 @@
 //! The command line of `plausch-bench turn`.
 
-use super::flood::{LAB_SPOOFED, Network};
+use super::flood::{LAB_SPOOFED, LOOPBACK_SPOOFED, Network};
 use super::leg::Transport;
 use super::message::CHANNELS;
 use super::payload::STAMP_BYTES;
@@ -23,9 +23,8 @@ use std::thread::available_parallelism;
 /// Packets in a second, all flows together, that another machine gets unless a rate is given.
 const REMOTE_PACKETS_PER_S: f64 = 1000.0;
 const DEFAULT_RATE: f64 = 50.0;
-/// Clients, and forged sources: networks of which all addresses are this machine's.
+/// Clients: networks of which all addresses are this machine's.
 const LOOPBACK_CLIENTS: Network = Network::new(Ipv4Addr::new(127, 77, 0, 0), 16);
-const LOOPBACK_SPOOFED: Network = Network::new(Ipv4Addr::new(127, 128, 0, 0), 9);
 const LAB_CLIENTS: Network = Network::new(Ipv4Addr::new(10, 77, 0, 0), 16);
 
 /// Whom to compare ours with.

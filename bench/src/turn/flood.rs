@@ -15,7 +15,8 @@ const SOCKETS: usize = 16;
 const AT_ONCE: u64 = 32;
 /// Between two turns of a thread that does nothing else: with [`AT_ONCE`], 100 000 requests a second are its limit.
 const TURN_INTERVAL: Duration = Duration::from_micros(250);
-/// Forged sources in a lab.
+/// Forged sources on loopback and in a lab: networks of which all addresses are this machine's.
+pub(super) const LOOPBACK_SPOOFED: Network = Network::new(Ipv4Addr::new(127, 128, 0, 0), 9);
 pub(super) const LAB_SPOOFED: Network = Network::new(Ipv4Addr::new(10, 0, 0, 0), 10);
 
 /// An IPv4 network in the form of 127.64.0.0/10.
@@ -136,7 +137,6 @@ impl Flood {
 
 /// A flood from a thread of its own, for loads that are none of TURN's. Only in a lab.
 pub struct RunningFlood {
-    begin: Instant,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Flood>,
 }
@@ -170,7 +170,7 @@ impl RunningFlood {
             }
             flood
         })?;
-        Ok(Self { begin: Instant::now(), stop, thread })
+        Ok(Self { stop, thread })
     }
 
     /// Ends it.
@@ -178,9 +178,9 @@ impl RunningFlood {
     /// # Errors
     /// When most of its requests could not be sent, for its addresses are not this machine's.
     pub fn stop(self) -> io::Result<Flooding> {
-        let seconds = self.begin.elapsed().as_secs_f64();
         self.stop.store(true, Ordering::Relaxed);
         let flood = self.thread.join().map_err(|_| io::Error::other("the flood's thread ended by a fault"))?;
+        let seconds = flood.begin.map_or(0.0, |begin| begin.elapsed().as_secs_f64());
         match flood.refused >= flood.sent {
             true => Err(io::Error::other("this machine lets no request out from a forged address")),
             false => Ok(Flooding { requests: flood.sent, replies: flood.replies, seconds }),
@@ -207,8 +207,7 @@ mod tests {
     #[test]
     fn a_flood_beside_other_loads_comes_from_many_until_it_is_stopped() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let network = Network::new(Ipv4Addr::new(127, 128, 0, 0), 9);
-        let flood = RunningFlood::start_from(network, server.local_addr().unwrap(), 2_000).unwrap();
+        let flood = RunningFlood::start_from(LOOPBACK_SPOOFED, server.local_addr().unwrap(), 2_000).unwrap();
         let mut buffer = [0; 64];
         let mut from = HashSet::new();
         for _ in 0..100 {

@@ -142,6 +142,17 @@ impl TxBatch {
 
     /// Makes the first `len` bytes of the last reservation a datagram.
     pub fn commit(&mut self, len: usize) {
+        self.commit_as(len, false);
+    }
+
+    /// Makes the last reservation a datagram that goes out after all others: an answer to somebody unknown, of whom there
+    /// may be very many, and nobody's conversation shall wait for them. See [`Self::put_strangers_last`].
+    pub(crate) fn commit_to_stranger(&mut self, len: usize) {
+        self.has_strangers = true;
+        self.commit_as(len, true);
+    }
+
+    fn commit_as(&mut self, len: usize, stranger: bool) {
         let Some((path, reserved)) = self.reserved.take() else { return };
         debug_assert!(0 < len && len <= reserved);
         let head = head_of(path);
@@ -152,7 +163,7 @@ impl TxBatch {
         if self.segmentation
             && let Some(run) = self.runs.last_mut()
             && run.path == path
-            && !run.stranger
+            && run.stranger == stranger
             && run.start + run.len == start
             && len <= run.segment
             && run.len.is_multiple_of(run.segment)
@@ -162,17 +173,7 @@ impl TxBatch {
             run.len += len;
             return;
         }
-        self.runs.push(TxRun { path, start, len, segment: len, sound: false, stranger: false });
-    }
-
-    /// Makes the last reservation a datagram that goes out after all others: an answer to somebody unknown, of whom there
-    /// may be very many, and nobody's conversation shall wait for them. See [`Self::put_strangers_last`].
-    pub(crate) fn commit_to_stranger(&mut self, len: usize) {
-        let Some((path, _)) = self.reserved.take() else { return };
-        let start = self.used;
-        self.used += len;
-        self.runs.push(TxRun { path, start, len, segment: len, sound: false, stranger: true });
-        self.has_strangers = true;
+        self.runs.push(TxRun { path, start, len, segment: len, sound: false, stranger });
     }
 
     /// Puts the runs into the order in which they are to go out.
