@@ -30,8 +30,8 @@ describe.each(LANGUAGES)('%s', (name) => {
   test.each([
     [words.mute, words.muteShort],
     [words.unmute, words.unmuteShort],
-    [words.cameraOn, words.cameraShort],
-    [words.cameraOff, words.cameraShort],
+    [words.cameraOn, words.cameraOnShort],
+    [words.cameraOff, words.cameraOffShort],
     [words.share, words.shareShort],
     [words.stopSharing, words.stopSharingShort],
   ])('the name "%s" holds the text "%s"', (full, short) => {

@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { browserKind } from '../devices/browser-kind';
 import { watchLevel } from '../devices/level';
 import { loadPreferences } from '../devices/preferences';
 import { words } from '../i18n/language';
@@ -181,7 +182,14 @@ function DeviceTrouble({ session }: { session: Session }): JSX.Element | null {
       {sentences.map((sentence) => (
         <p key={sentence}>{sentence}</p>
       ))}
-      <p>{t.joinAnyway}</p>
+      {(microphone === 'denied' || camera === 'denied') && (
+        <ol>
+          {[...t.allowSteps[browserKind(navigator.userAgent, navigator.maxTouchPoints > 0)], t.allowLastStep].map((step) => (
+            <li key={step}>{step}</li>
+          ))}
+        </ol>
+      )}
+      <p>{t.joinAnyway[microphone === undefined ? 'camera' : camera === undefined ? 'microphone' : 'both']}</p>
       <button type="button" class="secondary" onClick={() => void session.openDevices()}>
         {t.tryAgain}
       </button>

@@ -14,6 +14,9 @@ interface FarewellProps {
   onRejoin: () => void;
 }
 
+/** Nobody was in the room yet, and the same attempt may succeed in a moment. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(['room-full', 'server-full', 'rate-limited', 'no-relay']);
+
 export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.Element {
   const t = words.value;
   const title = useFocusOnEntry<HTMLHeadingElement>();
@@ -39,7 +42,7 @@ export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.El
             </button>
           ) : (
             <button type="button" class="primary" onClick={onRejoin}>
-              {t.rejoin}
+              {failure !== undefined && PASSING.has(failure) ? t.tryAgain : t.rejoin}
             </button>
           )}
           <button type="button" class="secondary" onClick={() => goToStart()}>

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { de } from '../i18n/de';
 import { en } from '../i18n/en';
-import { addressOf, isGuessable, isUsable, normalise, roomOf, suggestName } from './room-names';
+import { addressOf, extendName, isGuessable, isUsable, normalise, roomOf, suggestName } from './room-names';
 
 test('people who write a name differently meet', () => {
   expect(normalise(' Kulturverein Marion ')).toBe('kulturvereinmarion');
@@ -44,5 +44,22 @@ test.each([en, de])('proposals are usable, not guessable, and many ($languageNam
   const name = suggestName(roomWords, (below) => below - 1);
   expect(isUsable(name)).toBe(true);
   expect(isGuessable(name)).toBe(false);
-  expect(addressOf(name)).toBe(`/${encodeURIComponent(name)}`);
+  expect(roomWords.flat().join('')).toMatch(/^[A-Za-z]+$/u);
+  expect(addressOf(name)).toBe(`/${name}`);
+});
+
+test.each([en, de])('a guessable name is extended, in letters that a link shows as they are ($languageName)', ({ roomPlaces }) => {
+  for (const list of roomPlaces) expect(new Set(list).size).toBe(32);
+  expect(roomPlaces.flat().join('')).toMatch(/^[A-Za-z]+$/u);
+  for (const [typed, begins] of [
+    ['OmaOpa', 'OmaOpa'],
+    ['Familie Müller', 'FamilieMueller'],
+    ['ÄRZTE-Treff', 'AERZTE-Treff'],
+    ['Straße', 'Strasse'],
+    ['Чат', ''],
+  ] as const) {
+    const name = extendName(typed, roomPlaces, [0, 0, 0]);
+    expect(name).toBe(`${begins}${roomPlaces[0][0]}${roomPlaces[1][0]}10`);
+    expect(addressOf(name)).toBe(`/${name}`);
+  }
 });

@@ -29,12 +29,7 @@ export function isGuessable(name: string): boolean {
 
 /** "Kaffee und Kuchen" → "/KaffeeUndKuchen": an address that can be read out on the telephone. */
 export function addressOf(name: string): string {
-  const joined = name
-    .trim()
-    .split(/\s+/u)
-    .map((word, index) => (index === 0 ? word : capitalised(word)))
-    .join('');
-  return `/${encodeURIComponent(joined)}`;
+  return `/${encodeURIComponent(joined(name))}`;
 }
 
 /** `undefined`: the start page. */
@@ -54,9 +49,49 @@ export function suggestName(words: readonly (readonly string[])[], random: (belo
   return `${picked.join('')}${10 + random(90)}`;
 }
 
+/** "OmaOpa" → "OmaOpaSonnenberg27": what was typed, and behind it one of about ninety thousand. */
+export function extendName(
+  typed: string,
+  [beginnings, ends]: readonly [readonly string[], readonly string[]],
+  [first, second, third]: Seeds,
+): string {
+  const place = `${beginnings[first % beginnings.length] ?? ''}${ends[second % ends.length] ?? ''}`;
+  return `${joined(plain(typed))}${place}${10 + (third % 90)}`;
+}
+
+/** What a proposal is drawn from; kept, it gives the same proposal again. */
+export type Seeds = readonly [number, number, number];
+
+export function drawSeeds(): Seeds {
+  const [first = 0, second = 0, third = 0] = crypto.getRandomValues(new Uint32Array(3));
+  return [first, second, third];
+}
+
 export function secureRandom(below: number): number {
   const [value = 0] = crypto.getRandomValues(new Uint32Array(1));
   return value % below;
+}
+
+/** In letters that a link shows as they are, and that can be read out: "Müller" → "Mueller". */
+function plain(name: string): string {
+  return name
+    .normalize('NFC')
+    .replace(/[äöüÄÖÜ](?=(.?))/gu, (letter, next: string) => {
+      const base = letter.normalize('NFD')[0] ?? '';
+      return base + (base === base.toUpperCase() && next === next.toUpperCase() && next !== '' && /\p{L}/u.test(next) ? 'E' : 'e');
+    })
+    .replaceAll('ß', 'ss')
+    .normalize('NFD')
+    .replace(/[^ -~]/gu, '')
+    .replace(/[^\w\s-]/gu, '');
+}
+
+function joined(name: string): string {
+  return name
+    .trim()
+    .split(/\s+/u)
+    .map((word, index) => (index === 0 ? word : capitalised(word)))
+    .join('');
 }
 
 /** Only where lowercasing gives the same letter back, so that the room stays the same ("ß" would become "SS"). */

@@ -1,11 +1,11 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { words } from '../i18n/language';
 import { hasKeyboard } from './focus';
 import { Mark, SparkIcon } from './icons';
 import { LanguageSwitch } from './language-switch';
-import { addressOf, isGuessable, isUsable, ROOM_NAME_CHARS, secureRandom, suggestName } from './room-names';
+import { addressOf, drawSeeds, extendName, isGuessable, isUsable, ROOM_NAME_CHARS, secureRandom, suggestName } from './room-names';
 import { goToRoom } from './routing';
 import { clearVisited, visitedRooms } from './visited';
 
@@ -19,6 +19,9 @@ export function StartPage(): JSX.Element {
     document.title = 'Plausch';
     if (hasKeyboard()) field.current?.focus();
   }, []);
+
+  // The same all the time: a proposal that changes with each letter cannot be read.
+  const seeds = useMemo(drawSeeds, []);
 
   const go = (event: Event): void => {
     event.preventDefault();
@@ -36,6 +39,7 @@ export function StartPage(): JSX.Element {
   };
   // A known room needs no advice.
   const typed = name.value.trim();
+  const proposal = extendName(typed, t.roomPlaces, seeds);
   const guessable = typed.length > 2 && isGuessable(typed) && !visitedRooms.value.includes(typed);
 
   return (
@@ -77,7 +81,7 @@ export function StartPage(): JSX.Element {
             </button>
           </div>
           <p id="room-advice" class={complaint.value ? 'advice complaint' : 'advice'} aria-live="polite">
-            {complaint.value ? t[complaint.value] : guessable ? t.roomGuessable : t.roomHint}
+            {complaint.value ? t[complaint.value] : guessable ? t.roomGuessable(proposal) : t.roomHint}
           </p>
           <button type="button" class="plain suggest" onClick={suggest}>
             <SparkIcon />

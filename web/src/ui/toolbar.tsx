@@ -39,7 +39,7 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
       </Tool>
       <Tool
         name={camera ? t.cameraOff : t.cameraOn}
-        short={t.cameraShort}
+        short={camera ? t.cameraOffShort : t.cameraOnShort}
         state={camera ? '' : 'off'}
         onClick={() => void media.toggleCamera()}
       >
