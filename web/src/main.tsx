@@ -1,7 +1,7 @@
 import { render } from 'preact';
 import { initLanguage } from './i18n/language';
 import { App } from './ui/app';
-import { loadVisited } from './ui/visited';
+import { loadVisited } from './visit/visited';
 import './ui/styles/base.css';
 import './ui/styles/pages.css';
 import './ui/styles/room.css';

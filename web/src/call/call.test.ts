@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Participant, ServerMessage } from '../protocol/messages';
 import { Call } from './call';
-import { FakePeerConnection, FakeSocket, fakeIce, fakeLocal } from './fakes';
+import { FakePeerConnection, FakeSocket, fakeIce, fakeLocal } from '../../test/fakes';
 import {
   ANSWER_TIMEOUT_MS,
   CONNECT_TIMEOUT_MS,

@@ -2,13 +2,13 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect } from 'preact/hooks';
 import { language, words } from '../i18n/language';
-import { DevicePage } from './device-page';
-import { FarewellPage } from './farewell-page';
-import { exposeCall } from './inspect';
-import { RoomPage } from './room-page';
-import { roomInAddress } from './routing';
-import { Session } from './session';
-import { StartPage } from './start-page';
+import { DevicePage } from './pages/device-page';
+import { FarewellPage } from './pages/farewell-page';
+import { exposeCall } from '../visit/inspect';
+import { RoomPage } from './room/room-page';
+import { roomInAddress } from '../visit/routing';
+import { Session } from '../visit/session';
+import { StartPage } from './pages/start-page';
 
 /** The visit to the room of the address. */
 const session = signal<Session | undefined>(undefined);

@@ -1,12 +1,12 @@
 import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
-import { words } from '../i18n/language';
-import { colourOf, initials } from './avatar';
-import { useFocusOnEntry } from './focus';
-import { CameraIcon, CameraOffIcon, CloseIcon, InviteIcon, MicrophoneIcon, MicrophoneOffIcon, ScreenIcon } from './icons';
-import { useScrollable } from './scrollable';
-import type { Session } from './session';
-import type { MediaState } from '../protocol/messages';
+import { words } from '../../i18n/language';
+import { colourOf, initials } from '../parts/avatar';
+import { useFocusOnEntry } from '../parts/focus';
+import { CameraIcon, CameraOffIcon, CloseIcon, InviteIcon, MicrophoneIcon, MicrophoneOffIcon, ScreenIcon } from '../parts/icons';
+import { useScrollable } from '../parts/scrollable';
+import type { Session } from '../../visit/session';
+import type { MediaState } from '../../protocol/messages';
 
 interface PanelProps {
   session: Session;

@@ -1,6 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { words } from '../i18n/language';
+import { words } from '../../i18n/language';
 import { CloseIcon } from './icons';
 
 interface DialogProps {

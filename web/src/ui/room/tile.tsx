@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
-import { words } from '../i18n/language';
-import { colourOf, initials } from './avatar';
-import { AwayIcon, MicrophoneOffIcon } from './icons';
-import { isMirrored, Video } from './video';
+import { words } from '../../i18n/language';
+import { colourOf, initials } from '../parts/avatar';
+import { AwayIcon, MicrophoneOffIcon } from '../parts/icons';
+import { isMirrored, Video } from '../parts/video';
 
 export interface TileProps {
   name: string;

@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX, Ref } from 'preact';
-import { words } from '../i18n/language';
+import { words } from '../../i18n/language';
 import {
   CameraIcon,
   CameraOffIcon,
@@ -11,8 +11,8 @@ import {
   ScreenIcon,
   ScreenStopIcon,
   SettingsIcon,
-} from './icons';
-import type { Session } from './session';
+} from '../parts/icons';
+import type { Session } from '../../visit/session';
 
 interface ToolbarProps {
   session: Session;

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { catalog, chooseLanguage, isLanguage, language, LANGUAGES, words } from '../i18n/language';
+import { catalog, chooseLanguage, isLanguage, language, LANGUAGES, words } from '../../i18n/language';
 
 export function LanguageSwitch(): JSX.Element {
   return (

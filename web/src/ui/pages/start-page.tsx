@@ -1,13 +1,13 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
-import { words } from '../i18n/language';
-import { hasKeyboard } from './focus';
-import { Mark, SparkIcon } from './icons';
-import { LanguageSwitch } from './language-switch';
-import { addressOf, drawSeeds, extendName, isGuessable, isUsable, ROOM_NAME_CHARS, secureRandom, suggestName } from './room-names';
-import { goToRoom } from './routing';
-import { clearVisited, visitedRooms } from './visited';
+import { words } from '../../i18n/language';
+import { hasKeyboard } from '../parts/focus';
+import { Mark, SparkIcon } from '../parts/icons';
+import { LanguageSwitch } from '../parts/language-switch';
+import { addressOf, drawSeeds, extendName, isGuessable, isUsable, ROOM_NAME_CHARS, secureRandom, suggestName } from '../../visit/room-names';
+import { goToRoom } from '../../visit/routing';
+import { clearVisited, visitedRooms } from '../../visit/visited';
 
 export function StartPage(): JSX.Element {
   const t = words.value;

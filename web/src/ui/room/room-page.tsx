@@ -1,16 +1,16 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { words } from '../i18n/language';
+import { words } from '../../i18n/language';
 import { AudioOutputs } from './audio-outputs';
-import { Dialog } from './dialog';
-import { DeviceSelects } from './device-selects';
-import { useFocusOnEntry } from './focus';
-import { CheckIcon, CloseIcon, InviteIcon, SoundIcon } from './icons';
-import { InviteDialog } from './invite-dialog';
-import { LanguageSwitch } from './language-switch';
-import { ParticipantsPanel } from './participants-panel';
-import type { Session } from './session';
+import { Dialog } from '../parts/dialog';
+import { DeviceSelects } from '../parts/device-selects';
+import { useFocusOnEntry } from '../parts/focus';
+import { CheckIcon, CloseIcon, InviteIcon, SoundIcon } from '../parts/icons';
+import { InviteDialog } from '../panels/invite-dialog';
+import { LanguageSwitch } from '../parts/language-switch';
+import { ParticipantsPanel } from '../panels/participants-panel';
+import type { Session } from '../../visit/session';
 import { Stage } from './stage';
 import { Toolbar } from './toolbar';
 

@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
 import { useRef, useState } from 'preact/hooks';
-import { words } from '../i18n/language';
-import { Dialog } from './dialog';
-import { CheckIcon, SendIcon } from './icons';
+import { words } from '../../i18n/language';
+import { Dialog } from '../parts/dialog';
+import { CheckIcon, SendIcon } from '../parts/icons';
 
 export function InviteDialog({ room, onClose }: { room: string; onClose: () => void }): JSX.Element {
   const t = words.value;

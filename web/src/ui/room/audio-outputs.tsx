@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import type { Session } from './session';
+import type { Session } from '../../visit/session';
 
 /** One invisible player per slot that somebody is in. Pictures are silent, so sound does not depend on tiles. */
 export function AudioOutputs({ session }: { session: Session }): JSX.Element {

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
-import type { LocalMedia } from '../devices/media';
-import { words } from '../i18n/language';
+import type { LocalMedia } from '../../devices/media';
+import { words } from '../../i18n/language';
 
 const KINDS = ['microphone', 'camera', 'speaker'] as const;
 

@@ -1,9 +1,9 @@
 /** Stand-ins for the browser in the tests of the call logic: they record what is done to them. */
 
 import { computed, signal } from '@preact/signals-core';
-import type { ClientMessage, IceServers, MediaState, ServerMessage } from '../protocol/messages';
-import { parseClientMessage } from '../protocol/parse';
-import type { LocalTracks } from './local';
+import type { ClientMessage, IceServers, MediaState, ServerMessage } from '../src/protocol/messages';
+import { parseClientMessage } from '../src/protocol/parse';
+import type { LocalTracks } from '../src/call/local';
 
 /** The n-th answer to `ice-servers`. */
 export function fakeIce(n: number): IceServers {

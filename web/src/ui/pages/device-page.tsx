@@ -1,18 +1,18 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { browserKind } from '../devices/browser-kind';
-import { watchLevel } from '../devices/level';
-import { loadPreferences } from '../devices/preferences';
-import { words } from '../i18n/language';
-import { colourOf, initials } from './avatar';
-import { DeviceSelects } from './device-selects';
-import { hasKeyboard } from './focus';
-import { CameraIcon, CameraOffIcon, Mark, MicrophoneIcon, MicrophoneOffIcon } from './icons';
-import { LanguageSwitch } from './language-switch';
-import { goToStart } from './routing';
-import type { Session } from './session';
-import { isMirrored, Video } from './video';
+import { browserKind } from '../../devices/browser-kind';
+import { watchLevel } from '../../devices/level';
+import { loadPreferences } from '../../devices/preferences';
+import { words } from '../../i18n/language';
+import { colourOf, initials } from '../parts/avatar';
+import { DeviceSelects } from '../parts/device-selects';
+import { hasKeyboard } from '../parts/focus';
+import { CameraIcon, CameraOffIcon, Mark, MicrophoneIcon, MicrophoneOffIcon } from '../parts/icons';
+import { LanguageSwitch } from '../parts/language-switch';
+import { goToStart } from '../../visit/routing';
+import type { Session } from '../../visit/session';
+import { isMirrored, Video } from '../parts/video';
 
 /** Mirrors PARTICIPANT_NAME_CHARS of the server. */
 const NAME_CHARS = 64;

@@ -1,10 +1,10 @@
 import { computed, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
-import { words } from '../i18n/language';
+import { words } from '../../i18n/language';
 import { bestLayout, type TileKind } from './layout';
-import { useScrollable } from './scrollable';
-import type { Session } from './session';
+import { useScrollable } from '../parts/scrollable';
+import type { Session } from '../../visit/session';
 import { PersonTile, ScreenTile } from './tile';
 
 const GAP_PX = 8;

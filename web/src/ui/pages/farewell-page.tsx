@@ -1,11 +1,11 @@
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { words } from '../i18n/language';
-import type { ErrorCode } from '../protocol/messages';
-import { useFocusOnEntry } from './focus';
-import { Mark } from './icons';
-import { LanguageSwitch } from './language-switch';
-import { goToStart } from './routing';
+import { words } from '../../i18n/language';
+import type { ErrorCode } from '../../protocol/messages';
+import { useFocusOnEntry } from '../parts/focus';
+import { Mark } from '../parts/icons';
+import { LanguageSwitch } from '../parts/language-switch';
+import { goToStart } from '../../visit/routing';
 
 interface FarewellProps {
   room: string;
