@@ -2,196 +2,216 @@ import type { Messages } from './en';
 
 export const de: Messages = {
   languageName: 'Deutsch',
-  language: 'Sprache',
+
+  // Überall
+  common: {
+    language: 'Sprache',
+    close: 'Schließen',
+    tryAgain: 'Noch einmal versuchen',
+    browserUnsupported:
+      'Mit diesem Browser geht es leider nicht. Bitte verwenden Sie die neueste Version von Firefox, Chrome, Edge oder Safari.',
+  },
 
   // Startseite
-  tagline: 'Treffen Sie sich per Video. Ohne Konto, ohne Installation.',
-  roomName: 'Raumname',
-  roomHint: 'Alle, die denselben Namen eingeben, treffen sich im selben Raum. Zum Beispiel: KulturvereinMarion',
-  go: 'Los geht’s',
-  roomMissing: 'Bitte geben Sie zuerst einen Namen für den Raum ein.',
-  roomUnusable: 'Dieser Name geht leider nicht. Bitte lassen Sie die Zeichen / und \\ weg.',
-  roomGuessable: (proposal) => `Diesen Namen können Fremde leicht erraten. Sicherer ist zum Beispiel „${proposal}“.`,
-  roomSuggest: 'Namen vorschlagen',
-  roomTake: 'Diesen Namen verwenden',
-  recentRooms: 'Besuchte Räume',
-  recentNote: 'Nur in diesem Browser gespeichert.',
-  recentClear: 'Liste leeren',
-  promise: 'Bild und Ton laufen nur über diesen Server. Er zeichnet nichts auf und gibt nichts an andere weiter.',
-  roomWords: [
-    [
-      'Artige', 'Bunte', 'Eifrige', 'Ehrliche', 'Fitte', 'Flinke', 'Frohe', 'Freche', 'Gelbe', 'Goldene', 'Heitere',
-      'Helle', 'Kecke', 'Kluge', 'Lustige', 'Milde', 'Mutige', 'Muntere', 'Nette', 'Ruhige', 'Sanfte', 'Schlaue',
-      'Silberne', 'Sonnige', 'Starke', 'Stille', 'Stolze', 'Tapfere', 'Treue', 'Wache', 'Warme', 'Weise',
+  start: {
+    tagline: 'Treffen Sie sich per Video. Ohne Konto, ohne Installation.',
+    roomName: 'Raumname',
+    roomHint: 'Alle, die denselben Namen eingeben, treffen sich im selben Raum. Zum Beispiel: KulturvereinMarion',
+    go: 'Los geht’s',
+    roomMissing: 'Bitte geben Sie zuerst einen Namen für den Raum ein.',
+    roomUnusable: 'Dieser Name geht leider nicht. Bitte lassen Sie die Zeichen / und \\ weg.',
+    roomGuessable: (proposal) => `Diesen Namen können Fremde leicht erraten. Sicherer ist zum Beispiel „${proposal}“.`,
+    roomSuggest: 'Namen vorschlagen',
+    roomTake: 'Diesen Namen verwenden',
+    recentRooms: 'Besuchte Räume',
+    recentNote: 'Nur in diesem Browser gespeichert.',
+    recentClear: 'Liste leeren',
+    promise: 'Bild und Ton laufen nur über diesen Server. Er zeichnet nichts auf und gibt nichts an andere weiter.',
+    roomWords: [
+      [
+        'Artige', 'Bunte', 'Eifrige', 'Ehrliche', 'Fitte', 'Flinke', 'Frohe', 'Freche', 'Gelbe', 'Goldene', 'Heitere',
+        'Helle', 'Kecke', 'Kluge', 'Lustige', 'Milde', 'Mutige', 'Muntere', 'Nette', 'Ruhige', 'Sanfte', 'Schlaue',
+        'Silberne', 'Sonnige', 'Starke', 'Stille', 'Stolze', 'Tapfere', 'Treue', 'Wache', 'Warme', 'Weise',
+      ],
+      [
+        'Adler', 'Amseln', 'Ameisen', 'Biber', 'Bienen', 'Dachse', 'Delfine', 'Elche', 'Enten', 'Eulen', 'Falken', 'Finken',
+        'Forellen', 'Gibbons', 'Grillen', 'Hasen', 'Igel', 'Kraniche', 'Lerchen', 'Luchse', 'Meisen', 'Otter', 'Pinguine',
+        'Raben', 'Rehe', 'Robben', 'Schafe', 'Spatzen', 'Spechte', 'Stare', 'Tauben', 'Wale',
+      ],
+      [
+        'Angeln', 'Backen', 'Basteln', 'Bauen', 'Denken', 'Fliegen', 'Flechten', 'Jonglieren', 'Kichern', 'Klettern',
+        'Kochen', 'Lachen', 'Lauschen', 'Lesen', 'Malen', 'Musizieren', 'Paddeln', 'Pfeifen', 'Planen', 'Plaudern',
+        'Reisen', 'Rudern', 'Schwimmen', 'Segeln', 'Singen', 'Spielen', 'Stricken', 'Tanzen', 'Tauchen', 'Trommeln',
+        'Turnen', 'Wandern',
+      ],
+      [
+        'Abends', 'Anders', 'Bald', 'Daheim', 'Dabei', 'Drinnen', 'Endlich', 'Fein', 'Flott', 'Froh', 'Ganztags',
+        'Gemeinsam', 'Gerne', 'Heimlich', 'Immer', 'Langsam', 'Leise', 'Lieber', 'Mittags', 'Morgens', 'Munter', 'Nachts',
+        'Oben', 'Oft', 'Schnell', 'Sonntags', 'Samstags', 'Vormittags', 'Wieder', 'Wild', 'Zusammen', 'Zuhause',
+      ],
     ],
-    [
-      'Adler', 'Amseln', 'Ameisen', 'Biber', 'Bienen', 'Dachse', 'Delfine', 'Elche', 'Enten', 'Eulen', 'Falken', 'Finken',
-      'Forellen', 'Gibbons', 'Grillen', 'Hasen', 'Igel', 'Kraniche', 'Lerchen', 'Luchse', 'Meisen', 'Otter', 'Pinguine',
-      'Raben', 'Rehe', 'Robben', 'Schafe', 'Spatzen', 'Spechte', 'Stare', 'Tauben', 'Wale',
+    // Zusammengesetzt und mit einer Zahl ergänzen sie einen zu einfachen Namen: OmaOpa + Sonnen + berg + 27.
+    roomPlaces: [
+      [
+        'Sonnen', 'Birken', 'Linden', 'Rosen', 'Mond', 'Stern', 'Wald', 'Wiesen', 'Adler', 'Feld', 'Garten', 'Hasel',
+        'Heide', 'Holunder', 'Honig', 'Kastanien', 'Kirsch', 'Klee', 'Korn', 'Lerchen', 'Mai', 'Moos', 'Morgen', 'Nebel',
+        'Nuss', 'Regen', 'Schilf', 'Silber', 'Sommer', 'Tannen', 'Tulpen', 'Winter',
+      ],
+      [
+        'berg', 'tal', 'hof', 'hain', 'bach', 'feld', 'weg', 'haus', 'tor', 'turm', 'ufer', 'platz', 'garten', 'winkel',
+        'steg', 'see', 'grund', 'horn', 'stein', 'quelle', 'insel', 'allee', 'pfad', 'blick', 'wiese', 'dorf', 'markt',
+        'kamp', 'brunnen', 'hang', 'eck', 'hafen',
+      ],
     ],
-    [
-      'Angeln', 'Backen', 'Basteln', 'Bauen', 'Denken', 'Fliegen', 'Flechten', 'Jonglieren', 'Kichern', 'Klettern',
-      'Kochen', 'Lachen', 'Lauschen', 'Lesen', 'Malen', 'Musizieren', 'Paddeln', 'Pfeifen', 'Planen', 'Plaudern',
-      'Reisen', 'Rudern', 'Schwimmen', 'Segeln', 'Singen', 'Spielen', 'Stricken', 'Tanzen', 'Tauchen', 'Trommeln',
-      'Turnen', 'Wandern',
-    ],
-    [
-      'Abends', 'Anders', 'Bald', 'Daheim', 'Dabei', 'Drinnen', 'Endlich', 'Fein', 'Flott', 'Froh', 'Ganztags',
-      'Gemeinsam', 'Gerne', 'Heimlich', 'Immer', 'Langsam', 'Leise', 'Lieber', 'Mittags', 'Morgens', 'Munter', 'Nachts',
-      'Oben', 'Oft', 'Schnell', 'Sonntags', 'Samstags', 'Vormittags', 'Wieder', 'Wild', 'Zusammen', 'Zuhause',
-    ],
-  ],
-
-  // Zusammengesetzt und mit einer Zahl ergänzen sie einen zu einfachen Namen: OmaOpa + Sonnen + berg + 27.
-  roomPlaces: [
-    [
-      'Sonnen', 'Birken', 'Linden', 'Rosen', 'Mond', 'Stern', 'Wald', 'Wiesen', 'Adler', 'Feld', 'Garten', 'Hasel',
-      'Heide', 'Holunder', 'Honig', 'Kastanien', 'Kirsch', 'Klee', 'Korn', 'Lerchen', 'Mai', 'Moos', 'Morgen', 'Nebel',
-      'Nuss', 'Regen', 'Schilf', 'Silber', 'Sommer', 'Tannen', 'Tulpen', 'Winter',
-    ],
-    [
-      'berg', 'tal', 'hof', 'hain', 'bach', 'feld', 'weg', 'haus', 'tor', 'turm', 'ufer', 'platz', 'garten', 'winkel',
-      'steg', 'see', 'grund', 'horn', 'stein', 'quelle', 'insel', 'allee', 'pfad', 'blick', 'wiese', 'dorf', 'markt',
-      'kamp', 'brunnen', 'hang', 'eck', 'hafen',
-    ],
-  ],
-
-  // Geräteseite
-  joinTitle: 'Konferenz beitreten',
-  yourName: 'Ihr Name',
-  nameMissing: 'Bitte geben Sie Ihren Namen ein, damit die anderen wissen, wer Sie sind.',
-  nameUnusable: 'Dieser Name kann nicht verwendet werden. Bitte wählen Sie einen anderen.',
-  join: 'Konferenz beitreten',
-  joining: 'Einen Moment, wir verbinden Sie …',
-  network: {
-    open: 'Ihre Verbindung ist bereit.',
-    detour: 'Ihr Netzwerk erlaubt nur einen Umweg. Das Gespräch klappt trotzdem. Sie müssen nichts tun.',
-    blocked:
-      'Ihr Netzwerk blockiert Videogespräche. Versuchen Sie es mit mobilen Daten. Oder fragen Sie die Person, die Ihr Netzwerk betreut.',
-  },
-  preview: 'Ihr Kamerabild',
-  previewOff: 'Ihre Kamera ist aus',
-  previewAsking: 'Ihr Browser fragt nach Kamera und Mikrofon. Bitte wählen Sie „Zulassen“.',
-  microphone: 'Mikrofon',
-  camera: 'Kamera',
-  speaker: 'Lautsprecher',
-  systemDefault: 'Automatisch',
-  levelLabel: 'Mikrofonpegel',
-  levelHint: 'Sagen Sie etwas: Der Balken sollte sich bewegen.',
-  tryAgain: 'Noch einmal versuchen',
-  // Schritte im Browser, der gerade benutzt wird; der letzte Schritt ist für alle gleich.
-  allowSteps: {
-    chromium: [
-      'Klicken Sie links neben der Adresse auf das Symbol (Schloss oder Regler).',
-      'Schalten Sie Kamera und Mikrofon ein.',
-    ],
-    chromiumPhone: [
-      'Tippen Sie neben der Adresse auf das Symbol (Schloss oder Regler), dann auf „Berechtigungen“.',
-      'Schalten Sie Kamera und Mikrofon ein.',
-    ],
-    firefox: [
-      'Klicken Sie links neben der Adresse auf das durchgestrichene Symbol (Kamera oder Mikrofon).',
-      'Entfernen Sie dort „Blockiert“ mit dem ×.',
-    ],
-    firefoxPhone: [
-      'Tippen Sie links neben der Adresse auf das Symbol (Schild oder Schloss).',
-      'Tippen Sie bei Kamera und Mikrofon auf „Blockiert“, bis dort „Erlaubt“ steht.',
-    ],
-    safari: [
-      'Öffnen Sie oben das Menü „Safari“ und wählen Sie „Einstellungen für diese Website“.',
-      'Wählen Sie bei Kamera und Mikrofon „Erlauben“.',
-    ],
-    iphone: [
-      'Tippen Sie neben der Adresse auf das Symbol mit der Seite oder auf „aA“, dann auf „Website-Einstellungen“ (über „…“).',
-      'Wählen Sie bei Kamera und Mikrofon „Erlauben“.',
-    ],
-    other: [
-      'Tippen Sie neben der Adresse auf das Symbol (Schloss oder Regler).',
-      'Schalten Sie Kamera und Mikrofon ein.',
-    ],
-  },
-  allowLastStep: 'Wählen Sie hier „Noch einmal versuchen“.',
-  joinAnyway: {
-    both: 'Sie können trotzdem beitreten. Sie sehen und hören die anderen. Die anderen sehen und hören Sie nicht.',
-    microphone: 'Sie können trotzdem beitreten. Sie sehen und hören die anderen. Die anderen hören Sie nicht.',
-    camera: 'Sie können trotzdem beitreten. Sie sehen und hören die anderen. Die anderen sehen Sie nicht.',
-  },
-  troubleBoth: {
-    denied: 'Kamera und Mikrofon sind für diese Seite gesperrt. So geben Sie sie frei:',
-    missing: 'Wir finden keine Kamera und kein Mikrofon. Bitte schließen Sie beides an.',
-    busy: 'Kamera und Mikrofon werden von einem anderen Programm benutzt. Schließen Sie es und versuchen Sie es noch einmal.',
-    unsupported: 'Dieser Browser gibt hier Kamera und Mikrofon nicht frei. Die Seite muss mit https geöffnet werden.',
-    failed: 'Kamera und Mikrofon ließen sich nicht starten.',
-  },
-  troubleMicrophone: {
-    denied: 'Das Mikrofon ist für diese Seite gesperrt. So geben Sie es frei:',
-    missing: 'Wir finden kein Mikrofon. Bitte schließen Sie eines an.',
-    busy: 'Das Mikrofon wird von einem anderen Programm benutzt. Schließen Sie es und versuchen Sie es noch einmal.',
-    unsupported: 'Dieser Browser gibt hier kein Mikrofon frei.',
-    failed: 'Das Mikrofon ließ sich nicht starten.',
-  },
-  troubleCamera: {
-    denied: 'Die Kamera ist für diese Seite gesperrt. So geben Sie sie frei:',
-    missing: 'Wir finden keine Kamera. Bitte schließen Sie eine an.',
-    busy: 'Die Kamera wird von einem anderen Programm benutzt. Schließen Sie es und versuchen Sie es noch einmal.',
-    unsupported: 'Dieser Browser gibt hier keine Kamera frei.',
-    failed: 'Die Kamera ließ sich nicht starten.',
   },
 
-  // Raum
-  // Auf den Knöpfen steht der Zustand; ihr Name für Vorleseprogramme beginnt damit und sagt, was der Knopf tut.
-  mute: 'Mikro an, ausschalten',
-  unmute: 'Mikro aus, einschalten',
-  muteShort: 'Mikro an',
-  unmuteShort: 'Mikro aus',
-  cameraOff: 'Kamera an, ausschalten',
-  cameraOn: 'Kamera aus, einschalten',
-  cameraOffShort: 'Kamera an',
-  cameraOnShort: 'Kamera aus',
-  share: 'Bildschirm teilen',
-  stopSharing: 'Teilen stoppen',
-  shareShort: 'Teilen',
-  stopSharingShort: 'Teilen stoppen',
-  participants: 'Teilnehmende',
-  invite: 'Einladen',
-  settings: 'Einstellungen',
-  leave: 'Verlassen',
-  controls: 'Bedienleiste',
-  conference: 'Konferenz',
-  you: '(Sie)',
-  alone: 'Sie sind noch allein hier.',
-  aloneHint: 'Schicken Sie anderen den Link zu diesem Raum.',
-  screenOf: (name) => `Bildschirm von ${name}`,
-  yourScreen: 'Ihr Bildschirm',
-  sharingNow: 'Die anderen sehen Ihren Bildschirm.',
-  micMuted: 'Mikrofon aus',
-  cameraIsOff: 'Kamera aus',
-  speaking: 'Spricht',
-  away: 'Verbindung unterbrochen',
-  joined: (name) => `${name} ist dazugekommen.`,
-  left: (name) => `${name} ist gegangen.`,
-  soundOn: 'Ton einschalten',
-  lost: 'Die Verbindung ist unterbrochen. Wir verbinden Sie neu …',
-  back: 'Wieder verbunden',
-  close: 'Schließen',
+  // Vor dem Beitreten
+  entry: {
+    joinTitle: 'Konferenz beitreten',
+    yourName: 'Ihr Name',
+    nameMissing: 'Bitte geben Sie Ihren Namen ein, damit die anderen wissen, wer Sie sind.',
+    nameUnusable: 'Dieser Name kann nicht verwendet werden. Bitte wählen Sie einen anderen.',
+    join: 'Konferenz beitreten',
+    joining: 'Einen Moment, wir verbinden Sie …',
+    network: {
+      open: 'Ihre Verbindung ist bereit.',
+      detour: 'Ihr Netzwerk erlaubt nur einen Umweg. Das Gespräch klappt trotzdem. Sie müssen nichts tun.',
+      blocked:
+        'Ihr Netzwerk blockiert Videogespräche. Versuchen Sie es mit mobilen Daten. Oder fragen Sie die Person, die Ihr Netzwerk betreut.',
+    },
+    preview: 'Ihr Kamerabild',
+    previewOff: 'Ihre Kamera ist aus',
+    previewAsking: 'Ihr Browser fragt nach Kamera und Mikrofon. Bitte wählen Sie „Zulassen“.',
+    levelLabel: 'Mikrofonpegel',
+    levelHint: 'Sagen Sie etwas: Der Balken sollte sich bewegen.',
+  },
 
-  // Einladen
-  inviteTitle: 'Andere einladen',
-  inviteText: 'Wer diesen Link öffnet, kommt direkt in diesen Raum.',
-  inviteLink: 'Link zu diesem Raum',
-  copy: 'Link kopieren',
-  copied: 'Link kopiert',
-  shareSheet: 'Senden …',
-  shareMessage: (room) =>
-    `Einladung zur Videokonferenz „${room}“. Einfach den Link öffnen, ohne Anmeldung und ohne App:`,
+  // Kameras und Mikrofone
+  devices: {
+    microphone: 'Mikrofon',
+    camera: 'Kamera',
+    speaker: 'Lautsprecher',
+    systemDefault: 'Automatisch',
+    // Schritte im Browser, der gerade benutzt wird; der letzte Schritt ist für alle gleich.
+    allowSteps: {
+      chromium: [
+        'Klicken Sie links neben der Adresse auf das Symbol (Schloss oder Regler).',
+        'Schalten Sie Kamera und Mikrofon ein.',
+      ],
+      chromiumPhone: [
+        'Tippen Sie neben der Adresse auf das Symbol (Schloss oder Regler), dann auf „Berechtigungen“.',
+        'Schalten Sie Kamera und Mikrofon ein.',
+      ],
+      firefox: [
+        'Klicken Sie links neben der Adresse auf das durchgestrichene Symbol (Kamera oder Mikrofon).',
+        'Entfernen Sie dort „Blockiert“ mit dem ×.',
+      ],
+      firefoxPhone: [
+        'Tippen Sie links neben der Adresse auf das Symbol (Schild oder Schloss).',
+        'Tippen Sie bei Kamera und Mikrofon auf „Blockiert“, bis dort „Erlaubt“ steht.',
+      ],
+      safari: [
+        'Öffnen Sie oben das Menü „Safari“ und wählen Sie „Einstellungen für diese Website“.',
+        'Wählen Sie bei Kamera und Mikrofon „Erlauben“.',
+      ],
+      iphone: [
+        'Tippen Sie neben der Adresse auf das Symbol mit der Seite oder auf „aA“, dann auf „Website-Einstellungen“ (über „…“).',
+        'Wählen Sie bei Kamera und Mikrofon „Erlauben“.',
+      ],
+      other: [
+        'Tippen Sie neben der Adresse auf das Symbol (Schloss oder Regler).',
+        'Schalten Sie Kamera und Mikrofon ein.',
+      ],
+    },
+    allowLastStep: 'Wählen Sie hier „Noch einmal versuchen“.',
+    joinAnyway: {
+      both: 'Sie können trotzdem beitreten. Sie sehen und hören die anderen. Die anderen sehen und hören Sie nicht.',
+      microphone: 'Sie können trotzdem beitreten. Sie sehen und hören die anderen. Die anderen hören Sie nicht.',
+      camera: 'Sie können trotzdem beitreten. Sie sehen und hören die anderen. Die anderen sehen Sie nicht.',
+    },
+    troubleBoth: {
+      denied: 'Kamera und Mikrofon sind für diese Seite gesperrt. So geben Sie sie frei:',
+      missing: 'Wir finden keine Kamera und kein Mikrofon. Bitte schließen Sie beides an.',
+      busy: 'Kamera und Mikrofon werden von einem anderen Programm benutzt. Schließen Sie es und versuchen Sie es noch einmal.',
+      unsupported: 'Dieser Browser gibt hier Kamera und Mikrofon nicht frei. Die Seite muss mit https geöffnet werden.',
+      failed: 'Kamera und Mikrofon ließen sich nicht starten.',
+    },
+    troubleMicrophone: {
+      denied: 'Das Mikrofon ist für diese Seite gesperrt. So geben Sie es frei:',
+      missing: 'Wir finden kein Mikrofon. Bitte schließen Sie eines an.',
+      busy: 'Das Mikrofon wird von einem anderen Programm benutzt. Schließen Sie es und versuchen Sie es noch einmal.',
+      unsupported: 'Dieser Browser gibt hier kein Mikrofon frei.',
+      failed: 'Das Mikrofon ließ sich nicht starten.',
+    },
+    troubleCamera: {
+      denied: 'Die Kamera ist für diese Seite gesperrt. So geben Sie sie frei:',
+      missing: 'Wir finden keine Kamera. Bitte schließen Sie eine an.',
+      busy: 'Die Kamera wird von einem anderen Programm benutzt. Schließen Sie es und versuchen Sie es noch einmal.',
+      unsupported: 'Dieser Browser gibt hier keine Kamera frei.',
+      failed: 'Die Kamera ließ sich nicht starten.',
+    },
+  },
+
+  // Der Raum
+  room: {
+    // Auf den Knöpfen steht der Zustand; ihr Name für Vorleseprogramme beginnt damit und sagt, was der Knopf tut.
+    mute: 'Mikro an, ausschalten',
+    unmute: 'Mikro aus, einschalten',
+    muteShort: 'Mikro an',
+    unmuteShort: 'Mikro aus',
+    cameraOff: 'Kamera an, ausschalten',
+    cameraOn: 'Kamera aus, einschalten',
+    cameraOffShort: 'Kamera an',
+    cameraOnShort: 'Kamera aus',
+    share: 'Bildschirm teilen',
+    stopSharing: 'Teilen stoppen',
+    shareShort: 'Teilen',
+    stopSharingShort: 'Teilen stoppen',
+    participants: 'Teilnehmende',
+    invite: 'Einladen',
+    settings: 'Einstellungen',
+    leave: 'Verlassen',
+    controls: 'Bedienleiste',
+    conference: 'Konferenz',
+    you: '(Sie)',
+    alone: 'Sie sind noch allein hier.',
+    aloneHint: 'Schicken Sie anderen den Link zu diesem Raum.',
+    screenOf: (name) => `Bildschirm von ${name}`,
+    yourScreen: 'Ihr Bildschirm',
+    sharingNow: 'Die anderen sehen Ihren Bildschirm.',
+    micMuted: 'Mikrofon aus',
+    cameraIsOff: 'Kamera aus',
+    speaking: 'Spricht',
+    away: 'Verbindung unterbrochen',
+    joined: (name) => `${name} ist dazugekommen.`,
+    left: (name) => `${name} ist gegangen.`,
+    soundOn: 'Ton einschalten',
+    lost: 'Die Verbindung ist unterbrochen. Wir verbinden Sie neu …',
+    back: 'Wieder verbunden',
+  },
+
+  // Andere einladen
+  invite: {
+    inviteTitle: 'Andere einladen',
+    inviteText: 'Wer diesen Link öffnet, kommt direkt in diesen Raum.',
+    inviteLink: 'Link zu diesem Raum',
+    copy: 'Link kopieren',
+    copied: 'Link kopiert',
+    shareSheet: 'Senden …',
+    shareMessage: (room) =>
+      `Einladung zur Videokonferenz „${room}“. Einfach den Link öffnen, ohne Anmeldung und ohne App:`,
+  },
 
   // Nach dem Gespräch
-  leftTitle: 'Sie haben die Konferenz verlassen',
-  leftText: 'Bis zum nächsten Mal!',
-  rejoin: 'Erneut beitreten',
-  startPage: 'Startseite',
-  reload: 'Neu laden',
-  failedTitle: 'Das hat nicht geklappt',
+  farewell: {
+    leftTitle: 'Sie haben die Konferenz verlassen',
+    leftText: 'Bis zum nächsten Mal!',
+    rejoin: 'Erneut beitreten',
+    startPage: 'Startseite',
+    reload: 'Neu laden',
+    failedTitle: 'Das hat nicht geklappt',
+  },
+
   errors: {
     'bad-message': 'Da ist etwas schiefgegangen. Bitte laden Sie die Seite neu.',
     version: 'Diese Seite wurde aktualisiert. Bitte laden Sie sie neu.',
@@ -205,6 +225,4 @@ export const de: Messages = {
     'no-relay': 'Der Server startet gerade. Einen Moment bitte …',
     replaced: 'Sie nehmen jetzt in einem anderen Fenster teil. Dieses Fenster können Sie schließen.',
   },
-  browserUnsupported:
-    'Mit diesem Browser geht es leider nicht. Bitte verwenden Sie die neueste Version von Firefox, Chrome, Edge oder Safari.',
 };

@@ -3,187 +3,206 @@ import type { BrowserKind } from '../devices/browser-kind';
 /** Every word of the client. The other languages have the same keys; the compiler checks that. */
 export const en = {
   languageName: 'English',
-  language: 'Language',
+
+  // Everywhere
+  common: {
+    language: 'Language',
+    close: 'Close',
+    tryAgain: 'Try again',
+    browserUnsupported: 'Sorry, it does not work with this browser. Please use the latest version of Firefox, Chrome, Edge or Safari.',
+  },
 
   // Start page
-  tagline: 'Meet by video. No account, nothing to install.',
-  roomName: 'Room name',
-  roomHint: 'Everyone who types the same name meets in the same room. For example: KulturvereinMarion',
-  go: "Let's go",
-  roomMissing: 'Please type a name for the room first.',
-  roomUnusable: 'Sorry, this name does not work. Please leave out the characters / and \\.',
-  roomGuessable: (proposal: string) => `Strangers can easily guess this name. A safer one would be “${proposal}”.`,
-  roomSuggest: 'Suggest a name',
-  roomTake: 'Use this name',
-  recentRooms: 'Rooms you visited',
-  recentNote: 'Kept in this browser only.',
-  recentClear: 'Clear list',
-  promise: 'Sound and pictures pass only through this server. It records nothing, and nothing is passed on to anyone else.',
-  roomWords: [
-    [
-      'Brave', 'Calm', 'Clever', 'Cheerful', 'Curious', 'Eager', 'Fair', 'Gentle', 'Golden', 'Happy', 'Honest', 'Jolly',
-      'Kind', 'Lively', 'Lucky', 'Merry', 'Mighty', 'Neat', 'Nimble', 'Patient', 'Polite', 'Proud', 'Quick', 'Quiet',
-      'Silver', 'Sleepy', 'Smart', 'Sunny', 'Swift', 'Tidy', 'Warm', 'Witty',
-    ],
-    [
-      'Badgers', 'Bears', 'Beavers', 'Bees', 'Cranes', 'Crickets', 'Deer', 'Dolphins', 'Eagles', 'Falcons', 'Finches',
-      'Foxes', 'Frogs', 'Geese', 'Herons', 'Hedgehogs', 'Larks', 'Lynxes', 'Moles', 'Otters', 'Owls', 'Penguins',
-      'Pigeons', 'Rabbits', 'Ravens', 'Robins', 'Seals', 'Sparrows', 'Squirrels', 'Storks', 'Swans', 'Turtles',
-    ],
-    [
-      'Bake', 'Build', 'Climb', 'Count', 'Cook', 'Dance', 'Dream', 'Drum', 'Explore', 'Fly', 'Garden', 'Giggle',
-      'Juggle', 'Jump', 'Knit', 'Laugh', 'Listen', 'Paint', 'Plan', 'Play', 'Read', 'Ride', 'Row', 'Sail', 'Sing',
-      'Skate', 'Swim', 'Talk', 'Travel', 'Wander', 'Whistle', 'Write',
-    ],
-    [
-      'Again', 'Alone', 'Always', 'Below', 'Bravely', 'Brightly', 'Daily', 'Early', 'Elsewhere', 'Everywhere', 'Fast',
-      'Finely', 'Freely', 'Gladly', 'Gracefully', 'Home', 'Inside', 'Later', 'Lightly', 'Longer', 'Often', 'Outdoors',
-      'Outside', 'Slowly', 'Softly', 'Sometimes', 'Soon', 'Together', 'Tonight', 'Upstairs', 'Weekly', 'Well',
-    ],
-  ] as [string[], string[], string[], string[]],
-
-  // Put together, with a number behind, they lengthen a name that is too plain: Bookclub + Sunny + brook + 27.
-  roomPlaces: [
-    [
-      'Sun', 'Birch', 'Willow', 'Rose', 'Moon', 'Star', 'Oak', 'Meadow', 'Eagle', 'Barley', 'Garden', 'Hazel', 'Heather',
-      'Elder', 'Honey', 'Chestnut', 'Cherry', 'Clover', 'Corn', 'Lark', 'May', 'Moss', 'Morning', 'Mist', 'Nut', 'Rain',
-      'Reed', 'Silver', 'Summer', 'Pine', 'Tulip', 'Winter',
-    ],
-    [
-      'hill', 'dale', 'yard', 'grove', 'brook', 'field', 'way', 'house', 'gate', 'tower', 'shore', 'place', 'garden',
-      'corner', 'bridge', 'lake', 'ground', 'horn', 'stone', 'spring', 'island', 'lane', 'path', 'view', 'meadow', 'wood',
-      'market', 'mill', 'well', 'side', 'cliff', 'harbour',
-    ],
-  ] as [string[], string[]],
-
-  // Device page
-  joinTitle: 'Join this conference',
-  yourName: 'Your name',
-  nameMissing: 'Please type your name, so that the others know who you are.',
-  nameUnusable: 'This name cannot be used. Please choose another one.',
-  join: 'Join conference',
-  joining: 'One moment, we are connecting you …',
-  network: {
-    open: 'Your connection is ready.',
-    detour: 'Your network allows only a detour. The call will work all the same. There is nothing you need to do.',
-    blocked:
-      'Your network blocks video calls. Try mobile data, or ask the person who looks after your network.',
-  },
-  preview: 'Your camera picture',
-  previewOff: 'Your camera is off',
-  previewAsking: 'Your browser is asking for camera and microphone. Please choose “Allow”.',
-  microphone: 'Microphone',
-  camera: 'Camera',
-  speaker: 'Loudspeaker',
-  systemDefault: 'Automatic',
-  levelLabel: 'Microphone level',
-  levelHint: 'Say something: the bar should move.',
-  tryAgain: 'Try again',
-  // Steps in the browser at hand; the last one is the same for all.
-  allowSteps: {
-    chromium: ['Click the icon to the left of the address (a lock or sliders).', 'Turn camera and microphone on.'],
-    chromiumPhone: [
-      'Tap the icon beside the address (a lock or sliders), then “Permissions”.',
-      'Turn camera and microphone on.',
-    ],
-    firefox: [
-      'Click the crossed-out icon to the left of the address (a camera or a microphone).',
-      'Remove “Blocked” there with the ×.',
-    ],
-    firefoxPhone: [
-      'Tap the icon to the left of the address (a shield or a lock).',
-      'At camera and microphone, tap “Blocked” until it says “Allowed”.',
-    ],
-    safari: [
-      'Open the “Safari” menu at the top and choose “Settings for This Website”.',
-      'Choose “Allow” for camera and microphone.',
-    ],
-    iphone: [
-      'Tap the page icon or “aA” beside the address, then “Website Settings” (behind “…”).',
-      'Choose “Allow” for camera and microphone.',
-    ],
-    other: ['Tap the icon beside the address (a lock or sliders).', 'Turn camera and microphone on.'],
-  } as Record<BrowserKind, readonly string[]>,
-  allowLastStep: 'Choose “Try again” here.',
-  joinAnyway: {
-    both: 'You can still join and see and hear the others. They will neither see nor hear you.',
-    microphone: 'You can still join and see and hear the others. They will not hear you.',
-    camera: 'You can still join and see and hear the others. They will not see you.',
-  },
-  troubleBoth: {
-    denied: 'Camera and microphone are blocked for this page. This is how to allow them:',
-    missing: 'We can find no camera and no microphone. Please plug them in.',
-    busy: 'Camera and microphone are in use by another program. Close it and try again.',
-    unsupported: 'This browser gives no access to camera and microphone here. The page must be opened with https.',
-    failed: 'Camera and microphone could not be started.',
-  },
-  troubleMicrophone: {
-    denied: 'The microphone is blocked for this page. This is how to allow it:',
-    missing: 'We can find no microphone. Please plug one in.',
-    busy: 'The microphone is in use by another program. Close it and try again.',
-    unsupported: 'This browser gives no access to a microphone here.',
-    failed: 'The microphone could not be started.',
-  },
-  troubleCamera: {
-    denied: 'The camera is blocked for this page. This is how to allow it:',
-    missing: 'We can find no camera. Please plug one in.',
-    busy: 'The camera is in use by another program. Close it and try again.',
-    unsupported: 'This browser gives no access to a camera here.',
-    failed: 'The camera could not be started.',
+  start: {
+    tagline: 'Meet by video. No account, nothing to install.',
+    roomName: 'Room name',
+    roomHint: 'Everyone who types the same name meets in the same room. For example: KulturvereinMarion',
+    go: "Let's go",
+    roomMissing: 'Please type a name for the room first.',
+    roomUnusable: 'Sorry, this name does not work. Please leave out the characters / and \\.',
+    roomGuessable: (proposal: string) => `Strangers can easily guess this name. A safer one would be “${proposal}”.`,
+    roomSuggest: 'Suggest a name',
+    roomTake: 'Use this name',
+    recentRooms: 'Rooms you visited',
+    recentNote: 'Kept in this browser only.',
+    recentClear: 'Clear list',
+    promise: 'Sound and pictures pass only through this server. It records nothing, and nothing is passed on to anyone else.',
+    roomWords: [
+      [
+        'Brave', 'Calm', 'Clever', 'Cheerful', 'Curious', 'Eager', 'Fair', 'Gentle', 'Golden', 'Happy', 'Honest', 'Jolly',
+        'Kind', 'Lively', 'Lucky', 'Merry', 'Mighty', 'Neat', 'Nimble', 'Patient', 'Polite', 'Proud', 'Quick', 'Quiet',
+        'Silver', 'Sleepy', 'Smart', 'Sunny', 'Swift', 'Tidy', 'Warm', 'Witty',
+      ],
+      [
+        'Badgers', 'Bears', 'Beavers', 'Bees', 'Cranes', 'Crickets', 'Deer', 'Dolphins', 'Eagles', 'Falcons', 'Finches',
+        'Foxes', 'Frogs', 'Geese', 'Herons', 'Hedgehogs', 'Larks', 'Lynxes', 'Moles', 'Otters', 'Owls', 'Penguins',
+        'Pigeons', 'Rabbits', 'Ravens', 'Robins', 'Seals', 'Sparrows', 'Squirrels', 'Storks', 'Swans', 'Turtles',
+      ],
+      [
+        'Bake', 'Build', 'Climb', 'Count', 'Cook', 'Dance', 'Dream', 'Drum', 'Explore', 'Fly', 'Garden', 'Giggle',
+        'Juggle', 'Jump', 'Knit', 'Laugh', 'Listen', 'Paint', 'Plan', 'Play', 'Read', 'Ride', 'Row', 'Sail', 'Sing',
+        'Skate', 'Swim', 'Talk', 'Travel', 'Wander', 'Whistle', 'Write',
+      ],
+      [
+        'Again', 'Alone', 'Always', 'Below', 'Bravely', 'Brightly', 'Daily', 'Early', 'Elsewhere', 'Everywhere', 'Fast',
+        'Finely', 'Freely', 'Gladly', 'Gracefully', 'Home', 'Inside', 'Later', 'Lightly', 'Longer', 'Often', 'Outdoors',
+        'Outside', 'Slowly', 'Softly', 'Sometimes', 'Soon', 'Together', 'Tonight', 'Upstairs', 'Weekly', 'Well',
+      ],
+    ] as [string[], string[], string[], string[]],
+    // Put together, with a number behind, they lengthen a name that is too plain: Bookclub + Sunny + brook + 27.
+    roomPlaces: [
+      [
+        'Sun', 'Birch', 'Willow', 'Rose', 'Moon', 'Star', 'Oak', 'Meadow', 'Eagle', 'Barley', 'Garden', 'Hazel', 'Heather',
+        'Elder', 'Honey', 'Chestnut', 'Cherry', 'Clover', 'Corn', 'Lark', 'May', 'Moss', 'Morning', 'Mist', 'Nut', 'Rain',
+        'Reed', 'Silver', 'Summer', 'Pine', 'Tulip', 'Winter',
+      ],
+      [
+        'hill', 'dale', 'yard', 'grove', 'brook', 'field', 'way', 'house', 'gate', 'tower', 'shore', 'place', 'garden',
+        'corner', 'bridge', 'lake', 'ground', 'horn', 'stone', 'spring', 'island', 'lane', 'path', 'view', 'meadow', 'wood',
+        'market', 'mill', 'well', 'side', 'cliff', 'harbour',
+      ],
+    ] as [string[], string[]],
   },
 
-  // Room
-  mute: 'Mute microphone',
-  unmute: 'Unmute microphone',
-  muteShort: 'Mute',
-  unmuteShort: 'Unmute',
-  cameraOff: 'Turn camera off',
-  cameraOn: 'Turn camera on',
-  cameraOffShort: 'Camera',
-  cameraOnShort: 'Camera',
-  share: 'Share screen',
-  stopSharing: 'Stop sharing',
-  shareShort: 'Share',
-  stopSharingShort: 'Stop sharing',
-  participants: 'Participants',
-  invite: 'Invite',
-  settings: 'Settings',
-  leave: 'Leave',
-  controls: 'Controls',
-  conference: 'Conference',
-  you: '(you)',
-  alone: 'You are still alone here.',
-  aloneHint: 'Send others the link to this room.',
-  screenOf: (name: string) => `Screen of ${name}`,
-  yourScreen: 'Your screen',
-  sharingNow: 'The others see your screen.',
-  micMuted: 'Microphone muted',
-  cameraIsOff: 'Camera off',
-  speaking: 'Speaking',
-  away: 'Connection interrupted',
-  joined: (name: string) => `${name} has joined.`,
-  left: (name: string) => `${name} has left.`,
-  soundOn: 'Turn sound on',
-  lost: 'The connection is interrupted. We are reconnecting you …',
-  back: 'Connected again',
-  close: 'Close',
+  // Before entering
+  entry: {
+    joinTitle: 'Join this conference',
+    yourName: 'Your name',
+    nameMissing: 'Please type your name, so that the others know who you are.',
+    nameUnusable: 'This name cannot be used. Please choose another one.',
+    join: 'Join conference',
+    joining: 'One moment, we are connecting you …',
+    network: {
+      open: 'Your connection is ready.',
+      detour: 'Your network allows only a detour. The call will work all the same. There is nothing you need to do.',
+      blocked:
+        'Your network blocks video calls. Try mobile data, or ask the person who looks after your network.',
+    },
+    preview: 'Your camera picture',
+    previewOff: 'Your camera is off',
+    previewAsking: 'Your browser is asking for camera and microphone. Please choose “Allow”.',
+    levelLabel: 'Microphone level',
+    levelHint: 'Say something: the bar should move.',
+  },
 
-  // Invite
-  inviteTitle: 'Invite others',
-  inviteText: 'Whoever opens this link comes straight to this room.',
-  inviteLink: 'Link to this room',
-  copy: 'Copy link',
-  copied: 'Link copied',
-  shareSheet: 'Send …',
-  shareMessage: (room: string) => `Invitation to the video conference “${room}”. Just open the link, no account and no app needed:`,
+  // Cameras and microphones
+  devices: {
+    microphone: 'Microphone',
+    camera: 'Camera',
+    speaker: 'Loudspeaker',
+    systemDefault: 'Automatic',
+    // Steps in the browser at hand; the last one is the same for all.
+    allowSteps: {
+      chromium: ['Click the icon to the left of the address (a lock or sliders).', 'Turn camera and microphone on.'],
+      chromiumPhone: [
+        'Tap the icon beside the address (a lock or sliders), then “Permissions”.',
+        'Turn camera and microphone on.',
+      ],
+      firefox: [
+        'Click the crossed-out icon to the left of the address (a camera or a microphone).',
+        'Remove “Blocked” there with the ×.',
+      ],
+      firefoxPhone: [
+        'Tap the icon to the left of the address (a shield or a lock).',
+        'At camera and microphone, tap “Blocked” until it says “Allowed”.',
+      ],
+      safari: [
+        'Open the “Safari” menu at the top and choose “Settings for This Website”.',
+        'Choose “Allow” for camera and microphone.',
+      ],
+      iphone: [
+        'Tap the page icon or “aA” beside the address, then “Website Settings” (behind “…”).',
+        'Choose “Allow” for camera and microphone.',
+      ],
+      other: ['Tap the icon beside the address (a lock or sliders).', 'Turn camera and microphone on.'],
+    } as Record<BrowserKind, readonly string[]>,
+    allowLastStep: 'Choose “Try again” here.',
+    joinAnyway: {
+      both: 'You can still join and see and hear the others. They will neither see nor hear you.',
+      microphone: 'You can still join and see and hear the others. They will not hear you.',
+      camera: 'You can still join and see and hear the others. They will not see you.',
+    },
+    troubleBoth: {
+      denied: 'Camera and microphone are blocked for this page. This is how to allow them:',
+      missing: 'We can find no camera and no microphone. Please plug them in.',
+      busy: 'Camera and microphone are in use by another program. Close it and try again.',
+      unsupported: 'This browser gives no access to camera and microphone here. The page must be opened with https.',
+      failed: 'Camera and microphone could not be started.',
+    },
+    troubleMicrophone: {
+      denied: 'The microphone is blocked for this page. This is how to allow it:',
+      missing: 'We can find no microphone. Please plug one in.',
+      busy: 'The microphone is in use by another program. Close it and try again.',
+      unsupported: 'This browser gives no access to a microphone here.',
+      failed: 'The microphone could not be started.',
+    },
+    troubleCamera: {
+      denied: 'The camera is blocked for this page. This is how to allow it:',
+      missing: 'We can find no camera. Please plug one in.',
+      busy: 'The camera is in use by another program. Close it and try again.',
+      unsupported: 'This browser gives no access to a camera here.',
+      failed: 'The camera could not be started.',
+    },
+  },
+
+  // The room
+  room: {
+    mute: 'Mute microphone',
+    unmute: 'Unmute microphone',
+    muteShort: 'Mute',
+    unmuteShort: 'Unmute',
+    cameraOff: 'Turn camera off',
+    cameraOn: 'Turn camera on',
+    cameraOffShort: 'Camera',
+    cameraOnShort: 'Camera',
+    share: 'Share screen',
+    stopSharing: 'Stop sharing',
+    shareShort: 'Share',
+    stopSharingShort: 'Stop sharing',
+    participants: 'Participants',
+    invite: 'Invite',
+    settings: 'Settings',
+    leave: 'Leave',
+    controls: 'Controls',
+    conference: 'Conference',
+    you: '(you)',
+    alone: 'You are still alone here.',
+    aloneHint: 'Send others the link to this room.',
+    screenOf: (name: string) => `Screen of ${name}`,
+    yourScreen: 'Your screen',
+    sharingNow: 'The others see your screen.',
+    micMuted: 'Microphone muted',
+    cameraIsOff: 'Camera off',
+    speaking: 'Speaking',
+    away: 'Connection interrupted',
+    joined: (name: string) => `${name} has joined.`,
+    left: (name: string) => `${name} has left.`,
+    soundOn: 'Turn sound on',
+    lost: 'The connection is interrupted. We are reconnecting you …',
+    back: 'Connected again',
+  },
+
+  // Inviting others
+  invite: {
+    inviteTitle: 'Invite others',
+    inviteText: 'Whoever opens this link comes straight to this room.',
+    inviteLink: 'Link to this room',
+    copy: 'Copy link',
+    copied: 'Link copied',
+    shareSheet: 'Send …',
+    shareMessage: (room: string) => `Invitation to the video conference “${room}”. Just open the link, no account and no app needed:`,
+  },
 
   // After the call
-  leftTitle: 'You have left the conference',
-  leftText: 'See you next time!',
-  rejoin: 'Rejoin',
-  startPage: 'Start page',
-  reload: 'Reload',
-  failedTitle: 'That did not work',
+  farewell: {
+    leftTitle: 'You have left the conference',
+    leftText: 'See you next time!',
+    rejoin: 'Rejoin',
+    startPage: 'Start page',
+    reload: 'Reload',
+    failedTitle: 'That did not work',
+  },
+
   errors: {
     'bad-message': 'Something went wrong. Please reload the page.',
     version: 'This page has been updated. Please reload it.',
@@ -196,7 +215,6 @@ export const en = {
     'no-relay': 'The server is just starting. One moment, please …',
     replaced: 'You are now taking part in another window. You can close this one.',
   },
-  browserUnsupported: 'Sorry, it does not work with this browser. Please use the latest version of Firefox, Chrome, Edge or Safari.',
 };
 
 export type Messages = typeof en;

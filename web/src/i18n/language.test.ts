@@ -28,12 +28,12 @@ describe.each(LANGUAGES)('%s', (name) => {
 
   // WCAG 2.5.3: who speaks to the computer says what is written on the button.
   test.each([
-    [words.mute, words.muteShort],
-    [words.unmute, words.unmuteShort],
-    [words.cameraOn, words.cameraOnShort],
-    [words.cameraOff, words.cameraOffShort],
-    [words.share, words.shareShort],
-    [words.stopSharing, words.stopSharingShort],
+    [words.room.mute, words.room.muteShort],
+    [words.room.unmute, words.room.unmuteShort],
+    [words.room.cameraOn, words.room.cameraOnShort],
+    [words.room.cameraOff, words.room.cameraOffShort],
+    [words.room.share, words.room.shareShort],
+    [words.room.stopSharing, words.room.stopSharingShort],
   ])('the name "%s" holds the text "%s"', (full, short) => {
     expect(full.toLowerCase()).toContain(short.toLowerCase());
   });
@@ -42,8 +42,8 @@ describe.each(LANGUAGES)('%s', (name) => {
 test('the English names that others rely on', () => {
   const en = catalog('en');
   expect([
-    en.roomName, en.go, en.yourName, en.join, en.mute, en.unmute, en.cameraOff, en.cameraOn,
-    en.share, en.stopSharing, en.leave, en.participants, en.invite, en.rejoin, en.startPage,
+    en.start.roomName, en.start.go, en.entry.yourName, en.entry.join, en.room.mute, en.room.unmute, en.room.cameraOff, en.room.cameraOn,
+    en.room.share, en.room.stopSharing, en.room.leave, en.room.participants, en.room.invite, en.farewell.rejoin, en.farewell.startPage,
   ]).toEqual([
     'Room name', "Let's go", 'Your name', 'Join conference', 'Mute microphone', 'Unmute microphone', 'Turn camera off',
     'Turn camera on', 'Share screen', 'Stop sharing', 'Leave', 'Participants', 'Invite', 'Rejoin', 'Start page',

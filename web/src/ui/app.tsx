@@ -52,7 +52,7 @@ export function App(): JSX.Element | null {
   }, [stage]);
 
   if (room === undefined) return <StartPage />;
-  if (typeof RTCPeerConnection === 'undefined') return <p class="unsupported">{words.value.browserUnsupported}</p>;
+  if (typeof RTCPeerConnection === 'undefined') return <p class="unsupported">{words.value.common.browserUnsupported}</p>;
   if (current === undefined || current.room !== room) return null;
   switch (stage) {
     case 'joined':

@@ -39,7 +39,7 @@ test('short plain names are guessable', () => {
   for (const name of ['Kulturverein Marion', 'Chor 4711']) expect(isGuessable(name)).toBe(false);
 });
 
-test.each([en, de])('proposals are usable, not guessable, and many ($languageName)', ({ roomWords }) => {
+test.each([en, de])('proposals are usable, not guessable, and many ($languageName)', ({ start: { roomWords } }) => {
   for (const list of roomWords) expect(new Set(list).size).toBe(32);
   const name = suggestName(roomWords, (below) => below - 1);
   expect(isUsable(name)).toBe(true);
@@ -48,7 +48,7 @@ test.each([en, de])('proposals are usable, not guessable, and many ($languageNam
   expect(addressOf(name)).toBe(`/${name}`);
 });
 
-test.each([en, de])('a guessable name is extended, in letters that a link shows as they are ($languageName)', ({ roomPlaces }) => {
+test.each([en, de])('a guessable name is extended, in letters that a link shows as they are ($languageName)', ({ start: { roomPlaces } }) => {
   for (const list of roomPlaces) expect(new Set(list).size).toBe(32);
   expect(roomPlaces.flat().join('')).toMatch(/^[A-Za-z]+$/u);
   for (const [typed, begins] of [

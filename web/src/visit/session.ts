@@ -44,7 +44,7 @@ export class Session {
       makeSocket: (url) => new WebSocket(url),
       makePeerConnection: (iceServers) => new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers }),
       presence: (kind, { name }) => {
-        this.news.value = kind === 'joined' ? words.value.joined(name) : words.value.left(name);
+        this.news.value = kind === 'joined' ? words.value.room.joined(name) : words.value.room.left(name);
       },
     });
     const hurry = (): void => this.call.connect();

@@ -63,7 +63,7 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
       </header>
       <main class="device-main">
         <div class="device-title">
-          <p class="overline">{t.joinTitle}</p>
+          <p class="overline">{t.entry.joinTitle}</p>
           <h1 ref={title} tabIndex={-1}>
             {session.room}
           </h1>
@@ -71,7 +71,7 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
         <Preview session={session} name={name.value} />
         <form class="device-form" onSubmit={join} noValidate>
           <label class="field large">
-            <span>{t.yourName}</span>
+            <span>{t.entry.yourName}</span>
             <input
               ref={field}
               type="text"
@@ -88,13 +88,13 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
             />
           </label>
           <p id="name-advice" class="advice complaint" aria-live="polite">
-            {complaint.value && t[complaint.value]}
+            {complaint.value && t.entry[complaint.value]}
           </p>
           <button type="submit" class="primary join" aria-disabled={joining}>
-            {joining ? t.joining : t.join}
+            {joining ? t.entry.joining : t.entry.join}
           </button>
           <p class={network === 'blocked' ? 'advice warned' : 'advice'} role="status">
-            {joining && trouble !== undefined ? t.errors[trouble] : network && t.network[network]}
+            {joining && trouble !== undefined ? t.errors[trouble] : network && t.entry.network[network]}
           </p>
           <DeviceTrouble session={session} />
           <DeviceSelects media={media} />
@@ -110,23 +110,23 @@ function Preview({ session, name }: { session: Session; name: string }): JSX.Ele
   const camera = media.tracks.camera.value;
   const { microphone, camera: cameraOn } = media.state.value;
   return (
-    <section class="preview" aria-label={t.preview}>
+    <section class="preview" aria-label={t.entry.preview}>
       <div class="preview-picture">
         {camera === null ? (
           <div class="preview-empty">
             <div class={`avatar colour-${colourOf(name)}`} aria-hidden="true">
               <span>{initials(name)}</span>
             </div>
-            <p>{session.asking.value ? t.previewAsking : t.previewOff}</p>
+            <p>{session.asking.value ? t.entry.previewAsking : t.entry.previewOff}</p>
           </div>
         ) : (
-          <Video track={camera} mirrored={isMirrored(camera)} label={t.preview} />
+          <Video track={camera} mirrored={isMirrored(camera)} label={t.entry.preview} />
         )}
         <div class="preview-buttons">
           <button
             type="button"
             class={microphone ? 'tool round' : 'tool round off'}
-            aria-label={microphone ? t.mute : t.unmute}
+            aria-label={microphone ? t.room.mute : t.room.unmute}
             onClick={() => media.toggleMicrophone()}
           >
             {microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon />}
@@ -134,7 +134,7 @@ function Preview({ session, name }: { session: Session; name: string }): JSX.Ele
           <button
             type="button"
             class={cameraOn ? 'tool round' : 'tool round off'}
-            aria-label={cameraOn ? t.cameraOff : t.cameraOn}
+            aria-label={cameraOn ? t.room.cameraOff : t.room.cameraOn}
             onClick={() => void media.toggleCamera()}
           >
             {cameraOn ? <CameraIcon /> : <CameraOffIcon />}
@@ -159,10 +159,10 @@ function LevelMeter({ session }: { session: Session }): JSX.Element {
   return (
     <div class={muted ? 'level muted' : 'level'}>
       {muted ? <MicrophoneOffIcon /> : <MicrophoneIcon />}
-      <div class="level-track" role="img" aria-label={t.levelLabel}>
+      <div class="level-track" role="img" aria-label={t.entry.levelLabel}>
         <div ref={bar} class="level-bar" />
       </div>
-      <p>{muted ? t.micMuted : t.levelHint}</p>
+      <p>{muted ? t.room.micMuted : t.entry.levelHint}</p>
     </div>
   );
 }
@@ -175,8 +175,8 @@ function DeviceTrouble({ session }: { session: Session }): JSX.Element | null {
   if (microphone === undefined && camera === undefined) return null;
   const sentences =
     microphone !== undefined && microphone === camera
-      ? [t.troubleBoth[microphone]]
-      : [microphone && t.troubleMicrophone[microphone], camera && t.troubleCamera[camera]].filter(Boolean);
+      ? [t.devices.troubleBoth[microphone]]
+      : [microphone && t.devices.troubleMicrophone[microphone], camera && t.devices.troubleCamera[camera]].filter(Boolean);
   return (
     <div class="trouble" role="alert">
       {sentences.map((sentence) => (
@@ -184,14 +184,14 @@ function DeviceTrouble({ session }: { session: Session }): JSX.Element | null {
       ))}
       {(microphone === 'denied' || camera === 'denied') && (
         <ol>
-          {[...t.allowSteps[browserKind(navigator.userAgent, navigator.maxTouchPoints > 0)], t.allowLastStep].map((step) => (
+          {[...t.devices.allowSteps[browserKind(navigator.userAgent, navigator.maxTouchPoints > 0)], t.devices.allowLastStep].map((step) => (
             <li key={step}>{step}</li>
           ))}
         </ol>
       )}
-      <p>{t.joinAnyway[microphone === undefined ? 'camera' : camera === undefined ? 'microphone' : 'both']}</p>
+      <p>{t.devices.joinAnyway[microphone === undefined ? 'camera' : camera === undefined ? 'microphone' : 'both']}</p>
       <button type="button" class="secondary" onClick={() => void session.openDevices()}>
-        {t.tryAgain}
+        {t.common.tryAgain}
       </button>
     </div>
   );

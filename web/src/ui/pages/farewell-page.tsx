@@ -32,21 +32,21 @@ export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.El
       <main class="farewell-main">
         <Mark />
         <h1 ref={title} tabIndex={-1}>
-          {failure === undefined ? t.leftTitle : t.failedTitle}
+          {failure === undefined ? t.farewell.leftTitle : t.farewell.failedTitle}
         </h1>
-        <p>{failure === undefined ? t.leftText : t.errors[failure]}</p>
+        <p>{failure === undefined ? t.farewell.leftText : t.errors[failure]}</p>
         <div class="farewell-actions">
           {reload ? (
             <button type="button" class="primary" onClick={() => location.reload()}>
-              {t.reload}
+              {t.farewell.reload}
             </button>
           ) : (
             <button type="button" class="primary" onClick={onRejoin}>
-              {failure !== undefined && PASSING.has(failure) ? t.tryAgain : t.rejoin}
+              {failure !== undefined && PASSING.has(failure) ? t.common.tryAgain : t.farewell.rejoin}
             </button>
           )}
           <button type="button" class="secondary" onClick={() => goToStart()}>
-            {t.startPage}
+            {t.farewell.startPage}
           </button>
         </div>
       </main>

@@ -33,13 +33,13 @@ export function StartPage(): JSX.Element {
     }
   };
   const suggest = (): void => {
-    name.value = suggestName(t.roomWords, secureRandom);
+    name.value = suggestName(t.start.roomWords, secureRandom);
     complaint.value = undefined;
     field.current?.focus();
   };
   // A known room needs no advice.
   const typed = name.value.trim();
-  const proposal = extendName(typed, t.roomPlaces, seeds);
+  const proposal = extendName(typed, t.start.roomPlaces, seeds);
   const guessable = typed.length > 2 && isGuessable(typed) && !visitedRooms.value.includes(typed);
 
   return (
@@ -52,10 +52,10 @@ export function StartPage(): JSX.Element {
           <Mark />
           Plausch
         </h1>
-        <p class="tagline">{t.tagline}</p>
+        <p class="tagline">{t.start.tagline}</p>
         <form class="start-form" onSubmit={go} noValidate>
           <label class="start-label" for="room">
-            {t.roomName}
+            {t.start.roomName}
           </label>
           <div class="start-row">
             <input
@@ -77,23 +77,23 @@ export function StartPage(): JSX.Element {
               }}
             />
             <button type="submit" class="primary start-go">
-              {t.go}
+              {t.start.go}
             </button>
           </div>
           <p id="room-advice" class={complaint.value ? 'advice complaint' : 'advice'} aria-live="polite">
-            {complaint.value ? t[complaint.value] : guessable ? t.roomGuessable(proposal) : t.roomHint}
+            {complaint.value ? t.start[complaint.value] : guessable ? t.start.roomGuessable(proposal) : t.start.roomHint}
           </p>
           <button type="button" class="plain suggest" onClick={suggest}>
             <SparkIcon />
-            {t.roomSuggest}
+            {t.start.roomSuggest}
           </button>
         </form>
         {visitedRooms.value.length > 0 && (
           <section class="visited" aria-labelledby="visited">
             <div class="visited-head">
-              <h2 id="visited">{t.recentRooms}</h2>
+              <h2 id="visited">{t.start.recentRooms}</h2>
               <button type="button" class="plain" onClick={clearVisited}>
-                {t.recentClear}
+                {t.start.recentClear}
               </button>
             </div>
             <ul>
@@ -111,12 +111,12 @@ export function StartPage(): JSX.Element {
                 </li>
               ))}
             </ul>
-            <p class="note">{t.recentNote}</p>
+            <p class="note">{t.start.recentNote}</p>
           </section>
         )}
       </main>
       <footer class="page-foot">
-        <p>{t.promise}</p>
+        <p>{t.start.promise}</p>
       </footer>
     </div>
   );

@@ -22,27 +22,27 @@ export function InviteDialog({ room, onClose }: { room: string; onClose: () => v
   };
 
   return (
-    <Dialog title={t.inviteTitle} onClose={onClose}>
-      <p>{t.inviteText}</p>
+    <Dialog title={t.invite.inviteTitle} onClose={onClose}>
+      <p>{t.invite.inviteText}</p>
       <label class="field">
-        <span>{t.inviteLink}</span>
+        <span>{t.invite.inviteLink}</span>
         <input ref={field} class="address" value={address} readOnly onFocus={(event) => event.currentTarget.select()} />
       </label>
       <div class="dialog-actions">
         <button type="button" class="primary" onClick={() => void copy()}>
           {copied && <CheckIcon />}
-          <span role="status">{copied ? t.copied : t.copy}</span>
+          <span role="status">{copied ? t.invite.copied : t.invite.copy}</span>
         </button>
         {typeof navigator.share === 'function' && (
           <button
             type="button"
             class="secondary"
             onClick={() => {
-              navigator.share({ title: room, text: t.shareMessage(room), url: address }).catch(() => undefined);
+              navigator.share({ title: room, text: t.invite.shareMessage(room), url: address }).catch(() => undefined);
             }}
           >
             <SendIcon />
-            {t.shareSheet}
+            {t.invite.shareSheet}
           </button>
         )}
       </div>

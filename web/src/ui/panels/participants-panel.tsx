@@ -30,9 +30,9 @@ export function ParticipantsPanel({ session, onClose, onInvite }: PanelProps): J
     >
       <header class="panel-head">
         <h2 ref={title} id="participants-title" tabIndex={-1}>
-          {t.participants}
+          {t.room.participants}
         </h2>
-        <button type="button" class="plain round" aria-label={t.close} onClick={onClose}>
+        <button type="button" class="plain round" aria-label={t.common.close} onClick={onClose}>
           <CloseIcon />
         </button>
       </header>
@@ -44,7 +44,7 @@ export function ParticipantsPanel({ session, onClose, onInvite }: PanelProps): J
       </ul>
       <button type="button" class="secondary" onClick={onInvite}>
         <InviteIcon />
-        {t.inviteTitle}
+        {t.invite.inviteTitle}
       </button>
     </aside>
   );
@@ -58,11 +58,11 @@ function Person({ name, media, you = false }: { name: string; media: MediaState;
         <span>{initials(name)}</span>
       </span>
       <span class="people-name">
-        {name} {you && <span class="people-you">{t.you}</span>}
+        {name} {you && <span class="people-you">{t.room.you}</span>}
       </span>
-      {media.screen && <ScreenIcon label={t.screenOf(name)} />}
-      {media.camera ? <CameraIcon /> : <CameraOffIcon label={t.cameraIsOff} />}
-      {media.microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon label={t.micMuted} />}
+      {media.screen && <ScreenIcon label={t.room.screenOf(name)} />}
+      {media.camera ? <CameraIcon /> : <CameraOffIcon label={t.room.cameraIsOff} />}
+      {media.microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon label={t.room.micMuted} />}
     </li>
   );
 }

@@ -12,17 +12,17 @@ export function DeviceSelects({ media }: { media: LocalMedia }): JSX.Element {
     <div class="device-selects">
       {KINDS.filter((kind) => devices[kind].length > 0).map((kind) => (
         <label key={kind} class="field">
-          <span>{t[kind]}</span>
+          <span>{t.devices[kind]}</span>
           <select
             value={media.chosen[kind].value}
             onChange={(event) => void media.choose(kind, event.currentTarget.value)}
           >
             {!devices[kind].some(({ deviceId }) => deviceId === media.chosen[kind].value) && (
-              <option value={media.chosen[kind].value}>{t.systemDefault}</option>
+              <option value={media.chosen[kind].value}>{t.devices.systemDefault}</option>
             )}
             {devices[kind].map(({ deviceId, label }, index) => (
               <option key={deviceId} value={deviceId}>
-                {label === '' ? `${t[kind]} ${index + 1}` : label}
+                {label === '' ? `${t.devices[kind]} ${index + 1}` : label}
               </option>
             ))}
           </select>

@@ -35,7 +35,7 @@ export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
           <h2 ref={heading} id="dialog-title" tabIndex={-1}>
             {title}
           </h2>
-          <button type="button" class="plain round" aria-label={words.value.close} onClick={() => element.current?.close()}>
+          <button type="button" class="plain round" aria-label={words.value.common.close} onClick={() => element.current?.close()}>
             <CloseIcon />
           </button>
         </header>

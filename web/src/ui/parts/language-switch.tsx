@@ -4,7 +4,7 @@ import { catalog, chooseLanguage, isLanguage, language, LANGUAGES, words } from 
 export function LanguageSwitch(): JSX.Element {
   return (
     <label class="language">
-      <span class="visually-hidden">{words.value.language}</span>
+      <span class="visually-hidden">{words.value.common.language}</span>
       <select
         value={language.value}
         onChange={({ currentTarget }) => {

@@ -40,7 +40,7 @@ export function RoomPage({ session }: { session: Session }): JSX.Element {
 
   return (
     <div class="room">
-      <main class="room-main" aria-label={t.conference}>
+      <main class="room-main" aria-label={t.room.conference}>
         <header class="room-head">
           <h1 ref={title} tabIndex={-1}>
             {room}
@@ -71,10 +71,10 @@ export function RoomPage({ session }: { session: Session }): JSX.Element {
       </p>
       {dialog.value === 'invite' && <InviteDialog room={room} onClose={closeDialog} />}
       {dialog.value === 'settings' && (
-        <Dialog title={t.settings} onClose={closeDialog}>
+        <Dialog title={t.room.settings} onClose={closeDialog}>
           <DeviceSelects media={session.media} />
           <div class="field">
-            <span aria-hidden="true">{t.language}</span>
+            <span aria-hidden="true">{t.common.language}</span>
             <LanguageSwitch />
           </div>
         </Dialog>
@@ -91,20 +91,20 @@ function Notices({ session, onInvite }: { session: Session; onInvite: () => void
   const alone = call.participants.value.size === 0 && link === 'fine';
   const microphone = media.trouble.microphone.value;
   const camera = media.trouble.camera.value;
-  const trouble = [microphone && t.troubleMicrophone[microphone], camera && t.troubleCamera[camera]].filter(Boolean);
+  const trouble = [microphone && t.devices.troubleMicrophone[microphone], camera && t.devices.troubleCamera[camera]].filter(Boolean);
   return (
     <div class="notices">
       <p role="status" class={`notice ${link}`}>
         {link === 'lost' && (
           <>
             <span class="spinner" aria-hidden="true" />
-            {t.lost}
+            {t.room.lost}
           </>
         )}
         {link === 'back' && (
           <>
             <CheckIcon />
-            {t.back}
+            {t.room.back}
           </>
         )}
       </p>
@@ -117,13 +117,13 @@ function Notices({ session, onInvite }: { session: Session; onInvite: () => void
           }}
         >
           <SoundIcon />
-          {t.soundOn}
+          {t.room.soundOn}
         </button>
       )}
       {trouble.length > 0 && (
         <div class="notice hint" role="alert">
           <p>{trouble.join(' ')}</p>
-          <button type="button" class="plain round" aria-label={t.close} onClick={() => media.acknowledgeTrouble()}>
+          <button type="button" class="plain round" aria-label={t.common.close} onClick={() => media.acknowledgeTrouble()}>
             <CloseIcon />
           </button>
         </div>
@@ -131,15 +131,15 @@ function Notices({ session, onInvite }: { session: Session; onInvite: () => void
       {alone && (
         <div class="notice hint">
           <p>
-            <strong>{t.alone}</strong> {t.aloneHint}
+            <strong>{t.room.alone}</strong> {t.room.aloneHint}
           </p>
           <button type="button" class="secondary" onClick={onInvite}>
             <InviteIcon />
-            {t.inviteTitle}
+            {t.invite.inviteTitle}
           </button>
         </div>
       )}
-      {media.state.value.screen && <p class="visually-hidden" aria-live="polite">{t.sharingNow}</p>}
+      {media.state.value.screen && <p class="visually-hidden" aria-live="polite">{t.room.sharingNow}</p>}
     </div>
   );
 }

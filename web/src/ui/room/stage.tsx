@@ -49,7 +49,7 @@ function describe(session: Session): { people: Tile[]; screens: Tile[] } {
   const screens: Tile[] = [];
   const ownScreen = media.tracks.screen.value;
   if (ownScreen !== null) {
-    screens.push({ key: 'self', render: () => <ScreenTile label={t.yourScreen} track={ownScreen} /> });
+    screens.push({ key: 'self', render: () => <ScreenTile label={t.room.yourScreen} track={ownScreen} /> });
   }
   for (const { id, name, media: sends, connected } of call.participants.value.values()) {
     const slot = call.slotOf(id, 'person');
@@ -68,7 +68,7 @@ function describe(session: Session): { people: Tile[]; screens: Tile[] } {
     });
     const screen = sends.screen ? call.slotOf(id, 'screen') : undefined;
     if (screen !== undefined) {
-      screens.push({ key: id, render: () => <ScreenTile label={t.screenOf(name)} track={screen.video} /> });
+      screens.push({ key: id, render: () => <ScreenTile label={t.room.screenOf(name)} track={screen.video} /> });
     }
   }
   return { people, screens };
@@ -95,7 +95,7 @@ function Grid({ kind, tiles }: { kind: TileKind; tiles: Tile[] }): JSX.Element {
     <div
       ref={element}
       class={`grid ${kind}`}
-      {...(scrollable && { tabIndex: 0, role: 'region', 'aria-label': words.value.conference })}
+      {...(scrollable && { tabIndex: 0, role: 'region', 'aria-label': words.value.room.conference })}
       style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px` }}
     >
       {tiles.map(({ key, render }) => (

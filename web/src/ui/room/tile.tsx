@@ -26,10 +26,10 @@ export function PersonTile({ name, track, you = false, muted, speaking, away, on
       </div>
       {track !== null && <Video track={track} mirrored={you && isMirrored(track)} onFrame={onFrame} />}
       <div class="caption">
-        {away && <AwayIcon label={t.away} />}
-        {muted && <MicrophoneOffIcon label={t.micMuted} />}
+        {away && <AwayIcon label={t.room.away} />}
+        {muted && <MicrophoneOffIcon label={t.room.micMuted} />}
         <span class="caption-name">{name}</span>
-        {you && <span class="caption-you">{t.you}</span>}
+        {you && <span class="caption-you">{t.room.you}</span>}
       </div>
     </div>
   );

@@ -28,18 +28,18 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
   const { media, call } = session;
   const { microphone, camera, screen } = media.state.value;
   return (
-    <section class="toolbar" aria-label={t.controls}>
+    <section class="toolbar" aria-label={t.room.controls}>
       <Tool
-        name={microphone ? t.mute : t.unmute}
-        short={microphone ? t.muteShort : t.unmuteShort}
+        name={microphone ? t.room.mute : t.room.unmute}
+        short={microphone ? t.room.muteShort : t.room.unmuteShort}
         state={microphone ? '' : 'off'}
         onClick={() => media.toggleMicrophone()}
       >
         {microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon />}
       </Tool>
       <Tool
-        name={camera ? t.cameraOff : t.cameraOn}
-        short={camera ? t.cameraOffShort : t.cameraOnShort}
+        name={camera ? t.room.cameraOff : t.room.cameraOn}
+        short={camera ? t.room.cameraOffShort : t.room.cameraOnShort}
         state={camera ? '' : 'off'}
         onClick={() => void media.toggleCamera()}
       >
@@ -47,8 +47,8 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
       </Tool>
       {media.canShareScreen && (
         <Tool
-          name={screen ? t.stopSharing : t.share}
-          short={screen ? t.stopSharingShort : t.shareShort}
+          name={screen ? t.room.stopSharing : t.room.share}
+          short={screen ? t.room.stopSharingShort : t.room.shareShort}
           state={screen ? 'active' : ''}
           onClick={() => (screen ? media.stopScreen() : void media.shareScreen())}
         >
@@ -56,8 +56,8 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
         </Tool>
       )}
       <Tool
-        name={t.participants}
-        short={t.participants}
+        name={t.room.participants}
+        short={t.room.participants}
         state={panelOpen ? 'active' : ''}
         expanded={panelOpen}
         buttonRef={panelButton}
@@ -67,13 +67,13 @@ export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, on
         {/* Drawn by the style sheet: the button's name stays its text. */}
         <span class="badge" aria-hidden="true" data-count={call.participants.value.size + 1} />
       </Tool>
-      <Tool name={t.invite} short={t.invite} onClick={onInvite}>
+      <Tool name={t.room.invite} short={t.room.invite} onClick={onInvite}>
         <InviteIcon />
       </Tool>
-      <Tool name={t.settings} short={t.settings} onClick={onSettings}>
+      <Tool name={t.room.settings} short={t.room.settings} onClick={onSettings}>
         <SettingsIcon />
       </Tool>
-      <Tool name={t.leave} short={t.leave} state="leave" onClick={() => session.leave()}>
+      <Tool name={t.room.leave} short={t.room.leave} state="leave" onClick={() => session.leave()}>
         <LeaveIcon />
       </Tool>
     </section>
