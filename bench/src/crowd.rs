@@ -3,8 +3,9 @@
 use crate::arguments::LoadArguments;
 use crate::target::Target;
 use anyhow::bail;
-use plausch_bench::client::{Ages, Client, ClientError, Counts, Histogram, JoinOptions, Picture, Speech, Stats};
-use plausch_bench::load::{Flow, Tally, Traffic};
+use plausch_client::{
+    Ages, Client, ClientError, Counts, Flow, Histogram, JoinOptions, Picture, Speech, Stats, Tally, Traffic,
+};
 use plausch_signalling::MediaState;
 use std::collections::HashMap;
 use std::net::SocketAddr;

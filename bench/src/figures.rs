@@ -1,7 +1,7 @@
 //! Plots and figures that several reports have.
 
-use plausch_bench::client::Histogram;
 use plausch_bench::page::{Lines, Plot, Scale, Series};
+use plausch_client::Histogram;
 
 /// Latency over percentiles, tails in full.
 pub(crate) fn latency_plot(named: &[(String, Vec<(f64, f64)>)]) -> Plot {

@@ -1,7 +1,7 @@
 //! `plausch-bench join`: one participant, with live progress.
 
 use clap::Args;
-use plausch_bench::client::{Client, JoinOptions, State, Stats, Trust};
+use plausch_client::{Client, JoinOptions, State, Stats, Trust};
 use plausch_signalling::MediaState;
 use serde::Serialize;
 use std::io::{Write, stderr, stdout};

@@ -1,10 +1,8 @@
-//! The load client of Plausch as a library: an independent WebRTC participant on the webrtc-rs crates, which
-//! shares no media code with the engine. The program `plausch-bench` and the end-to-end tests use it.
+//! The load client of Plausch as a library: its lab, servers, figures and pages. Its participants are `plausch-client`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod against;
-pub mod client;
 pub mod kernel;
 pub mod lab;
 pub mod load;

@@ -2,9 +2,9 @@
 
 use anyhow::anyhow;
 use clap::Args;
-use plausch_bench::client::{PACKET_BYTES, StandIn, Stream};
 use plausch_bench::kernel::{self, Message, SendMethod, Sender, Sockets};
-use plausch_bench::load::{Circumstances, Process, loss_ratio};
+use plausch_bench::load::{Circumstances, Process};
+use plausch_client::{PACKET_BYTES, StandIn, Stream, loss_ratio};
 use serde::Serialize;
 use std::fs;
 use std::io::{self, Write, stdout};

@@ -1,9 +1,9 @@
 //! The server under load.
 
-use plausch_bench::client::{Entry, Trust};
 use plausch_bench::lab::{Ground, ReceiveWork};
 use plausch_bench::load::Process;
 use plausch_bench::servers::Server;
+use plausch_client::{Entry, Trust};
 
 /// Where participants join, and whose work is measured.
 #[derive(Clone, Debug)]

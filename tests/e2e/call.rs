@@ -2,7 +2,7 @@
 
 use crate::people::{SOON, all_meet, assert_clean, join, join_with, receives};
 use crate::service::{Process, Service};
-use plausch_bench::client::{Client, ClientError, IpFamily, JoinOptions, SrtpProfiles, Trust};
+use plausch_client::{Client, ClientError, IpFamily, JoinOptions, SrtpProfiles, Trust};
 use plausch_signalling::MediaState;
 use std::collections::BTreeSet;
 use std::time::Duration;

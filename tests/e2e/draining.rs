@@ -3,7 +3,7 @@
 use crate::people::{SOON, all_meet, join};
 use crate::service::{Process, Service, get};
 use crate::turn::configuration;
-use plausch_bench::client::{Client, JoinOptions};
+use plausch_client::{Client, JoinOptions};
 use plausch_tests::wire::turn::{self as wire, Login, Said};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use crate::people::{SOON, all_meet, join, longest_pause, receives};
 use crate::service::{Process, Service, get};
 use futures_util::{SinkExt, StreamExt};
-use plausch_bench::client::{Client, ClientError, JoinOptions};
+use plausch_client::{Client, ClientError, JoinOptions};
 use plausch_signalling::{ClientMessage, ErrorCode, MediaState, Offer, Sends, ServerMessage, VERSION};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

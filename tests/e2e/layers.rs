@@ -2,8 +2,7 @@
 
 use crate::people::{SOON, join_with};
 use crate::service::Service;
-use plausch_bench::client::{Client, Counts, JoinOptions, Picture, Stats};
-use plausch_bench::load::Flow;
+use plausch_client::{Client, Counts, Flow, JoinOptions, Picture, Stats};
 use plausch_signalling::MediaState;
 use std::time::Duration;
 use tokio::time::sleep;

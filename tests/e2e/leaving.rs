@@ -2,7 +2,7 @@
 
 use crate::people::{SOON, all_meet, join};
 use crate::service::{Service, total};
-use plausch_bench::client::Client;
+use plausch_client::Client;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;

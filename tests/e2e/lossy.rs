@@ -2,7 +2,7 @@
 
 use crate::people::{SOON, all_meet, join, join_with};
 use crate::service::Service;
-use plausch_bench::client::{Client, JoinOptions, Loss, SlotStats, Stats};
+use plausch_client::{Client, JoinOptions, Loss, SlotStats, Stats};
 use std::time::Duration;
 use tokio::time::sleep;
 

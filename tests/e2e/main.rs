@@ -1,4 +1,4 @@
-//! Real processes over loopback, with the independent client of `plausch-bench` as participants.
+//! Real processes over loopback, with the independent client `plausch-client` as participants.
 //!
 //! Each test starts its own plausch-control and plausch-relay on free ports with an own state folder; they must
 //! have been built before: `cargo build -p plausch-relay -p plausch-control`.

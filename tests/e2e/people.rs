@@ -1,7 +1,7 @@
 //! Clients in a room, and what they should see of each other.
 
 use crate::service::Service;
-use plausch_bench::client::{Client, JoinOptions, Stats, TrackStats};
+use plausch_client::{Client, JoinOptions, Stats, TrackStats};
 use std::time::Duration;
 
 /// Media of everybody must be there within this time.

@@ -2,7 +2,7 @@
 
 use crate::people::{SOON, all_meet, assert_clean, join, longest_pause, receives};
 use crate::service::{Process, Service};
-use plausch_bench::client::State;
+use plausch_client::State;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 

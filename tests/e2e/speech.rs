@@ -2,7 +2,7 @@
 
 use crate::people::join_with;
 use crate::service::Service;
-use plausch_bench::client::{Client, JoinOptions, Speech};
+use plausch_client::{Client, JoinOptions, Speech};
 use plausch_signalling::MediaState;
 use std::collections::BTreeSet;
 use std::time::Duration;

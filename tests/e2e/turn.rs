@@ -5,7 +5,7 @@
 
 use crate::people::{SOON, all_meet, join, join_with};
 use crate::service::{Process, Service};
-use plausch_bench::client::{JoinOptions, Trust};
+use plausch_client::{JoinOptions, Trust};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};

@@ -2,8 +2,7 @@
 
 use crate::people::{SOON, assert_clean, join, join_with};
 use crate::service::Service;
-use plausch_bench::client::{Client, ClientError, Entry, JoinOptions, Picture, Stats};
-use plausch_bench::load::Flow;
+use plausch_client::{Client, ClientError, Entry, Flow, JoinOptions, Picture, Stats};
 use plausch_signalling::MediaState;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -44,7 +43,7 @@ async fn whep_viewers_get_every_packet_of_whom_they_watch() {
     publishers.iter().for_each(|publisher| publisher.set_media(ON));
     for (client, slots) in [(&both, 2), (&one, 1)] {
         let flows = |stats: &Stats| {
-            let whole = |track: &plausch_bench::client::TrackStats| track.packets > 30;
+            let whole = |track: &plausch_client::TrackStats| track.packets > 30;
             stats.slots.iter().filter(|slot| whole(&slot.audio) && whole(&slot.video)).count() == slots
         };
         client.wait_for("sound and pictures of all", SOON, flows).await.unwrap();

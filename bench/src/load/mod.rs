@@ -1,19 +1,15 @@
-//! What a load run needs beside its clients: the tally of what they saw, and what the machine spent on it.
+//! What a load run needs beside its clients: what the machine spent on them, and whether it was disturbed.
 
 mod circumstances;
 mod drops;
-mod flow;
 mod machine;
 mod process;
-mod tally;
 mod target;
 mod trend;
 
 pub use circumstances::Circumstances;
-pub use flow::{Flow, Traffic, loss_ratio};
 pub use machine::{Machine, MachineUse};
 pub use process::{Process, ProcessSample, ThreadSample, open_files_limits};
-pub use tally::Tally;
 pub use target::{check_target, is_of_this_machine};
 pub use trend::Trend;
 

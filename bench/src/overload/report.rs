@@ -3,8 +3,8 @@
 use super::{BENT, Moment};
 use crate::figures::{curve_ms, mib};
 use anyhow::anyhow;
-use plausch_bench::client::Histogram;
-use plausch_bench::load::{Circumstances, Tally, Traffic, loss_ratio};
+use plausch_bench::load::Circumstances;
+use plausch_client::{Histogram, Tally, Traffic, loss_ratio};
 use serde::Serialize;
 use std::fmt::Write;
 use std::thread::available_parallelism;

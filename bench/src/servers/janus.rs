@@ -5,9 +5,9 @@
 //! loaded, and nothing is logged but errors.
 
 use super::{Folder, Server, ServerError, installed, launch, ready};
-use crate::client::{Entry, Trust, speaks_janus};
 use crate::lab::Ground;
 use crate::load::Process;
+use plausch_client::{Entry, Trust, speaks_janus};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

@@ -9,9 +9,9 @@ pub use driver::Driver;
 pub use janus::{check as check_janus, start as start_janus};
 pub use plausch::start as start_plausch;
 
-use crate::client::{Entry, Trust};
 use crate::lab::Ground;
 use crate::load::Process;
+use plausch_client::{Entry, Trust};
 use std::fs::{self, File};
 use std::future::Future;
 use std::io;

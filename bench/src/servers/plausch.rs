@@ -1,9 +1,9 @@
 //! Our own two processes, from the folder of this program.
 
 use super::{Driver, Folder, Server, ServerError, installed, launch, ready};
-use crate::client::{Entry, Trust, is_healthy};
 use crate::lab::{DEVICE, Ground};
 use crate::load::Process;
+use plausch_client::{Entry, Trust, is_healthy};
 use std::net::Ipv4Addr;
 
 /// In a lab nobody else has any; elsewhere a run that finds one taken is told so by the process itself.

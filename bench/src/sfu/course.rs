@@ -2,7 +2,7 @@
 
 use super::measure::Moment;
 use crate::figures::{counts_ms, curve_ms};
-use plausch_bench::client::{Ages, Histogram};
+use plausch_client::{Ages, Histogram};
 
 /// See the module. Times are in seconds since the measurement began.
 #[derive(Clone, Debug, Default)]

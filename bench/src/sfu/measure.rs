@@ -4,9 +4,9 @@ use super::course::Course;
 use crate::crowd::Crowd;
 use crate::target::Target;
 use anyhow::anyhow;
-use plausch_bench::client::{Ages, Histogram};
-use plausch_bench::load::{Machine, MachineUse, Process, ProcessSample, Tally};
+use plausch_bench::load::{Machine, MachineUse, Process, ProcessSample};
 use plausch_bench::turn::Flooding;
+use plausch_client::{Ages, Histogram, Tally};
 use std::time::{Duration, Instant};
 
 /// Between two lines of progress.

@@ -4,10 +4,10 @@ use super::arguments::TurnArguments;
 use super::report::{Report, Table};
 use super::run::Plan;
 use super::servers::{Kind, SECRET, Server, Setup};
-use super::user::Users;
 use super::{idle, page, print, refuse_misrouting, run, write_html, write_json};
 use crate::against::Spread;
 use crate::lab::{Ground, ReceiveWork};
+use plausch_client::turn::Users;
 use serde_json::{Map, Value};
 use std::sync::atomic::AtomicBool;
 

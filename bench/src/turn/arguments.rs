@@ -1,13 +1,10 @@
 //! The command line of `plausch-bench turn`.
 
 use super::flood::{LAB_SPOOFED, LOOPBACK_SPOOFED, Network};
-use super::leg::Transport;
-use super::message::CHANNELS;
 use super::payload::STAMP_BYTES;
 use super::process_at;
 use super::run::{FloodPlan, Plan};
 use super::servers::Kind;
-use super::user::{User, Users};
 use super::worker::{Direction, Pace};
 use crate::lab::{Cable, parse_cpus};
 use crate::load::{Process, is_of_this_machine, open_files_limits};
@@ -15,6 +12,7 @@ use crate::servers::Driver;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use clap::builder::TypedValueParser;
+use plausch_client::turn::{CHANNELS, Transport, User, Users};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;

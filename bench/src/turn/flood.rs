@@ -1,7 +1,6 @@
 //! Allocates without credentials from very many addresses, as an attacker with forged sources would send them.
 
-use super::datagrams::{Datagrams, send_from};
-use super::message::Request;
+use plausch_client::turn::{Datagrams, Request, send_from};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;

@@ -1,14 +1,11 @@
 //! Allocations that nobody uses: how long each takes, and what the server keeps for it.
 
-use super::client::Allocation;
-use super::datagrams::Datagrams;
 use super::flood::Network;
-use super::leg::Transport;
 use super::report::Times;
-use super::user::Users;
-use crate::client::Histogram;
 use crate::load::Process;
 use anyhow::{anyhow, bail};
+use plausch_client::Histogram;
+use plausch_client::turn::{Allocation, Datagrams, Transport, Users};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

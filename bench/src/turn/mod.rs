@@ -3,29 +3,17 @@
 
 mod against;
 mod arguments;
-mod client;
-mod datagrams;
-mod error;
 mod flood;
 mod idle;
-mod leg;
-mod message;
 mod page;
 mod payload;
-mod relayed;
 mod report;
 mod run;
 mod servers;
-mod trust;
-mod user;
 mod worker;
 
 pub use arguments::TurnArguments;
-pub use error::TurnError;
 pub use flood::{Flooding, RunningFlood};
-pub use leg::Transport;
-pub(crate) use relayed::RelayedSocket;
-pub use relayed::TurnServer;
 
 use crate::load::Process;
 use crate::page::Page;
@@ -39,7 +27,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// Measures as the arguments say, prints the report, and writes it where wished.
@@ -122,9 +109,4 @@ fn write_html(file: Option<&PathBuf>, page: impl FnOnce() -> Page) -> anyhow::Re
 /// The server's process, by its UDP port.
 fn process_at(server: SocketAddr) -> Option<Process> {
     Process::at_udp(server)
-}
-
-/// Unix time in nanoseconds.
-fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }

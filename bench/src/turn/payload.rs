@@ -1,6 +1,6 @@
 //! What a flow's packets hold, so that each can be told from every other, and what became of them.
 
-use crate::client::Histogram;
+use plausch_client::Histogram;
 
 /// Bytes that every payload begins with.
 pub(super) const STAMP_BYTES: usize = 24;

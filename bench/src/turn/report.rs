@@ -2,7 +2,7 @@
 
 use super::payload::Phase;
 use super::run::{Flooded, Measured};
-use crate::client::Histogram;
+use plausch_client::Histogram;
 use serde::Serialize;
 use std::fmt::Write;
 use std::thread::available_parallelism;

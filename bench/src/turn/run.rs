@@ -1,17 +1,16 @@
 //! One measurement: the way without a server first, then allocations, then load, and what it cost meanwhile.
 
-use super::client::Allocation;
-use super::datagrams::{Datagrams, enlarge_buffers};
 use super::flood::{Flood, Network};
-use super::leg::Transport;
-use super::message::{CHANNELS, FIRST_CHANNEL, Request, channel_head, indication_head};
 use super::payload::{Phase, Seen, Tally};
-use super::user::Users;
 use super::worker::{Finished, Flow, Pace, Path, Shared, Worker};
-use crate::client::Histogram;
-use crate::kernel::stamp_arrivals;
 use crate::load::{Machine, Process, ProcessSample};
 use anyhow::{Context, anyhow, bail};
+use plausch_client::Histogram;
+use plausch_client::arrival::stamp_arrivals;
+use plausch_client::turn::{
+    Allocation, CHANNELS, Datagrams, FIRST_CHANNEL, Request, Transport, Users, channel_head, enlarge_buffers,
+    indication_head,
+};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

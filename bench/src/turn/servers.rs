@@ -1,13 +1,10 @@
 //! The servers that are compared, each started afresh on its own CPU with a configuration of its own.
 
-use super::datagrams::Datagrams;
-use super::error::TurnError;
-use super::leg::{Leg, Transport};
-use super::message::{Request, parse_response};
 use crate::lab::{DEVICE, Ground};
 use crate::load::Process;
 use crate::servers::Driver;
 use anyhow::{Context, bail};
+use plausch_client::turn::{Datagrams, Leg, Request, Transport, TurnError, parse_response};
 use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;

@@ -1,14 +1,13 @@
 //! One thread with its clients and peers: it sends on schedule, and takes what comes, without ever sleeping long.
 
-use super::client::Allocation;
-use super::datagrams::{Datagrams, send_run};
 use super::flood::Flood;
-use super::message::{Answer, Inbound, Request, classify, parse_response};
-use super::now_ns;
 use super::payload::{Order, PHASES, Phase, Seen, Stamp, Tally, Way};
 use crate::kernel::pin;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use plausch_client::turn::{
+    Allocation, Answer, Datagrams, Inbound, Request, classify, now_ns, parse_response, send_run,
+};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};

@@ -16,14 +16,14 @@ const IVF_FRAME_HEADER_BYTES: usize = 12;
 
 static VIDEO: LazyLock<[Frames; 3]> = LazyLock::new(|| {
     [
-        ivf(include_bytes!("../../media/clip-small.ivf")),
-        ivf(include_bytes!("../../media/clip-medium.ivf")),
-        ivf(include_bytes!("../../media/clip-large.ivf")),
+        ivf(include_bytes!("../media/clip-small.ivf")),
+        ivf(include_bytes!("../media/clip-medium.ivf")),
+        ivf(include_bytes!("../media/clip-large.ivf")),
     ]
 });
 
 static TONE: LazyLock<Frames> = LazyLock::new(|| {
-    let mut rest: &'static [u8] = include_bytes!("../../media/tone.packets");
+    let mut rest: &'static [u8] = include_bytes!("../media/tone.packets");
     let mut packets = Frames::new();
     while let Some((len, tail)) = rest.split_first_chunk::<2>()
         && let Some((packet, tail)) = tail.split_at_checked(usize::from(u16::from_be_bytes(*len)))
@@ -62,7 +62,7 @@ fn ivf(file: &'static [u8]) -> Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::vp8;
+    use crate::vp8;
 
     #[test]
     fn clips_are_whole_and_begin_with_their_only_key_frame() {

@@ -1,6 +1,5 @@
 //! Datagrams with the time at which they came out of the network, and sockets that throw media away unseen.
 
-use super::set_option;
 use std::io;
 use std::mem::{MaybeUninit, size_of, size_of_val};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,6 +10,17 @@ const CONTROL_BYTES: usize = 64;
 
 #[repr(align(8))]
 struct Control([u8; CONTROL_BYTES]);
+
+/// Sets an option whose value is a C int.
+///
+/// # Errors
+/// What the kernel says of the socket.
+pub fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the option's value is an int, which lives until the call returns.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
 
 /// Lets the kernel note when each datagram came: at the device, before any CPU has worked on it.
 ///
@@ -48,7 +58,7 @@ pub fn receive_stamped(socket: &impl AsRawFd, bytes: &mut [u8]) -> io::Result<(u
 }
 
 /// The address that the kernel wrote; a `sockaddr_in` lies at the beginning of the longer struct.
-pub(crate) fn address(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
+pub fn address(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
     let port = u16::from_be(name.sin6_port);
     match i32::from(name.sin6_family) {
         // IPv4: family, port, address; the address lies where IPv6 has its flow label.
@@ -59,7 +69,7 @@ pub(crate) fn address(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
 }
 
 /// Of a header that the kernel has filled, whose control buffer is still there.
-pub(crate) fn arrival_ns(header: &libc::msghdr) -> Option<u64> {
+pub fn arrival_ns(header: &libc::msghdr) -> Option<u64> {
     // SAFETY: the kernel filled the control buffer of this header up to msg_controllen; the macros stay within it.
     let control = unsafe { libc::CMSG_FIRSTHDR(header) };
     if control.is_null() {

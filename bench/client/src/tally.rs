@@ -1,7 +1,7 @@
 //! What all viewers of a run saw together, and what of it a right server would not have done.
 
-use super::loss_ratio;
-use crate::client::{Histogram, Stats};
+use super::flow::loss_ratio;
+use crate::{Histogram, Stats};
 
 /// Media that is older than this is named among the faults.
 const OLD_US: u64 = 100_000;

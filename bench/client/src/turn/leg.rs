@@ -3,7 +3,7 @@
 use super::datagrams::{Datagrams, enlarge_buffers, send_run};
 use super::error::TurnError;
 use super::now_ns;
-use crate::kernel::stamp_arrivals;
+use crate::arrival::stamp_arrivals;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A TCP connection must be there, and a TLS handshake done, within this time.
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes read from a stream at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -28,7 +28,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
@@ -38,13 +38,13 @@ impl Transport {
 }
 
 /// What one client sends and receives through. Never blocks.
-pub(super) enum Leg {
+pub enum Leg {
     /// Connected to the server.
     Udp(UdpSocket),
     Stream(Box<Stream>),
 }
 
-pub(super) struct Stream {
+pub struct Stream {
     tcp: TcpStream,
     tls: Option<ClientConnection>,
     /// Bytes of frames that are not complete yet.
@@ -55,11 +55,7 @@ pub(super) struct Stream {
 
 impl Leg {
     /// Connects from `local`, or from any address of this machine.
-    pub(super) fn connect(
-        transport: Transport,
-        server: SocketAddr,
-        local: Option<SocketAddr>,
-    ) -> Result<Self, TurnError> {
+    pub fn connect(transport: Transport, server: SocketAddr, local: Option<SocketAddr>) -> Result<Self, TurnError> {
         let unreachable = |error: io::Error| TurnError::Unreachable { server, transport, cause: error.to_string() };
         if transport == Transport::Udp {
             let any = SocketAddr::new(if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }, 0);
@@ -90,19 +86,19 @@ impl Leg {
         Ok(Self::Stream(Box::new(stream)))
     }
 
-    pub(super) fn fd(&self) -> RawFd {
+    pub fn fd(&self) -> RawFd {
         match self {
             Self::Udp(socket) => socket.as_raw_fd(),
             Self::Stream(stream) => stream.tcp.as_raw_fd(),
         }
     }
 
-    pub(super) fn is_udp(&self) -> bool {
+    pub fn is_udp(&self) -> bool {
         matches!(self, Self::Udp(_))
     }
 
     /// For clients that also carry traffic.
-    pub(super) fn enlarge(&self) {
+    pub fn enlarge(&self) {
         if let Self::Udp(socket) = self {
             enlarge_buffers(socket);
         }
@@ -112,7 +108,7 @@ impl Leg {
     ///
     /// # Errors
     /// `WouldBlock` when the way is full; the frame is then not sent at all.
-    pub(super) fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(frame).map(|_| ()),
             Self::Stream(stream) => stream.send(frame),
@@ -123,7 +119,7 @@ impl Leg {
     ///
     /// # Errors
     /// Those of `send`; on a stream some may be under way then.
-    pub(super) fn send_run(&mut self, frames: &[u8], frame_bytes: usize) -> io::Result<()> {
+    pub fn send_run(&mut self, frames: &[u8], frame_bytes: usize) -> io::Result<()> {
         match self {
             Self::Udp(socket) => send_run(socket, None, frames, frame_bytes),
             Self::Stream(stream) => frames.chunks(frame_bytes).try_for_each(|frame| stream.send(frame)),
@@ -134,7 +130,7 @@ impl Leg {
     ///
     /// # Errors
     /// What the kernel says of the socket, and `UnexpectedEof` when the server closed the connection.
-    pub(super) fn receive(&mut self, datagrams: &mut Datagrams, mut each: impl FnMut(&[u8], u64)) -> io::Result<()> {
+    pub fn receive(&mut self, datagrams: &mut Datagrams, mut each: impl FnMut(&[u8], u64)) -> io::Result<()> {
         match self {
             Self::Udp(socket) => datagrams.drain(socket, |bytes, _, at_ns| each(bytes, at_ns)),
             Self::Stream(stream) => stream.receive(each),

@@ -1,6 +1,6 @@
 //! A TURN allocation that is used like a socket: how a participant's media goes through TURN.
 
-use super::client::Allocation;
+use super::allocation::Allocation;
 use super::datagrams::Datagrams;
 use super::error::TurnError;
 use super::leg::{Leg, Transport};
@@ -31,7 +31,7 @@ impl TurnServer {
 }
 
 /// One participant's allocation. Its permissions and channels are not refreshed: it lasts for five minutes.
-pub(crate) struct RelayedSocket {
+pub struct RelayedSocket {
     /// Connected to the server.
     socket: UdpSocket,
     /// Peers and their channels.
@@ -40,7 +40,7 @@ pub(crate) struct RelayedSocket {
 
 impl RelayedSocket {
     /// Makes an allocation by UDP and a channel to each peer that the server allows.
-    pub(crate) async fn open(server: &TurnServer, peers: &[SocketAddr]) -> Result<Self, TurnError> {
+    pub async fn open(server: &TurnServer, peers: &[SocketAddr]) -> Result<Self, TurnError> {
         let (server, peers) = (server.clone(), peers.to_vec());
         let made = spawn_blocking(move || make(&server, &peers)).await;
         let (allocation, channels) = made.map_err(|error| TurnError::Socket(error.to_string()))??;
@@ -53,13 +53,13 @@ impl RelayedSocket {
         Ok(Self { socket, channels })
     }
 
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
     }
 
     /// # Errors
     /// What the socket says; `AddrNotAvailable` for a peer without a channel.
-    pub(crate) fn try_send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+    pub fn try_send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
         let channel = self.channels.iter().find(|(peer, _)| *peer == to).ok_or(ErrorKind::AddrNotAvailable)?;
         let mut frame = [0; FRAME_BYTES];
         let whole = frame.get_mut(..HEAD_BYTES + datagram.len()).ok_or(ErrorKind::InvalidInput)?;
@@ -69,7 +69,7 @@ impl RelayedSocket {
     }
 
     /// The next datagram of a peer; whatever else the server sends is passed over.
-    pub(crate) fn try_recv_from(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub fn try_recv_from(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let mut frame = [0; FRAME_BYTES];
         loop {
             let len = self.socket.try_recv(&mut frame)?;

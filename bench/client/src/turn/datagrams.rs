@@ -2,7 +2,7 @@
 //! datagrams from a chosen source address.
 
 use super::now_ns;
-use crate::kernel::{address, arrival_ns, set_option};
+use crate::arrival::{address, arrival_ns, set_option};
 use socket2::SockAddr;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 use std::time::Duration;
 
 /// Datagrams of one call.
-pub(super) const BATCH: usize = 32;
+pub const BATCH: usize = 32;
 /// Longer ones are cut, and counted as unreadable by who looks into them.
 const DATAGRAM_BYTES: usize = 2048;
 /// Room for one `timespec` with its header.
@@ -21,7 +21,7 @@ const CONTROL_BYTES: usize = 64;
 const SOCKET_BUFFER_BYTES: libc::c_int = 4 << 20;
 
 /// Room for the datagrams of one call.
-pub(super) struct Datagrams {
+pub struct Datagrams {
     bytes: Box<[u8]>,
     names: Box<[libc::sockaddr_in6]>,
     controls: Box<[Control]>,
@@ -34,15 +34,21 @@ pub(super) struct Datagrams {
 struct Control([u8; CONTROL_BYTES]);
 
 /// One datagram of the last call.
-pub(super) struct Received<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) from: Option<SocketAddr>,
+pub struct Received<'a> {
+    pub bytes: &'a [u8],
+    pub from: Option<SocketAddr>,
     /// Unix time in nanoseconds at which the kernel saw it; `None` without [`stamp_arrivals`].
-    pub(super) at_ns: Option<u64>,
+    pub at_ns: Option<u64>,
+}
+
+impl Default for Datagrams {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Datagrams {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: C structs of integers and pointers, for which zeroes are valid.
         let (name, header) = unsafe { (zeroed::<libc::sockaddr_in6>(), zeroed::<libc::mmsghdr>()) };
         Self {
@@ -58,7 +64,7 @@ impl Datagrams {
     ///
     /// # Errors
     /// `WouldBlock` when nothing waits, and what the kernel reports for the socket.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let chunks = self.bytes.chunks_exact_mut(DATAGRAM_BYTES);
         for (index, chunk) in chunks.enumerate() {
             self.vectors[index] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: DATAGRAM_BYTES };
@@ -89,7 +95,7 @@ impl Datagrams {
     ///
     /// # Errors
     /// What the kernel reports for the socket.
-    pub(super) fn drain(
+    pub fn drain(
         &mut self,
         socket: &UdpSocket,
         mut each: impl FnMut(&[u8], Option<SocketAddr>, u64),
@@ -111,7 +117,7 @@ impl Datagrams {
     }
 
     /// One of those that the last call answered.
-    pub(super) fn get(&self, index: usize) -> Received<'_> {
+    pub fn get(&self, index: usize) -> Received<'_> {
         let header = &self.headers[index];
         let len = (header.msg_len as usize).min(DATAGRAM_BYTES);
         Received {
@@ -123,7 +129,7 @@ impl Datagrams {
 }
 
 /// Larger buffers: with CAP_NET_ADMIN beyond net.core.rmem_max, else up to it.
-pub(super) fn enlarge_buffers(socket: &UdpSocket) {
+pub fn enlarge_buffers(socket: &UdpSocket) {
     for (force, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
         // Smaller buffers than wished only lose packets sooner, and the report tells.
         let _ = set_option(socket, libc::SOL_SOCKET, force, SOCKET_BUFFER_BYTES)
@@ -132,7 +138,7 @@ pub(super) fn enlarge_buffers(socket: &UdpSocket) {
 }
 
 /// Waits until something can be read, or the time is over; whether something can.
-pub(super) fn wait_readable(fd: RawFd, within: Duration) -> io::Result<bool> {
+pub fn wait_readable(fd: RawFd, within: Duration) -> io::Result<bool> {
     let mut wanted = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let ms = within.as_millis().clamp(1, 60_000) as libc::c_int;
     // SAFETY: one pollfd, which lives until the call returns.
@@ -156,7 +162,7 @@ struct SegmentControl {
 ///
 /// # Errors
 /// What the kernel says; `EINVAL` for a run of more than 64 datagrams or longer than a datagram may be.
-pub(super) fn send_run(socket: &UdpSocket, to: Option<SocketAddr>, bytes: &[u8], segment: usize) -> io::Result<()> {
+pub fn send_run(socket: &UdpSocket, to: Option<SocketAddr>, bytes: &[u8], segment: usize) -> io::Result<()> {
     let name = to.map(SockAddr::from);
     let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut control = SegmentControl {
@@ -192,7 +198,7 @@ struct SourceControl {
 }
 
 /// Sends one datagram from another address than the socket is bound to. It must be one of this machine's.
-pub(super) fn send_from(socket: &UdpSocket, source: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> io::Result<()> {
+pub fn send_from(socket: &UdpSocket, source: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> io::Result<()> {
     let mut name = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: to.port().to_be(),
@@ -229,7 +235,7 @@ pub(super) fn send_from(socket: &UdpSocket, source: Ipv4Addr, to: SocketAddrV4, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::stamp_arrivals;
+    use crate::arrival::stamp_arrivals;
     use std::net::IpAddr;
     use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -2,7 +2,7 @@
 
 use super::super::dtls::Identity;
 use super::*;
-use crate::client::Entry;
+use crate::Entry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};

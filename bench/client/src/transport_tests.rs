@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::stand_in::answer_check;
 use super::transport::{News, Order, Setup, Transport};
 use super::{JoinOptions, SrtpProfiles, Stats, feedback, random, stamp};
-use crate::load::Tally;
+use crate::Tally;
 use ::dtls::config::{ClientAuthType, Config};
 use ::dtls::conn::DTLSConn;
 use ::dtls::extension::extension_use_srtp::SrtpProtectionProfile;

@@ -22,13 +22,13 @@ const IPV6: u8 = 2;
 /// The type of a Data indication: method 7, class 1.
 const DATA_INDICATION: [u8; 2] = [0x00, 0x17];
 /// The first channel number (RFC 8656 section 12), and how many there are.
-pub(super) const FIRST_CHANNEL: u16 = 0x4000;
-pub(super) const CHANNELS: u16 = 0x1000;
+pub const FIRST_CHANNEL: u16 = 0x4000;
+pub const CHANNELS: u16 = 0x1000;
 const HEADER_BYTES: usize = 20;
 
 /// One thing that a client asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Request {
+pub enum Request {
     /// The family of the relayed address is that of the peers.
     Allocate {
         ipv6: bool,
@@ -48,16 +48,16 @@ pub(super) enum Request {
 
 /// What the server wants to see in requests (RFC 8489 section 9.2).
 #[derive(Clone)]
-pub(super) struct Session {
-    pub(super) user: User,
-    pub(super) realm: String,
+pub struct Session {
+    pub user: User,
+    pub realm: String,
     nonce: Vec<u8>,
     integrity: MessageIntegrity,
 }
 
 impl Session {
     /// From a 401 response; `None` when it has no REALM or NONCE.
-    pub(super) fn challenged(user: &User, response: &Message) -> Option<Self> {
+    pub fn challenged(user: &User, response: &Message) -> Option<Self> {
         let realm = String::from_utf8(response.get(ATTR_REALM).ok()?).ok()?;
         let nonce = response.get(ATTR_NONCE).ok()?;
         let integrity = MessageIntegrity::new_long_term_integrity(
@@ -69,20 +69,20 @@ impl Session {
     }
 
     /// Takes the nonce of a 438 response.
-    pub(super) fn renew(&mut self, response: &Message) {
+    pub fn renew(&mut self, response: &Message) {
         if let Ok(nonce) = response.get(ATTR_NONCE) {
             self.nonce = nonce;
         }
     }
 
     /// Whether the server proved that it knows the password, too.
-    pub(super) fn is_authentic(&self, response: &Message) -> bool {
+    pub fn is_authentic(&self, response: &Message) -> bool {
         self.integrity.check(&mut response.clone()).is_ok()
     }
 }
 
 impl Request {
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Allocate { .. } => "Allocate",
             Self::Refresh { .. } => "Refresh",
@@ -101,7 +101,7 @@ impl Request {
     }
 
     /// The message, signed if there is a session.
-    pub(super) fn message(self, session: Option<&Session>) -> Result<Message, stun::Error> {
+    pub fn message(self, session: Option<&Session>) -> Result<Message, stun::Error> {
         let mut message = begin(MessageType::new(self.method(), CLASS_REQUEST))?;
         match self {
             Self::Allocate { ipv6 } => {
@@ -139,13 +139,13 @@ fn add_address(message: &mut Message, kind: AttrType, address: SocketAddr) -> Re
 }
 
 /// What a server answered.
-pub(super) enum Answer {
+pub enum Answer {
     Success,
     Error { code: u16, reason: String },
 }
 
 /// Reads a response; `None` for anything else.
-pub(super) fn parse_response(frame: &[u8]) -> Option<(Message, Answer)> {
+pub fn parse_response(frame: &[u8]) -> Option<(Message, Answer)> {
     if frame.first()? & 0xc0 != 0 {
         return None;
     }
@@ -165,19 +165,19 @@ pub(super) fn parse_response(frame: &[u8]) -> Option<(Message, Answer)> {
 }
 
 /// The relayed address of a successful Allocate.
-pub(super) fn relayed_address(response: &Message) -> Option<SocketAddr> {
+pub fn relayed_address(response: &Message) -> Option<SocketAddr> {
     let mut address = XorMappedAddress::default();
     address.get_from_as(response, ATTR_XOR_RELAYED_ADDRESS).ok()?;
     Some(SocketAddr::new(address.ip, address.port))
 }
 
 /// What stands before the payload of every packet of a flow in ChannelData.
-pub(super) fn channel_head(channel: u16, payload_len: usize) -> Vec<u8> {
+pub fn channel_head(channel: u16, payload_len: usize) -> Vec<u8> {
     [channel.to_be_bytes(), (payload_len as u16).to_be_bytes()].concat()
 }
 
 /// What stands before the payload in a Send indication. The payload must be a multiple of four bytes long.
-pub(super) fn indication_head(peer: SocketAddr, payload_len: usize) -> Result<Vec<u8>, stun::Error> {
+pub fn indication_head(peer: SocketAddr, payload_len: usize) -> Result<Vec<u8>, stun::Error> {
     let mut message = begin(MessageType::new(METHOD_SEND, CLASS_INDICATION))?;
     add_address(&mut message, ATTR_XOR_PEER_ADDRESS, peer)?;
     message.add(ATTR_DATA, &vec![0; payload_len]);
@@ -187,7 +187,7 @@ pub(super) fn indication_head(peer: SocketAddr, payload_len: usize) -> Result<Ve
 
 /// What came from the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Inbound<'a> {
+pub enum Inbound<'a> {
     Channel {
         channel: u16,
         payload: &'a [u8],
@@ -201,7 +201,7 @@ pub(super) enum Inbound<'a> {
 }
 
 /// Tells what a frame is, without the `stun` crate: it is done for every packet.
-pub(super) fn classify(frame: &[u8]) -> Inbound<'_> {
+pub fn classify(frame: &[u8]) -> Inbound<'_> {
     let Some(&[first, second, high, low]) = frame.first_chunk::<4>() else { return Inbound::Unreadable };
     let length = usize::from(u16::from_be_bytes([high, low]));
     match first >> 6 {

@@ -327,9 +327,9 @@ fn track_index(slot: usize, half: Half) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ice::Credentials;
-    use crate::client::sdp::{EXTENSION_MID, RemoteMedia};
-    use crate::client::vp8;
+    use crate::ice::Credentials;
+    use crate::sdp::{EXTENSION_MID, RemoteMedia};
+    use crate::vp8;
     use rtp::packet::Packet;
     use webrtc_util::marshal::Marshal;
 

@@ -1,7 +1,7 @@
 //! The way of media: a UDP socket to the server, or a TURN server between.
 
 use super::error::ClientError;
-use crate::kernel::{receive_stamped, stamp_arrivals, throw_media_away};
+use crate::arrival::{receive_stamped, stamp_arrivals, throw_media_away};
 use crate::turn::{RelayedSocket, TurnServer};
 use socket2::{SockRef, Socket};
 use std::io;

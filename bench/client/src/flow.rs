@@ -1,6 +1,6 @@
 //! Packets of sound and of pictures, apart.
 
-use crate::client::Counts;
+use crate::Counts;
 
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,7 +62,7 @@ pub fn loss_ratio(received: u64, expected: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Following, SentStats};
+    use crate::{Following, SentStats};
 
     fn sender(audio: u64, layers: [u64; 3]) -> Counts {
         Counts { sent: SentStats { audio, layers, ..SentStats::default() }, ..Counts::default() }

@@ -1,9 +1,9 @@
 //! One client's packets, sealed by AEAD_AES_128_GCM (RFC 7714) as fast as can be: what sends must not be what ends first.
 
 use super::ROOM;
-use crate::client::error::ClientError;
-use crate::client::sdp::{EXTENSION_MID, PAYLOAD_VP8};
-use crate::client::stamp::{self, Stamp};
+use crate::error::ClientError;
+use crate::sdp::{EXTENSION_MID, PAYLOAD_VP8};
+use crate::stamp::{self, Stamp};
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use std::net::SocketAddr;

@@ -1,9 +1,10 @@
-//! A participant without a browser.
+//! A participant without a browser: an independent WebRTC client on the webrtc-rs crates, which shares no media code with
+//! the engine. The load client `plausch-bench` and the end-to-end tests use it.
 //!
 //! ```no_run
-//! # use plausch_bench::client::{Client, JoinOptions};
+//! # use plausch_client::{Client, JoinOptions};
 //! # use std::time::Duration;
-//! # async fn example() -> Result<(), plausch_bench::client::ClientError> {
+//! # async fn example() -> Result<(), plausch_client::ClientError> {
 //! let client = Client::join(JoinOptions::new("http://localhost:8080", "room", "Anna")).await?;
 //! client.wait_for("media of somebody", Duration::from_secs(10), |stats| stats.received_packets() > 0).await?;
 //! client.leave().await;
@@ -14,13 +15,17 @@
 //! `signalling` and `sdp` (what is said to control), `visit` (the life in a room of others), `transport` (one
 //! PeerConnection) with `ice`, `dtls`, `publish`, `receive` and `feedback`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod ages;
+pub mod arrival;
 mod clip;
 mod dtls;
 mod encoder;
 mod entry;
 mod error;
 mod feedback;
+mod flow;
 mod follow;
 mod header;
 mod histogram;
@@ -42,10 +47,12 @@ mod speech;
 mod stamp;
 mod stand_in;
 mod stats;
+mod tally;
 mod transport;
 #[cfg(test)]
 mod transport_tests;
 mod trust;
+pub mod turn;
 mod visit;
 mod vp8;
 mod way;
@@ -56,6 +63,7 @@ pub use dtls::SrtpProfiles;
 pub use encoder::Picture;
 pub use entry::Entry;
 pub use error::ClientError;
+pub use flow::{Flow, Traffic, loss_ratio};
 pub use histogram::Histogram;
 pub use http::is_healthy;
 pub use loss::Loss;
@@ -63,10 +71,11 @@ pub use probe::speaks_janus;
 pub use speech::Speech;
 pub use stand_in::{PACKET_BYTES, StandIn, Stream};
 pub use stats::{Counts, Following, Latency, RtcpStats, SentStats, SlotStats, State, Stats, Timings, TrackStats};
+pub use tally::Tally;
 pub use trust::Trust;
 
-use crate::kernel::thrown_away;
 use crate::turn::TurnServer;
+use arrival::thrown_away;
 use plausch_signalling::MediaState;
 use session::{Ending, Request, Session};
 use shared::Shared;

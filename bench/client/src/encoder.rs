@@ -146,7 +146,7 @@ fn key_frame_header((width, height): (u16, u16)) -> [u8; KEY_FRAME_HEADER_BYTES]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::vp8;
+    use crate::vp8;
 
     fn part(first: bool, last: bool, data: Vec<u8>) -> Part {
         Part { timestamp: 0, picture_id: 0, tl0_pic_idx: 0, first, last, data }

@@ -10,14 +10,14 @@ const VALID_S: u64 = 24 * 3600;
 
 /// Long-term credentials (RFC 8489 section 9.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct User {
+pub struct User {
     name: String,
     password: String,
 }
 
 /// Where users come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Users {
+pub enum Users {
     /// One for all allocations.
     One(User),
     /// A name for each allocation, its password by the secret that the server knows (TURN REST API).
@@ -25,15 +25,15 @@ pub(super) enum Users {
 }
 
 impl User {
-    pub(super) fn new(name: String, password: String) -> Self {
+    pub fn new(name: String, password: String) -> Self {
         Self { name, password }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn password(&self) -> &str {
+    pub fn password(&self) -> &str {
         &self.password
     }
 
@@ -48,7 +48,7 @@ impl User {
 
 impl Users {
     /// The user of the n-th allocation.
-    pub(super) fn of(&self, allocation: usize) -> User {
+    pub fn of(&self, allocation: usize) -> User {
         match self {
             Self::One(user) => user.clone(),
             Self::Secret(secret) => {

@@ -17,18 +17,18 @@ const RETRANSMIT_AFTER: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// An allocation and the way to it.
-pub(super) struct Allocation {
-    pub(super) leg: Leg,
-    pub(super) session: Session,
-    pub(super) relayed: SocketAddr,
+pub struct Allocation {
+    pub leg: Leg,
+    pub session: Session,
+    pub relayed: SocketAddr,
     /// From nothing to the allocation, with connection and TLS handshake if there are any.
-    pub(super) took: Duration,
+    pub took: Duration,
     server: SocketAddr,
 }
 
 impl Allocation {
     /// Makes one whose relayed address has the family of `local` or else of the server.
-    pub(super) fn make(
+    pub fn make(
         transport: Transport,
         server: SocketAddr,
         local: Option<SocketAddr>,
@@ -61,18 +61,13 @@ impl Allocation {
     }
 
     /// Asks for one more thing.
-    pub(super) fn ask(
-        &mut self,
-        transport: Transport,
-        request: Request,
-        datagrams: &mut Datagrams,
-    ) -> Result<(), TurnError> {
+    pub fn ask(&mut self, transport: Transport, request: Request, datagrams: &mut Datagrams) -> Result<(), TurnError> {
         let mut exchange = Exchange { leg: &mut self.leg, server: self.server, transport, datagrams };
         exchange.ask_signed(request, &mut self.session).map(|_| ())
     }
 
     /// Gives it back without waiting for the answer.
-    pub(super) fn release(&mut self) {
+    pub fn release(&mut self) {
         if let Ok(message) = (Request::Refresh { seconds: 0 }).message(Some(&self.session)) {
             // The server forgets it by itself if this is lost.
             let _ = self.leg.send(&message.raw);
