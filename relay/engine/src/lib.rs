@@ -43,8 +43,6 @@ mod random;
 mod reception;
 mod reports;
 mod room;
-#[cfg(test)]
-mod scenarios;
 mod slab;
 mod slot;
 mod speakers;

@@ -2,10 +2,10 @@
 
 use super::harness::World;
 use super::turn::*;
-use crate::batch::{LocalSocket, Path};
-use crate::effect::EngineCommand;
-use crate::stun::{AttributeType, IntegrityKind, Message, MessageWriter, Method};
-use crate::turn::{DiscoverySocket, TurnConfig, TurnLimits};
+use plausch_engine::batch::{LocalSocket, Path};
+use plausch_engine::effect::EngineCommand;
+use plausch_engine::stun::{AttributeType, IntegrityKind, Message, MessageWriter, Method};
+use plausch_engine::turn::{DiscoverySocket, TurnConfig, TurnLimits};
 
 fn with(more: &[(AttributeType, &[u8])]) -> impl Fn(&mut MessageWriter<'_>) + use<> {
     let more: Vec<(AttributeType, Vec<u8>)> = more.iter().map(|(kind, value)| (*kind, value.to_vec())).collect();

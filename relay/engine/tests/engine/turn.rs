@@ -1,17 +1,17 @@
 //! A relay with TURN on the workbench, and its clients.
 
 use super::harness::World;
-use crate::batch::{LocalSocket, Path};
-use crate::effect::{Effect, EngineCommand};
-use crate::engine::EngineConfig;
-use crate::stun::{
-    AttributeType, Class, IntegrityCheck, IntegrityKey, IntegrityKind, Message, MessageWriter, Method, TransactionId,
-};
-use crate::turn::{MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
+use plausch_engine::batch::{LocalSocket, Path};
+use plausch_engine::effect::{Effect, EngineCommand};
+use plausch_engine::engine::EngineConfig;
+use plausch_engine::stun::{
+    AttributeType, Class, IntegrityCheck, IntegrityKey, IntegrityKind, Message, MessageWriter, Method, TransactionId,
+};
+use plausch_engine::turn::{MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
 use plausch_relay_api::{Command, ShardId, TurnSettings};
 use std::net::SocketAddr;
 

@@ -54,13 +54,6 @@ fn payload_types_and_extensions_are_the_subscribers() {
 }
 
 #[test]
-fn orientation_is_passed_on() {
-    let mut world = World::meeting(2);
-    world.send(0, &Rtp::video(101, 1, 1, true).with(13, &[3]));
-    assert_eq!(world.clients[1].take(VIDEO)[0].orientation, Some(3));
-}
-
-#[test]
 fn video_begins_with_a_key_frame() {
     let mut world = World::meeting(2);
     for sequence in 0..5 {

@@ -1,9 +1,9 @@
 //! ICE and DTLS: who may speak with us, from where, and for how long.
 
 use super::harness::*;
-use crate::batch::{LocalSocket, Path};
-use crate::effect::{DtlsInput, Effect};
-use crate::stun::{Class, IceRole, IntegrityCheck, IntegrityKey, Message};
+use plausch_engine::batch::{LocalSocket, Path};
+use plausch_engine::effect::{DtlsInput, Effect};
+use plausch_engine::stun::{Class, IceRole, IntegrityCheck, IntegrityKey, Message};
 use plausch_relay_api::*;
 
 fn path(port: u16) -> Path {

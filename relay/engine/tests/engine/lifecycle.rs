@@ -1,13 +1,13 @@
 //! Commands, generations, removal, limits, and what must not grow.
 
 use super::harness::*;
-use crate::effect::Effect;
-use crate::engine::{Engine, EngineConfig};
-use crate::time::Time;
+use plausch_engine::effect::Effect;
+use plausch_engine::engine::{Engine, EngineConfig};
+use plausch_engine::time::Time;
 use plausch_relay_api::*;
 
 fn gauges(world: &World) -> Vec<(&'static str, u64)> {
-    let gauges = world.engine.counters().entries().filter(|entry| entry.kind == crate::CounterKind::Gauge);
+    let gauges = world.engine.counters().entries().filter(|entry| entry.kind == plausch_engine::CounterKind::Gauge);
     gauges.map(|entry| (entry.name, entry.value)).collect()
 }
 

@@ -1,15 +1,15 @@
 //! A room on a workbench.
 
-use crate::batch::{LocalSocket, Path, RxPacket, TxBatch};
-use crate::effect::{DtlsInput, Effect, EngineCommand, SessionKeys};
-use crate::engine::{Engine, EngineConfig};
-use crate::rtcp::RtcpWriter;
-use crate::rtp::{Extension, HeaderFields, KnownExtensions, RtpHeader, write_header};
-use crate::srtp::{
+use plausch_engine::batch::{LocalSocket, Path, RxPacket, TxBatch};
+use plausch_engine::effect::{DtlsInput, Effect, EngineCommand, SessionKeys};
+use plausch_engine::engine::{Engine, EngineConfig};
+use plausch_engine::rtcp::RtcpWriter;
+use plausch_engine::rtp::{Extension, HeaderFields, KnownExtensions, RtpHeader, write_header};
+use plausch_engine::srtp::{
     Inbound, MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD, Outbound, Profile, ReceiveStream, RtcpReplay, rtcp_sender,
 };
-use crate::stun::{Class, IceRole, IntegrityKey, MessageWriter, Method, TransactionId};
-use crate::time::Time;
+use plausch_engine::stun::{Class, IceRole, IntegrityKey, MessageWriter, Method, TransactionId};
+use plausch_engine::time::Time;
 use plausch_relay_api::*;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +22,6 @@ pub(super) const IDS: ExtensionIds = ExtensionIds {
     rid: Some(10),
     audio_level: Some(1),
     transport_cc: Some(3),
-    video_orientation: Some(13),
     dependency_descriptor: None,
 };
 
@@ -34,7 +33,6 @@ pub(super) struct Received {
     pub payload: Vec<u8>,
     pub mid: Vec<u8>,
     pub audio_level: Option<u8>,
-    pub orientation: Option<u8>,
     /// As it came from the wire.
     pub sealed: Vec<u8>,
 }
@@ -143,7 +141,11 @@ impl World {
 
     /// Participants 1 to `count`, connected, and everybody assigned everybody else's person: the next in slot 0.
     pub(super) fn meeting(count: u64) -> Self {
-        let mut world = Self::new();
+        Self::meeting_with(EngineConfig::new(ShardId(0), 42), count)
+    }
+
+    pub(super) fn meeting_with(config: EngineConfig, count: u64) -> Self {
+        let mut world = Self::with(config);
         for id in 1..=count {
             world.put(spec(id)).unwrap();
             world.add_client(spec(id));
@@ -388,7 +390,7 @@ impl Client {
         let mut len = header_len + rtp.payload.len();
         buffer[header_len..len].copy_from_slice(&rtp.payload);
         if rtp.padding > 0 {
-            len = crate::rtp::add_padding(&mut buffer, len, rtp.padding).unwrap();
+            len = plausch_engine::rtp::add_padding(&mut buffer, len, rtp.padding).unwrap();
         }
         let (last, rollover) = self.rollovers.entry(rtp.ssrc).or_insert((rtp.sequence, 0));
         if *last > 0xf000 && rtp.sequence < 0x1000 {
@@ -402,7 +404,7 @@ impl Client {
     }
 
     pub(super) fn receive(&mut self, datagram: &[u8]) {
-        use crate::demux::{Protocol, classify};
+        use plausch_engine::demux::{Protocol, classify};
         let mut packet = datagram.to_vec();
         match classify(datagram) {
             Protocol::Stun => self.stun.push(packet),
@@ -418,7 +420,7 @@ impl Client {
                 let stream = self.streams.entry(header.ssrc).or_default();
                 let opened = match self.inbound.open_rtp(stream, &mut packet, header.header_len) {
                     Ok(opened) => opened,
-                    Err(crate::srtp::OpenError::Replayed) => return self.repeated.push(datagram.to_vec()),
+                    Err(plausch_engine::srtp::OpenError::Replayed) => return self.repeated.push(datagram.to_vec()),
                     Err(error) => panic!("{error}"),
                 };
                 packet.truncate(opened.len);
@@ -430,7 +432,6 @@ impl Client {
                     payload,
                     mid: extensions.mid.unwrap_or(&[]).to_vec(),
                     audio_level: extensions.audio_level.map(|level| level.level),
-                    orientation: extensions.video_orientation,
                     sealed: datagram.to_vec(),
                 });
             }

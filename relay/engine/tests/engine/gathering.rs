@@ -1,7 +1,8 @@
 //! Frames wait for their last packet where many follow them, and large rooms need more than one batch.
 
 use super::harness::*;
-use crate::time::Time;
+use plausch_engine::{EngineConfig, Time};
+use plausch_relay_api::ShardId;
 
 const VIDEO: u32 = 0x2000;
 const AUDIO: u32 = 0x1000;
@@ -19,10 +20,14 @@ fn frame(world: &mut World, picture: u16) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A room that counts as a large one, and a publisher whose frames came at once so far.
-fn with_a_bursty_publisher() -> World {
-    let mut world = World::meeting(4);
-    world.engine.config.gather_from_members = 4;
+/// A room of four where rooms of so many count as large ones.
+fn meeting(gather_from_members: usize) -> World {
+    World::meeting_with(EngineConfig { gather_from_members, ..EngineConfig::new(ShardId(0), 42) }, 4)
+}
+
+/// A publisher whose frames came at once so far.
+fn with_a_bursty_publisher(gather_from_members: usize) -> World {
+    let mut world = meeting(gather_from_members);
     for picture in 0..4 {
         let path = world.clients[0].path;
         let batch = frame(&mut world, picture).into_iter().map(|packet| (path, packet)).collect();
@@ -37,7 +42,7 @@ fn with_a_bursty_publisher() -> World {
 
 #[test]
 fn the_first_packets_of_a_frame_wait_for_the_last() {
-    let mut world = with_a_bursty_publisher();
+    let mut world = with_a_bursty_publisher(4);
     let path = world.clients[0].path;
     for (part, packet) in frame(&mut world, 4).into_iter().enumerate() {
         assert!(world.clients[1].rtp.is_empty(), "part {part} is held back");
@@ -53,7 +58,7 @@ fn the_first_packets_of_a_frame_wait_for_the_last() {
 
 #[test]
 fn what_does_not_come_is_not_waited_for() {
-    let mut world = with_a_bursty_publisher();
+    let mut world = with_a_bursty_publisher(4);
     let path = world.clients[0].path;
     let parts = frame(&mut world, 4);
     world.raw(path, parts[0].clone());
@@ -69,8 +74,7 @@ fn what_does_not_come_is_not_waited_for() {
 
 #[test]
 fn who_paces_packets_gains_no_delay() {
-    let mut world = World::meeting(4);
-    world.engine.config.gather_from_members = 4;
+    let mut world = meeting(4);
     let path = world.clients[0].path;
     for picture in 0..10 {
         for packet in frame(&mut world, picture) {
@@ -84,8 +88,7 @@ fn who_paces_packets_gains_no_delay() {
 
 #[test]
 fn small_rooms_never_wait() {
-    let mut world = with_a_bursty_publisher();
-    world.engine.config.gather_from_members = 5;
+    let mut world = with_a_bursty_publisher(5);
     let path = world.clients[0].path;
     let first = frame(&mut world, 4).swap_remove(0);
     world.raw(path, first);
@@ -94,7 +97,7 @@ fn small_rooms_never_wait() {
 
 #[test]
 fn who_leaves_while_packets_wait_is_heard_no_more() {
-    let mut world = with_a_bursty_publisher();
+    let mut world = with_a_bursty_publisher(4);
     let path = world.clients[0].path;
     let first = frame(&mut world, 4).swap_remove(0);
     world.raw(path, first);

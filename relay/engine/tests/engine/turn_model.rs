@@ -2,8 +2,8 @@
 
 use super::harness::World;
 use super::turn::*;
-use crate::stun::{AttributeType, MessageWriter, Method};
-use crate::turn::{TurnConfig, TurnLimits};
+use plausch_engine::stun::{AttributeType, MessageWriter, Method};
+use plausch_engine::turn::{TurnConfig, TurnLimits};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -284,7 +284,7 @@ impl Model {
         let Some(&(local, _)) = mine.next() else {
             return Err(TestCaseError::fail("the port is not open"));
         };
-        self.world.raw(crate::batch::Path { local, remote: peer }, b"reply".to_vec());
+        self.world.raw(plausch_engine::batch::Path { local, remote: peer }, b"reply".to_vec());
         let got = self.world.sent_to(self.callers[caller].path);
         // A permission for a host that only has media of ours is for that media.
         let permitted = held.permits(peer, self.now) && reachable(caller, peer);

@@ -1,9 +1,9 @@
 //! A shard that is too slow for what comes: sound goes out whole, and pictures as far as there is time.
 
 use super::harness::*;
-use crate::overload::Load;
-use crate::rtcp::{Packet, packets};
-use crate::time::Time;
+use plausch_engine::Load;
+use plausch_engine::rtcp::{Packet, packets};
+use plausch_engine::time::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 
 use super::harness::World;
 use super::turn::*;
-use crate::batch::Path;
-use crate::stun::{AttributeType, MessageWriter, Method};
-use crate::turn::{TurnConfig, TurnLimits};
+use plausch_engine::batch::Path;
+use plausch_engine::stun::{AttributeType, MessageWriter, Method};
+use plausch_engine::turn::{TurnConfig, TurnLimits};
 use plausch_relay_api::limits;
 
 /// With room for thousands.

@@ -3,10 +3,10 @@
 
 use super::harness::*;
 use super::turn::*;
-use crate::batch::{LocalSocket, Path};
-use crate::effect::Effect;
-use crate::stun::{AttributeType, Class, IceRole, MessageWriter, Method, TransactionId};
-use crate::turn::{TurnConfig, TurnLimits};
+use plausch_engine::batch::{LocalSocket, Path};
+use plausch_engine::effect::Effect;
+use plausch_engine::stun::{AttributeType, Class, IceRole, MessageWriter, Method, TransactionId};
+use plausch_engine::turn::{TurnConfig, TurnLimits};
 use plausch_relay_api::*;
 use std::net::SocketAddr;
 
@@ -82,7 +82,7 @@ fn a_browser_behind_turn_is_in_the_call_like_any_other() {
     for caller in [Caller::visitor(1), Caller::visitor(1).at_edge(), Caller::member(1)] {
         for channel in [false, true] {
             let mut call = Call::new(caller.clone(), channel);
-            let answer = crate::stun::Message::parse(&call.world.clients[0].stun[0]).unwrap();
+            let answer = plausch_engine::stun::Message::parse(&call.world.clients[0].stun[0]).unwrap();
             assert_eq!(answer.class, Class::Success);
             assert_eq!(answer.xor_mapped_address(), Some(call.relayed), "it comes from its relayed address");
             for sequence in 0..10 {
@@ -93,7 +93,7 @@ fn a_browser_behind_turn_is_in_the_call_like_any_other() {
             call.hear();
             assert_eq!(call.world.clients[1].take(0x1000).len(), 10);
             assert_eq!(call.world.clients[0].take(0x1000).len(), 10);
-            call.world.dtls(0, crate::effect::DtlsInput::Send(vec![vec![22, 3], vec![22, 4, 5]]));
+            call.world.dtls(0, plausch_engine::effect::DtlsInput::Send(vec![vec![22, 3], vec![22, 4, 5]]));
             call.hear();
             assert_eq!(call.world.clients[0].dtls, [vec![22, 3], vec![22, 4, 5]]);
             let counters = *call.world.engine.counters();

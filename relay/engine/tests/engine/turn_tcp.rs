@@ -2,10 +2,10 @@
 
 use super::harness::World;
 use super::turn::*;
-use crate::batch::Path;
-use crate::effect::{EdgeNews, EdgeTask, Effect, EngineCommand};
-use crate::stun::{AttributeType, Class, Message, MessageWriter, Method};
-use crate::turn::{ConnectionId, Prefix, TcpAllocations, TurnConfig, TurnLimits};
+use plausch_engine::batch::Path;
+use plausch_engine::effect::{EdgeNews, EdgeTask, Effect, EngineCommand};
+use plausch_engine::stun::{AttributeType, Class, Message, MessageWriter, Method};
+use plausch_engine::turn::{ConnectionId, Prefix, TcpAllocations, TurnConfig, TurnLimits};
 use plausch_relay_api::{Command, TurnSettings};
 use proptest::prelude::*;
 use std::net::SocketAddr;
