@@ -11,11 +11,16 @@ use stun::attributes::ATTR_LIFETIME;
 use stun::message::METHOD_REFRESH;
 
 const CHANNEL: u16 = 0x4321;
-const NAME: &str = "simulated";
+/// Users who share the allocations, each below `limits::TURN_ALLOCATIONS_PER_USER`.
+const USERS: u64 = 64;
 const PASSWORD: &str = "a password of the simulation";
 
 fn media() -> SocketAddr {
     ([198, 41, 0, 4], 7_882).into()
+}
+
+fn name(user: u64) -> String {
+    format!("simulated-{user}")
 }
 
 /// The engine's configuration, with TURN.
@@ -24,7 +29,7 @@ pub fn config(config: EngineConfig) -> EngineConfig {
         realm: "plausch".into(),
         nonce_key: [5; 32],
         unix_seconds: 1_795_500_000,
-        users: vec![StaticUser { name: NAME.into(), password: PASSWORD.into() }],
+        users: (0..USERS).map(|user| StaticUser { name: name(user), password: PASSWORD.into() }).collect(),
         shared_secrets: vec![],
         media: vec![MediaAddress { address: media(), here: true }],
         host_addresses: vec![media().ip()],
@@ -33,7 +38,7 @@ pub fn config(config: EngineConfig) -> EngineConfig {
         relay_ports: 49_152..=65_535,
         nat_discovery: None,
         tcp: None,
-        limits: TurnLimits { allocations_per_user: 10_000, ..TurnLimits::default() },
+        limits: TurnLimits::default(),
     };
     EngineConfig { turn: Some(turn), ..config }
 }
@@ -81,8 +86,8 @@ impl Relaying {
         if !self.random.chance(self.permille) {
             return;
         }
-        let text = String::from;
-        let mut login = Login { name: text(NAME), realm: text("plausch"), password: text(PASSWORD), nonce: Vec::new() };
+        let name = name(self.clients.len() as u64 % USERS);
+        let mut login = Login { name, realm: "plausch".into(), password: PASSWORD.into(), nonce: Vec::new() };
         let Said::Error(401, Some((nonce, _))) =
             self.ask(engine, now, counts, path, &login, |id, _| turn::allocate(id, None))
         else {

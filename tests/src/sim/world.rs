@@ -16,14 +16,12 @@ use crate::wire::rtp::RtpPacket;
 use plausch_engine::{
     DtlsInput, Effect, Engine, EngineCommand, EngineConfig, Path, RxPacket, SessionKeys, Time, TxBatch,
 };
+use plausch_relay_api::limits::{BATCH_PACKETS, TX_BYTES, TX_RUNS};
 use plausch_relay_api::{Command, CommandError, DisconnectReason, ParticipantId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Sizes as the relay has them.
-const TX_BYTES: usize = 8 << 20;
-const TX_RUNS: usize = 8192;
 /// A timer that is due again at once, this often, makes no progress.
 const TIMEOUTS_AT_ONCE: usize = 64;
 
@@ -189,18 +187,21 @@ impl World {
         while let Some(command) = self.from_threads.receive(self.now) {
             self.thread_says(command)?;
         }
-        for tries in 0.. {
+        self.run_timers()?;
+        self.deliver_down()?;
+        self.model.check_time(self.now)
+    }
+
+    /// Does what is due, as the relay does before it reads again: what did not fit into a batch goes first.
+    fn run_timers(&mut self) -> Result<(), String> {
+        for _ in 0..TIMEOUTS_AT_ONCE {
             if self.engine.poll_timeout() > self.now {
-                break;
-            }
-            if tries == TIMEOUTS_AT_ONCE {
-                return Err("the engine's timer is due again and again".into());
+                return Ok(());
             }
             self.engine.handle_timeout(self.now, &mut self.tx);
             self.take_output()?;
         }
-        self.deliver_down()?;
-        self.model.check_time(self.now)
+        Err("the engine's timer is due again and again".into())
     }
 
     fn note_cuts(&mut self) {
@@ -228,7 +229,7 @@ impl World {
 
     fn deliver_up(&mut self) -> Result<(), String> {
         loop {
-            let most = self.random.range(1, 64) as usize;
+            let most = self.random.range(1, BATCH_PACKETS as u64) as usize;
             let mut batch = Vec::new();
             while batch.len() < most
                 && let Some(datagram) = self.up.receive(self.now)
@@ -248,6 +249,7 @@ impl World {
                 buffers.iter_mut().zip(paths).map(|(data, path)| RxPacket { path, data }).collect();
             self.engine.handle_batch(self.now, &mut rx, &mut self.tx);
             self.take_output()?;
+            self.run_timers()?;
         }
     }
 
