@@ -52,7 +52,6 @@ fn spec(id: u64) -> ParticipantSpec {
             rid: None,
             audio_level: Some(2),
             transport_cc: None,
-            video_orientation: None,
             dependency_descriptor: None,
         },
         sends: if publisher { vec![camera] } else { vec![] },

@@ -108,8 +108,6 @@ pub struct ExtensionIds {
     pub audio_level: Option<u8>,
     /// `http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01`.
     pub transport_cc: Option<u8>,
-    /// `urn:3gpp:video-orientation` (3GPP TS 26.114): phones need it.
-    pub video_orientation: Option<u8>,
     /// `https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension`.
     pub dependency_descriptor: Option<u8>,
 }
@@ -118,3 +116,16 @@ pub struct ExtensionIds {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub [u8; 32]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A relay may hold notes from a release that knew more extensions than this one.
+    #[test]
+    fn unknown_extensions_are_ignored() {
+        let json = r#"{"mid":4,"video_orientation":13,"of_a_later_release":null}"#;
+        let ids = serde_json::from_str(json).ok();
+        assert_eq!(ids, Some(ExtensionIds { mid: Some(4), ..ExtensionIds::default() }));
+    }
+}

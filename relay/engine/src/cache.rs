@@ -105,7 +105,6 @@ pub(crate) mod tests {
             begins_key_frame: false,
             payload: Span::new(12..100).unwrap(),
             audio_level: None,
-            video_orientation: None,
             dependency_descriptor: None,
             vp8: None,
             padding: 0,

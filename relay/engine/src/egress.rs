@@ -138,8 +138,8 @@ pub(crate) struct Exit<'a> {
     pub counters: &'a mut Counters,
 }
 
-/// Header extensions at the most: a MID, an audio level, an orientation, a dependency descriptor of any length.
-const EXTENSIONS_BYTES: usize = 4 + (2 + MID_BYTES) + 3 + 3 + 2 + u8::MAX as usize + 3;
+/// Header extensions at the most: a MID, an audio level, a dependency descriptor of any length.
+const EXTENSIONS_BYTES: usize = 4 + (2 + MID_BYTES) + 3 + 2 + u8::MAX as usize + 3;
 
 /// Bytes that [`Exit::send`] asks for besides the payload.
 const PACKET_OVERHEAD: usize = FIXED_HEADER_LEN + EXTENSIONS_BYTES + u8::MAX as usize + MAX_RTP_OVERHEAD;
@@ -275,15 +275,13 @@ fn write_packet_header(
     plain: &[u8],
 ) -> Option<usize> {
     let level = packet.audio_level.map(|level| [u8::from(level.voice) << 7 | level.level & 0x7f]);
-    let orientation = packet.video_orientation.map(|orientation| [orientation]);
     let descriptor = packet.dependency_descriptor.map(|span| span.of(plain));
     let present = [
         ids.mid.map(|id| Extension { id, value: mid.as_bytes() }),
         ids.audio_level.zip(level.as_ref()).map(|(id, value)| Extension { id, value }),
-        ids.video_orientation.zip(orientation.as_ref()).map(|(id, value)| Extension { id, value }),
         ids.dependency_descriptor.zip(descriptor).map(|(id, value)| Extension { id, value }),
     ];
-    let mut extensions = [Extension { id: 0, value: &[] }; 4];
+    let mut extensions = [Extension { id: 0, value: &[] }; 3];
     let mut count = 0;
     for (to, from) in extensions.iter_mut().zip(present.into_iter().flatten()) {
         *to = from;

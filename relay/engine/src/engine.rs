@@ -1,4 +1,4 @@
-//! The engine's four entry points.
+//! The engine and its entry points.
 
 use crate::batch::{RxPacket, TxBatch};
 use crate::counters::Counters;

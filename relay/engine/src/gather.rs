@@ -174,9 +174,8 @@ impl Waiting {
     /// `None`: not to be padded. A late packet may have gone out before, from the cache and without padding.
     fn shape(&self) -> Option<Shape> {
         let packet = &self.packet;
-        let orientation = packet.video_orientation.is_some();
         let descriptor = packet.dependency_descriptor.map_or(0, Span::len);
-        (!self.late && !packet.is_padding()).then_some(Shape { payload: packet.payload.len(), orientation, descriptor })
+        (!self.late && !packet.is_padding()).then_some(Shape { payload: packet.payload.len(), descriptor })
     }
 }
 
@@ -184,7 +183,6 @@ impl Waiting {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Shape {
     payload: usize,
-    orientation: bool,
     descriptor: usize,
 }
 

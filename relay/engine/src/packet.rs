@@ -71,7 +71,6 @@ pub(crate) struct Packet {
     /// Empty where there is only padding.
     pub payload: Span,
     pub audio_level: Option<AudioLevel>,
-    pub video_orientation: Option<u8>,
     pub dependency_descriptor: Option<Span>,
     pub vp8: Option<vp8::Descriptor>,
     /// Bytes of padding with which it goes out.
@@ -110,7 +109,6 @@ impl Packet {
             begins_key_frame,
             payload: Span::new(range)?,
             audio_level: extensions.audio_level,
-            video_orientation: extensions.video_orientation,
             dependency_descriptor,
             vp8,
             padding: 0,

@@ -65,7 +65,7 @@ fn check_codecs(spec: &ParticipantSpec) -> Result<(), CommandError> {
 }
 
 fn check_extensions(ids: &ExtensionIds) -> Result<(), CommandError> {
-    let ids = [ids.mid, ids.rid, ids.audio_level, ids.transport_cc, ids.video_orientation, ids.dependency_descriptor];
+    let ids = [ids.mid, ids.rid, ids.audio_level, ids.transport_cc, ids.dependency_descriptor];
     let ids = ids.into_iter().flatten();
     if ids.clone().any(|id| !(1..=14).contains(&id)) || !distinct(ids) {
         return invalid("header extension ids are 1 to 14 and each is used once");

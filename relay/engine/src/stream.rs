@@ -349,7 +349,6 @@ mod tests {
             begins_key_frame,
             payload: Span::new(12..500).unwrap(),
             audio_level: None,
-            video_orientation: None,
             dependency_descriptor: None,
             vp8: Some(vp8::Descriptor { picture_id, tl0_picture_index: Some(index as u8), ..Default::default() }),
             padding: 0,

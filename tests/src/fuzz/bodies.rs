@@ -20,7 +20,6 @@ const IDS: ExtensionIds = ExtensionIds {
     rid: Some(2),
     audio_level: Some(3),
     transport_cc: Some(4),
-    video_orientation: Some(5),
     dependency_descriptor: Some(6),
 };
 

@@ -201,12 +201,6 @@ impl Model {
                 theirs.audio_level, ours.audio_level
             ));
         }
-        let orientation = packet.extension(ours.video_orientation);
-        let expected = (kind == MediaKind::Video && label.last_of_frame && theirs.video_orientation.is_some())
-            .then_some([(label.frame / 30 % 4) as u8]);
-        if ours.video_orientation.is_some() && orientation != expected.as_ref().map(|value| value.as_slice()) {
-            return Err(format!("video orientation {orientation:?} instead of {expected:?}"));
-        }
         let descriptor = packet.extension(ours.dependency_descriptor);
         let expected = (stream.codec == Codec::Av1 && theirs.dependency_descriptor.is_some())
             .then(|| media::dependency_descriptor(label));

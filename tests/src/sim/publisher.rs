@@ -194,12 +194,6 @@ impl Publisher {
             if !video && let Some(id) = setup.spec.extensions.audio_level {
                 extensions.push((id, vec![media::audio_level(random, self.speaking)]));
             }
-            if video
-                && label.last_of_frame
-                && let Some(id) = setup.spec.extensions.video_orientation
-            {
-                extensions.push((id, vec![(stream.next_frame / 30 % 4) as u8]));
-            }
             if stream.codec == Codec::Av1
                 && let Some(id) = setup.spec.extensions.dependency_descriptor
             {

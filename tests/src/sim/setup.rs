@@ -183,7 +183,6 @@ fn random_extensions(random: &mut Random) -> ExtensionIds {
         rid: sometimes(random, 1000),
         audio_level: sometimes(random, 850),
         transport_cc: sometimes(random, 850),
-        video_orientation: sometimes(random, 500),
         dependency_descriptor: sometimes(random, 700),
     }
 }

@@ -80,7 +80,6 @@ pub struct KnownExtensions<'a> {
     pub rid: Option<&'a [u8]>,
     pub audio_level: Option<AudioLevel>,
     pub transport_cc: Option<u16>,
-    pub video_orientation: Option<u8>,
     pub dependency_descriptor: Option<&'a [u8]>,
 }
 
@@ -99,8 +98,6 @@ impl<'a> KnownExtensions<'a> {
                     value.first().map(|&byte| AudioLevel { voice: byte & 0x80 != 0, level: byte & 0x7f });
             } else if id == ids.transport_cc {
                 known.transport_cc = value.first_chunk().map(|&bytes| u16::from_be_bytes(bytes));
-            } else if id == ids.video_orientation {
-                known.video_orientation = value.first().copied();
             } else if id == ids.dependency_descriptor {
                 known.dependency_descriptor = Some(value);
             }

@@ -166,12 +166,10 @@ fn known_extensions_are_found_in_one_pass() {
         rid: Some(2),
         audio_level: Some(3),
         transport_cc: Some(4),
-        video_orientation: Some(5),
         dependency_descriptor: Some(6),
     };
     let extensions = [
         Extension { id: 6, value: &[0x80, 0, 1] },
-        Extension { id: 5, value: &[3] },
         Extension { id: 4, value: &[0x12, 0x34] },
         Extension { id: 3, value: &[0x80 | 33] },
         Extension { id: 2, value: b"hi" },
@@ -187,7 +185,6 @@ fn known_extensions_are_found_in_one_pass() {
             rid: Some(b"hi"),
             audio_level: Some(AudioLevel { voice: true, level: 33 }),
             transport_cc: Some(0x1234),
-            video_orientation: Some(3),
             dependency_descriptor: Some(&[0x80, 0, 1]),
         }
     );
