@@ -426,7 +426,7 @@ async fn send(sender: &mut plausch_link::Sender<Event>, event: &Event) -> Result
 mod tests {
     use super::*;
     use crate::ring::{Wake, ring};
-    use plausch_relay_api::{Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate};
+    use plausch_relay_api::{Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate, Transport};
 
     fn put(participant: ParticipantId) -> Command {
         let ice = ["ours", "our-password", "theirs", "their-password"].map(String::from);
@@ -436,8 +436,10 @@ mod tests {
             room: RoomId(1),
             shard: ShardId(0),
             generation: 1,
-            ice: IceParameters { local_ufrag, local_pwd, remote_ufrag, remote_pwd },
-            remote_fingerprint: Fingerprint([0; 32]),
+            transport: Transport::browser(
+                IceParameters { local_ufrag, local_pwd, remote_ufrag, remote_pwd },
+                Fingerprint([0; 32]),
+            ),
             codecs: Vec::new(),
             extensions: Default::default(),
             sends: Vec::new(),

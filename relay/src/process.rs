@@ -123,6 +123,7 @@ impl Relay {
         let mut statuses = Vec::new();
         for (index, ((sockets, handshakes), edges)) in bound.shards.into_iter().zip(handshakes).zip(edges).enumerate() {
             let id = ShardId(index as u16);
+            let media = sockets.media_addresses()?;
             let (to_shard, commands) = ring(RING_MESSAGES, Wake::Shard(wakers[index].clone()));
             let (events, from_shard) = ring(RING_MESSAGES, Wake::Task(notify.clone()));
             let status = Arc::new(Mutex::new(Status::default()));
@@ -135,6 +136,7 @@ impl Relay {
                 engine: EngineConfig {
                     max_participants: config.limits.participants_per_shard,
                     max_participants_per_room: config.limits.participants_per_room,
+                    media,
                     turn: turn.as_ref().map(|turn| turn.of_shard(index)),
                     ..EngineConfig::new(id, random()?)
                 },

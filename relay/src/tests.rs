@@ -159,13 +159,15 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
         room: RoomId(u64::from(shard)),
         shard: ShardId(shard),
         generation: 1,
-        ice: IceParameters {
-            local_ufrag: format!("ufrag{participant:05}"),
-            local_pwd: LOCAL_PWD.to_owned(),
-            remote_ufrag: "abcd".to_owned(),
-            remote_pwd: "browser-password-012345".to_owned(),
-        },
-        remote_fingerprint: fingerprint,
+        transport: Transport::browser(
+            IceParameters {
+                local_ufrag: format!("ufrag{participant:05}"),
+                local_pwd: LOCAL_PWD.to_owned(),
+                remote_ufrag: "abcd".to_owned(),
+                remote_pwd: "browser-password-012345".to_owned(),
+            },
+            fingerprint,
+        ),
         codecs: vec![CodecMapping { codec: Codec::Opus, payload_type: 111, rtx_payload_type: None }],
         extensions: ExtensionIds::default(),
         sends: vec![SendTrack {
@@ -325,7 +327,7 @@ async fn impossible_commands_are_refused() {
     control.command(put(1)).await.expect("after removal it may be elsewhere");
 
     let mut invalid = spec(6, 0, Fingerprint([0; 32]));
-    invalid.ice.local_ufrag.clear();
+    invalid.transport.ice_mut().unwrap().local_ufrag.clear();
     assert!(control.command(Command::PutParticipant(Box::new(invalid))).await.is_err());
     control.command(Command::PutParticipant(Box::new(spec(6, 1, Fingerprint([0; 32]))))).await.unwrap();
     whole.stop().await;

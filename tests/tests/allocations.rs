@@ -70,7 +70,7 @@ fn allocations(profile: Profile, video: Codec) -> (u64, u64) {
                 // Now and then a subscriber asks for the latest packets again.
                 asked += 1;
                 if asked % 50 == 0 && client.setup.spec.participant != ParticipantId(1) {
-                    let media = client.setup.spec.slots[0].video_ssrc;
+                    let media = client.setup.spec.slots[0].video.as_ref().unwrap().ssrc;
                     let lost = client.receivers[&media].newest();
                     let sender = 1;
                     let report = Rtcp::ReceiverReport { ssrc: sender, blocks: Vec::new() };

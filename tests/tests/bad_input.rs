@@ -90,7 +90,7 @@ impl Scene {
     }
 
     fn check(&self) -> Check {
-        let ice = &self.world.clients[&PUBLISHER].setup.spec.ice;
+        let ice = &self.world.clients[&PUBLISHER].setup.ice();
         Check {
             transaction: *b"bad-input-01",
             username: format!("{}:{}", ice.local_ufrag, ice.remote_ufrag),
@@ -344,9 +344,9 @@ fn media_of_strangers_and_before_keys_is_dropped() {
     let mut random = Random::new(8);
     let mut setup = scene.world.clients[&PUBLISHER].setup.clone();
     setup.spec.participant = plausch_relay_api::ParticipantId(9);
-    setup.spec.ice = plausch_tests::sim::setup::ice_parameters(&mut random);
+    *setup.spec.transport.ice_mut().unwrap() = plausch_tests::sim::setup::ice_parameters(&mut random);
     scene.world.put(&setup).unwrap();
-    let ice = setup.spec.ice;
+    let ice = setup.ice().clone();
     let path = scene.world.hostile_path();
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
     let check = Check { username, password: ice.local_pwd, ..scene.check() };
@@ -540,7 +540,7 @@ fn feedback_about_nothing_and_storms_of_feedback_are_bounded() {
 
     // A second of requests for everything: what goes out has a budget, the publisher is asked at its pace.
     scene.pass(Duration::from_secs(1));
-    let media = scene.world.clients[&SUBSCRIBER].setup.spec.slots[0].video_ssrc;
+    let media = scene.world.clients[&SUBSCRIBER].setup.spec.slots[0].video.as_ref().unwrap().ssrc;
     let lost: Vec<u16> = (0..=u16::MAX).step_by(17).flat_map(|first| [first, first.wrapping_add(1)]).collect();
     let before = scene.counters();
     let began = scene.world.now;

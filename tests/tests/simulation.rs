@@ -127,7 +127,7 @@ fn streams_go_on_when_their_numbers_wrap() {
             world.step(step).unwrap();
         }
         assert!(world.model.counts.retransmitted > 0 && world.model.counts.nacked > 0);
-        let video = world.clients[&ids[1]].setup.spec.slots[0].video_ssrc;
+        let video = world.clients[&ids[1]].setup.spec.slots[0].video.as_ref().unwrap().ssrc;
         let egress = &world.model.egress[&(ids[1], 1, video)];
         assert!(egress.packets > 2 << 16, "{} packets", egress.packets);
         egress.finish(&world.model).unwrap();

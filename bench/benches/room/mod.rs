@@ -10,7 +10,7 @@ use plausch_engine::stun::{Class, IceRole, IntegrityKey, MessageWriter, Method, 
 use plausch_engine::time::Time;
 use plausch_relay_api::{
     Codec, CodecMapping, Command, ExtensionIds, Fingerprint, IceParameters, ParticipantId, ParticipantSpec, RoomId,
-    SendTrack, ShardId, SlotAssignment, SlotId, SlotSpec, Source, SourceRef, TrackKind,
+    SendTrack, ShardId, SlotAssignment, SlotId, SlotSpec, SlotStream, Source, SourceRef, TrackKind, Transport,
 };
 use std::time::Duration;
 
@@ -27,25 +27,21 @@ const STEP: Duration = Duration::from_micros(1);
 fn spec(id: u64) -> ParticipantSpec {
     let publisher = id == PUBLISHER;
     let camera = SendTrack { kind: TrackKind::Camera, mid: "1".into(), ssrcs: vec![CAMERA], rids: vec![] };
-    let slot = SlotSpec {
-        slot: SlotId(0),
-        audio_mid: "2".into(),
-        video_mid: "3".into(),
-        audio_ssrc: 0x1000,
-        video_ssrc: 0x2000,
-    };
+    let slot = SlotSpec::both(SlotId(0), SlotStream::new("2", 0x1000), SlotStream::new("3", 0x2000));
     ParticipantSpec {
         participant: ParticipantId(id),
         room: RoomId(1),
         shard: ShardId(0),
         generation: 1,
-        ice: IceParameters {
-            local_ufrag: format!("local-{id:04}"),
-            local_pwd: format!("password-of-participant-{id:04}"),
-            remote_ufrag: "them".into(),
-            remote_pwd: "x".repeat(24),
-        },
-        remote_fingerprint: Fingerprint([0; 32]),
+        transport: Transport::browser(
+            IceParameters {
+                local_ufrag: format!("local-{id:04}"),
+                local_pwd: format!("password-of-participant-{id:04}"),
+                remote_ufrag: "them".into(),
+                remote_pwd: "x".repeat(24),
+            },
+            Fingerprint([0; 32]),
+        ),
         codecs: vec![CodecMapping { codec: Codec::Vp8, payload_type: VP8, rtx_payload_type: None }],
         extensions: ExtensionIds {
             mid: Some(1),
@@ -129,7 +125,7 @@ impl Room {
 
     /// A nominating check, and the keys of a handshake.
     fn connect(&mut self, id: u64) {
-        let ice = spec(id).ice;
+        let ice = spec(id).transport.ice().unwrap().clone();
         let mut transaction = [0; 12];
         transaction[..8].copy_from_slice(&id.to_be_bytes());
         let mut buffer = vec![0; 400];

@@ -3,7 +3,9 @@
 use super::Rooms;
 use crate::room::{Outbox, Transport};
 use crate::sdp::RemoteOffer;
-use plausch_relay_api::{IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec};
+use plausch_relay_api::{
+    IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream, Transport as RelayTransport,
+};
 
 /// Random values for an offer; which of them are needed shows only when it is compared with the one before.
 #[derive(Clone, Debug)]
@@ -59,11 +61,11 @@ impl Rooms {
         };
         let (ice, kept) = match previous {
             Some(spec) => {
-                if spec.remote_fingerprint != offer.fingerprint {
+                if spec.transport.remote_fingerprint() != Some(offer.fingerprint) {
                     return Err(OfferError::CertificateChanged);
                 }
                 let same = |slot: &SlotSpec, mids: &plausch_signalling::SlotMids| {
-                    slot.audio_mid == mids.audio && slot.video_mid == mids.video
+                    slot.streams().map(|stream| &stream.mid).eq([&mids.audio, &mids.video])
                 };
                 if offer.slots.len() < spec.slots.len()
                     || !spec.slots.iter().zip(&offer.slots).all(|(slot, mids)| same(slot, mids))
@@ -71,31 +73,25 @@ impl Rooms {
                     return Err(OfferError::SlotsChanged);
                 }
                 // A new user fragment of the browser is an ICE restart, which changes ours too (RFC 8839, 4.4.1).
-                let restart = spec.ice.remote_ufrag != offer.ufrag;
-                (if restart { ice(fresh.ufrag, fresh.pwd) } else { spec.ice.clone() }, spec.slots.as_slice())
+                let kept = spec.transport.ice().filter(|ice| ice.remote_ufrag == offer.ufrag);
+                (kept.cloned().unwrap_or_else(|| ice(fresh.ufrag, fresh.pwd)), spec.slots.as_slice())
             }
             None => (ice(fresh.ufrag, fresh.pwd), &[][..]),
         };
-        let taken = |ssrc: &u32| kept.iter().any(|slot| [slot.audio_ssrc, slot.video_ssrc].contains(ssrc));
+        let taken = |ssrc: &u32| kept.iter().flat_map(SlotSpec::streams).any(|stream| stream.ssrc == *ssrc);
         let mut ssrcs = fresh.ssrcs.into_iter().filter(|ssrc| !taken(ssrc));
         let mut slots = kept.to_vec();
         for (n, mids) in offer.slots.iter().enumerate().skip(kept.len()) {
             let (Some(audio_ssrc), Some(video_ssrc)) = (ssrcs.next(), ssrcs.next()) else { break };
-            slots.push(SlotSpec {
-                slot: SlotId(n as u16),
-                audio_mid: mids.audio.clone(),
-                video_mid: mids.video.clone(),
-                audio_ssrc,
-                video_ssrc,
-            });
+            let audio = SlotStream::new(&mids.audio, audio_ssrc);
+            slots.push(SlotSpec::both(SlotId(n as u16), audio, SlotStream::new(&mids.video, video_ssrc)));
         }
         Ok(ParticipantSpec {
             participant,
             room: room.id,
             shard: room.shard,
             generation: connection,
-            ice,
-            remote_fingerprint: offer.fingerprint,
+            transport: RelayTransport::browser(ice, offer.fingerprint),
             codecs: offer.codecs.clone(),
             extensions: offer.extensions,
             sends: offer.sends.clone(),

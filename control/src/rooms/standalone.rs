@@ -33,7 +33,7 @@ impl Rooms {
     ) -> Option<(ParticipantSpec, IceParameters)> {
         let note = self.note(participant)?;
         let transport = self.member_mut(participant)?.transport.as_mut().filter(|transport| !transport.lost)?;
-        let before = std::mem::replace(&mut transport.spec.ice, ice);
+        let before = std::mem::replace(transport.spec.transport.ice_mut()?, ice);
         transport.spec.note = note;
         Some((transport.spec.clone(), before))
     }
@@ -41,8 +41,9 @@ impl Rooms {
     /// The relay did not take them.
     pub fn undo_restart(&mut self, failed: &ParticipantSpec, before: IceParameters) {
         let transport = self.member_mut(failed.participant).and_then(|member| member.transport.as_mut());
-        if let Some(transport) = transport.filter(|transport| transport.spec.ice == failed.ice) {
-            transport.spec.ice = before;
+        let ice = transport.and_then(|transport| transport.spec.transport.ice_mut());
+        if let Some(ice) = ice.filter(|ice| Some(&**ice) == failed.transport.ice()) {
+            *ice = before;
         }
     }
 }

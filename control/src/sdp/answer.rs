@@ -102,12 +102,9 @@ impl RemoteOffer {
             write!(sdp, "a=simulcast:recv {}\r\n", line.rids.join(";"))?;
         }
         if let Role::Slot(n) = line.role
-            && let Some(slot) = local.slots.get(n)
+            && let Some(stream) = local.slots.get(n).and_then(|slot| slot.stream(line.kind))
         {
-            let ssrc = match line.kind {
-                MediaKind::Audio => slot.audio_ssrc,
-                MediaKind::Video => slot.video_ssrc,
-            };
+            let ssrc = stream.ssrc;
             // Both m-lines of a slot are of one MediaStream: that is what keeps lips in sync.
             write!(sdp, "a=msid:slot-{n} slot-{n}-{kind}\r\na=ssrc:{ssrc} cname:slot-{n}\r\n")?;
         }

@@ -81,7 +81,7 @@ fn is_used(line: &Media<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::sdp::LocalSide;
-    use plausch_relay_api::{Codec, Fingerprint, SlotId, SlotSpec};
+    use plausch_relay_api::{Codec, Fingerprint, SlotId, SlotSpec, SlotStream};
 
     fn fixture(name: &str) -> String {
         let path = format!("{}/tests/fixtures/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
@@ -134,13 +134,7 @@ mod tests {
         assert_eq!(remote.slots, [SlotMids { audio: "0".into(), video: "1".into() }]);
         assert!(remote.sends.is_empty());
         let mids = offer.slots[0].clone();
-        let slot = SlotSpec {
-            slot: SlotId(0),
-            audio_mid: mids.audio,
-            video_mid: mids.video,
-            audio_ssrc: 1000,
-            video_ssrc: 1001,
-        };
+        let slot = SlotSpec::both(SlotId(0), SlotStream::new(mids.audio, 1000), SlotStream::new(mids.video, 1001));
         let answer = answer(&remote, &[slot]);
         assert_eq!(answer.matches("a=sendonly\r\n").count(), 2, "{answer}");
         assert!(answer.contains("a=ssrc:1001 "));

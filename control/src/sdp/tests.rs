@@ -2,7 +2,7 @@
 
 use super::*;
 use plausch_relay_api::limits::{SDP_LINE_BYTES, SDP_LINES, SDP_MEDIA_LINES};
-use plausch_relay_api::{Fingerprint, SlotId, SlotSpec, TrackKind};
+use plausch_relay_api::{Fingerprint, SlotId, SlotSpec, SlotStream, TrackKind};
 use plausch_signalling::{Offer, Sends, SlotMids};
 use proptest::prelude::*;
 use std::fmt::Write;
@@ -33,12 +33,9 @@ fn read(offer: &Offer) -> Result<RemoteOffer, SdpError> {
 
 fn answer(remote: &RemoteOffer) -> String {
     let slots: Vec<_> = (0..remote.slots.len())
-        .map(|n| SlotSpec {
-            slot: SlotId(n as u16),
-            audio_mid: remote.slots[n].audio.clone(),
-            video_mid: remote.slots[n].video.clone(),
-            audio_ssrc: 1000 + 2 * n as u32,
-            video_ssrc: 1001 + 2 * n as u32,
+        .map(|n| {
+            let audio = SlotStream::new(&remote.slots[n].audio, 1000 + 2 * n as u32);
+            SlotSpec::both(SlotId(n as u16), audio, SlotStream::new(&remote.slots[n].video, 1001 + 2 * n as u32))
         })
         .collect();
     remote.answer(&LocalSide {

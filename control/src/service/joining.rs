@@ -311,12 +311,14 @@ fn fresh(remote: &RemoteOffer) -> Fresh {
 }
 
 fn answer(remote: &RemoteOffer, spec: &ParticipantSpec, hello: &Arc<Hello>, version: u32) -> String {
+    // Who offers SDP has ICE.
+    let (ufrag, pwd) = spec.transport.ice().map_or(("", ""), |ice| (&ice.local_ufrag, &ice.local_pwd));
     remote.answer(&LocalSide {
         // RFC 9429, section 5.2.1: a 63-bit number.
         session: spec.participant.0 >> 1,
         version,
-        ufrag: &spec.ice.local_ufrag,
-        pwd: &spec.ice.local_pwd,
+        ufrag,
+        pwd,
         fingerprint: hello.fingerprint,
         candidates: candidates(hello, spec.shard),
         slots: &spec.slots,

@@ -124,7 +124,7 @@ impl Service {
                 return Err(problem.code.into());
             }
         };
-        let tag = spec.ice.local_ufrag.clone();
+        let tag = spec.transport.ice().map(|ice| ice.local_ufrag.clone()).unwrap_or_default();
         let shard = spec.shard;
         let mut state = self.state();
         let mut out = Outbox::default();
@@ -153,11 +153,12 @@ impl Service {
             let mut state = self.state();
             let participant = self.resource(&state, purpose, room, token).ok_or(Refusal::NotFound)?;
             let current = state.rooms.spec(participant).ok_or(Refusal::NotFound)?;
-            if !matches(&current.ice.local_ufrag) {
+            let current = current.transport.ice().ok_or(Refusal::NotFound)?;
+            if !matches(&current.local_ufrag) {
                 return Err(Refusal::Outdated);
             }
             let fragment = IceFragment::read(fragment)?;
-            if fragment.ufrag == current.ice.remote_ufrag {
+            if fragment.ufrag == current.remote_ufrag {
                 return Ok(Patched::Trickled);
             }
             if !self.may_join(prefix) {
@@ -191,7 +192,8 @@ impl Service {
         let hello = state.relay.as_ref().map(|relay| relay.hello.clone()).ok_or(ErrorCode::NoRelay)?;
         drop(state);
         let (kind, mid) = first_line(&spec).ok_or(Refusal::NotFound)?;
-        let (ufrag, pwd) = (&spec.ice.local_ufrag, &spec.ice.local_pwd);
+        let ice = spec.transport.ice().ok_or(Refusal::NotFound)?;
+        let (ufrag, pwd) = (&ice.local_ufrag, &ice.local_pwd);
         let candidates = candidates(&hello, spec.shard);
         let fragment = LocalFragment { ufrag, pwd, kind, mid, candidates }.text();
         Ok(Patched::Restarted { tag: ufrag.clone(), fragment })
@@ -223,5 +225,6 @@ impl Service {
 /// An m-line of the answer: all of them are of one transport.
 fn first_line(spec: &ParticipantSpec) -> Option<(MediaKind, &str)> {
     let sent = spec.sends.first().map(|send| (send.kind.media(), send.mid.as_str()));
-    sent.or_else(|| spec.slots.first().map(|slot| (MediaKind::Audio, slot.audio_mid.as_str())))
+    let watched = |media| Some((media, spec.slots.first()?.stream(media)?.mid.as_str()));
+    sent.or_else(|| watched(MediaKind::Audio)).or_else(|| watched(MediaKind::Video))
 }

@@ -111,7 +111,7 @@ async fn a_browser_adds_slots_and_restarts_ice() {
     assert_eq!(answer.id, grown.id);
     let after = world.relay.participants()[0].spec.clone();
     assert_eq!((before.slots.len(), after.slots.len()), (8, 16));
-    assert_eq!((&before.ice, &before.slots[..]), (&after.ice, &after.slots[..8]));
+    assert_eq!((&before.transport, &before.slots[..]), (&after.transport, &after.slots[..8]));
 
     let ufrag = grown.sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned();
     grown.sdp = grown.sdp.replace(&format!("a=ice-ufrag:{ufrag}"), "a=ice-ufrag:restarted");
@@ -119,8 +119,9 @@ async fn a_browser_adds_slots_and_restarts_ice() {
     anna.send(&ClientMessage::Offer { offer: grown }).await;
     let ServerMessage::Answer { answer } = anna.next().await else { panic!() };
     let restarted = world.relay.participants()[0].spec.clone();
-    assert_ne!(restarted.ice.local_ufrag, after.ice.local_ufrag);
-    assert!(answer.sdp.contains(&format!("a=ice-ufrag:{}\r\n", restarted.ice.local_ufrag)));
+    let ufrag = &restarted.transport.ice().unwrap().local_ufrag;
+    assert_ne!(*ufrag, after.transport.ice().unwrap().local_ufrag);
+    assert!(answer.sdp.contains(&format!("a=ice-ufrag:{ufrag}\r\n")));
     assert_eq!(restarted.generation, 1);
 }
 

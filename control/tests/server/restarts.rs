@@ -41,7 +41,7 @@ async fn control_restarts_and_nobody_loses_media() {
         let after = world.relay.participants();
         let after = after.iter().find(|other| other.spec.participant == known.spec.participant).unwrap();
         assert_eq!(after.assignments[0], known.assignments[0]);
-        assert_eq!((&after.spec.ice, after.spec.generation), (&known.spec.ice, known.spec.generation));
+        assert_eq!((&after.spec.transport, after.spec.generation), (&known.spec.transport, known.spec.generation));
     }
     drop(bert);
 }

@@ -138,7 +138,7 @@ async fn ice_restarts_and_candidates() {
     let world = World::new().await;
     let session = post(&world, "/whip/r", "obs-publish").await;
     let before = only(&world).spec;
-    assert_eq!(session.tag, format!("\"{}\"", before.ice.local_ufrag));
+    assert_eq!(session.tag, format!("\"{}\"", before.transport.ice().unwrap().local_ufrag));
     let patch = async |matching: &str, content: &str, body: &str| {
         let matching = if matching.is_empty() { String::new() } else { format!("If-Match: {matching}\r\n") };
         request(&world, &format!("PATCH {}", session.location), &format!("{content}{matching}"), body).await
@@ -155,11 +155,15 @@ async fn ice_restarts_and_candidates() {
     let restart = patch("*", FRAGMENT, &fragment("new1")).await;
     assert_eq!((restart.status, restart.header("content-type")), (200, Some("application/trickle-ice-sdpfrag")));
     let after = only(&world).spec;
-    assert_eq!((after.ice.remote_ufrag.as_str(), after.generation), ("new1", before.generation));
-    assert_ne!(after.ice.local_ufrag, before.ice.local_ufrag);
-    assert_eq!(restart.header("etag"), Some(format!("\"{}\"", after.ice.local_ufrag).as_str()));
-    assert!(restart.body.contains(&format!("a=ice-ufrag:{}\r\n", after.ice.local_ufrag)), "{}", restart.body);
-    assert!(restart.body.contains(&format!("a=ice-pwd:{}\r\n", after.ice.local_pwd)));
+    assert_eq!((after.transport.ice().unwrap().remote_ufrag.as_str(), after.generation), ("new1", before.generation));
+    assert_ne!(after.transport.ice().unwrap().local_ufrag, before.transport.ice().unwrap().local_ufrag);
+    assert_eq!(restart.header("etag"), Some(format!("\"{}\"", after.transport.ice().unwrap().local_ufrag).as_str()));
+    assert!(
+        restart.body.contains(&format!("a=ice-ufrag:{}\r\n", after.transport.ice().unwrap().local_ufrag)),
+        "{}",
+        restart.body
+    );
+    assert!(restart.body.contains(&format!("a=ice-pwd:{}\r\n", after.transport.ice().unwrap().local_pwd)));
     assert_eq!(patch(&session.tag, FRAGMENT, &fragment("new2")).await.status, 412, "the old tag");
 
     // What the relay does not take changes nothing.
@@ -167,7 +171,7 @@ async fn ice_restarts_and_candidates() {
     world.relay.refuse_next(CommandError::UfragTaken);
     assert_eq!(patch(tag, FRAGMENT, &fragment("new3")).await.status, 503);
     assert_eq!(patch(tag, FRAGMENT, &fragment("new4")).await.status, 200);
-    assert_eq!(only(&world).spec.ice.remote_ufrag, "new4");
+    assert_eq!(only(&world).spec.transport.ice().unwrap().remote_ufrag, "new4");
 }
 
 #[tokio::test]
@@ -179,7 +183,8 @@ async fn a_viewer_follows_who_speaks_or_who_is_named() {
     let room = world.relay.participants()[0].spec.room;
     let follows = |tag: &str| {
         let known = world.relay.participants();
-        let viewer = known.iter().find(|known| format!("\"{}\"", known.spec.ice.local_ufrag) == tag)?;
+        let viewer =
+            known.iter().find(|known| format!("\"{}\"", known.spec.transport.ice().unwrap().local_ufrag) == tag)?;
         assert!(viewer.spec.sends.is_empty() && viewer.spec.slots.len() == 1);
         viewer.assignments.first().map(|assignment| assignment.source.participant.to_string())
     };

@@ -18,7 +18,7 @@ pub enum Event {
     SnapshotEnd,
     /// The command took effect, or did not.
     Done { id: CommandId, result: Result<(), CommandError> },
-    /// DTLS is finished: media flows.
+    /// DTLS is finished, or the keys were named: media flows.
     Connected { participant: ParticipantId, generation: u32 },
     /// This generation of the participant's transport is over.
     Disconnected { participant: ParticipantId, generation: u32, reason: DisconnectReason },
@@ -83,6 +83,8 @@ pub enum DisconnectReason {
     DtlsFailed,
     /// The browser closed its side (DTLS close_notify).
     DtlsClosed,
+    /// No authentic packet of a keyed participant for `limits::KEYED_SILENCE_MS`.
+    KeyedSilent,
 }
 
 /// How loud somebody is.

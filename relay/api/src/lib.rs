@@ -2,6 +2,7 @@
 //!
 //! Commands are declarative ("this is what participant 7 shall be") and so idempotent: sending one twice
 //! does what sending it once does. That is what lets control and relay reconcile after either restarts.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod command;
 pub mod event;
@@ -11,9 +12,9 @@ pub mod limits;
 pub mod media;
 
 pub use command::{
-    Command, CommandError, IceParameters, ParticipantSpec, SendTrack, SlotAssignment, SlotSpec, SourceRef,
-    TlsCertificate, TurnSettings,
+    BrowserTransport, Command, CommandError, IceParameters, KeyedTransport, ParticipantSpec, SendTrack, SlotAssignment,
+    SlotSpec, SlotStream, SourceRef, SrtpKeys, SrtpMasterKey, TlsCertificate, Transport, TurnSettings,
 };
 pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel, TurnPorts};
 pub use ids::{CommandId, ParticipantId, RoomId, ShardId, SlotId};
-pub use media::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, TrackKind};
+pub use media::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, SrtpProfile, TrackKind};

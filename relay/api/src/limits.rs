@@ -93,6 +93,9 @@ pub const MID_BYTES: usize = 16;
 pub const TUPLES_PER_PARTICIPANT: usize = 8;
 /// RFC 7675, section 5.1: consent expires 30 s after the last valid check.
 pub const CONSENT_TIMEOUT_MS: u64 = 30_000;
+/// A keyed participant of which nothing authentic comes for so long is gone: its process sends RTCP every 5 s at the
+/// least, and whoever gets its port next must not get its media.
+pub const KEYED_SILENCE_MS: u64 = 30_000;
 /// From `PutParticipant` to a finished DTLS handshake. A browser that cannot reach us gives up after 30 s itself.
 pub const CONNECT_TIMEOUT_MS: u64 = 30_000;
 /// DTLS datagrams of one participant before its handshake is finished: flights of about 10, repeated 6 times.

@@ -117,6 +117,38 @@ pub struct ExtensionIds {
 #[serde(transparent)]
 pub struct Fingerprint(pub [u8; 32]);
 
+/// A protection profile of SRTP (RFC 5764, section 4.1.2; RFC 7714, section 14.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum SrtpProfile {
+    /// SRTP_AES128_CM_HMAC_SHA1_80: every WebRTC endpoint has it.
+    #[serde(rename = "aes-128-cm-sha1-80")]
+    Aes128CmSha1_80,
+    /// SRTP_AEAD_AES_128_GCM: the fastest by far.
+    #[serde(rename = "aead-aes-128-gcm")]
+    AeadAes128Gcm,
+    /// SRTP_AEAD_AES_256_GCM.
+    #[serde(rename = "aead-aes-256-gcm")]
+    AeadAes256Gcm,
+}
+
+impl SrtpProfile {
+    /// Bytes of the master key.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 | Self::AeadAes128Gcm => 16,
+            Self::AeadAes256Gcm => 32,
+        }
+    }
+
+    /// Bytes of the master salt.
+    pub const fn salt_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 => 14,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

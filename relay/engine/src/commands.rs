@@ -1,17 +1,31 @@
 //! Control's commands: each says how something shall be, and nothing happens where it is so already.
 
+use crate::access::{Access, KeyedPath};
+use crate::batch::{LocalSocket, Path};
 use crate::engine::Engine;
 use crate::ice::Agent;
-use crate::participant::{Participant, Transport, Uplink, belongs};
+use crate::participant::{Keys, Participant, Transport, Uplink, belongs};
 use crate::room::Room;
 use crate::slab::Key;
-use crate::slot::Downlink;
+use crate::slot::{Downlink, Slot};
 use crate::spec;
+use crate::stream::Stream;
 use crate::time::Time;
 use crate::timers::Owner;
 use crate::track::Track;
+use crate::transport::keyed_srtp;
 use plausch_relay_api::limits::NOTE_BYTES;
-use plausch_relay_api::{Command, CommandError, ParticipantId, ParticipantSpec, RoomId, SendTrack, SlotAssignment};
+use plausch_relay_api::{
+    Command, CommandError, MediaKind, ParticipantId, ParticipantSpec, RoomId, SendTrack, SlotAssignment,
+    Transport as TransportSpec,
+};
+
+/// What a transport begins with.
+struct Entrance {
+    access: Access,
+    /// Of a keyed participant.
+    keys: Option<Keys>,
+}
 
 impl Engine {
     /// Carries out one command.
@@ -53,12 +67,16 @@ impl Engine {
         }
         spec::check(&spec)?;
         let known = self.by_id.get(&spec.participant).copied();
-        if self.by_ufrag.get(spec.ice.local_ufrag.as_bytes()).is_some_and(|&owner| Some(owner) != known) {
+        let ufrag = spec.transport.ice().map(|ice| ice.local_ufrag.as_bytes());
+        if ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).is_some_and(|&owner| Some(owner) != known) {
             return Err(CommandError::UfragTaken);
         }
         let known = known.and_then(|key| Some((key, self.participants.get(key)?)));
         match known {
-            None => self.put_new(spec, now),
+            None => {
+                let entrance = self.entrance(&spec.transport, None, now)?;
+                self.put_new(spec, entrance, now)
+            }
             Some((_, old)) if old.spec.room != spec.room => Err(CommandError::Moved),
             Some((_, old)) if old.spec.generation > spec.generation => Err(CommandError::Stale),
             Some((_, old)) if old.spec == spec => Ok(()),
@@ -66,14 +84,57 @@ impl Engine {
                 spec::check_same_generation(&old.spec, &spec)?;
                 self.change(key, spec, now)
             }
-            Some((key, _)) => {
-                self.begin_generation(key, spec, now);
+            Some((key, old)) => {
+                spec::check_next_generation(&old.spec, &spec)?;
+                let entrance = self.entrance(&spec.transport, Some(key), now)?;
+                self.begin_generation(key, spec, entrance, now);
                 Ok(())
             }
         }
     }
 
-    fn put_new(&mut self, spec: ParticipantSpec, now: Time) -> Result<(), CommandError> {
+    /// What a new transport begins with, or why it cannot be: nothing was changed yet.
+    fn entrance(
+        &self,
+        transport: &TransportSpec,
+        owner: Option<Key<Participant>>,
+        now: Time,
+    ) -> Result<Entrance, CommandError> {
+        let keyed = match transport {
+            TransportSpec::Browser(browser) => {
+                return Ok(Entrance { access: Access::Ice(Box::new(Agent::new(&browser.ice))), keys: None });
+            }
+            TransportSpec::Keyed { keyed } => keyed,
+        };
+        let Some(place) = self.config.media.iter().position(|address| *address == keyed.local) else {
+            return Err(CommandError::Invalid(
+                "the shard has no media address like that of the keyed transport".to_owned(),
+            ));
+        };
+        let path = Path { local: LocalSocket(place as u16), remote: keyed.remote };
+        let holder = self.peers.find(path).filter(|&holder| Some(holder) != owner);
+        if holder.and_then(|holder| self.participants.get(holder)).is_some_and(|holder| holder.access.agent().is_none())
+        {
+            return Err(CommandError::Invalid("another keyed participant has these addresses".to_owned()));
+        }
+        let keys = keyed_srtp(&keyed.keys).map_err(|error| CommandError::Invalid(error.to_string()))?;
+        Ok(Entrance { access: Access::Keyed(KeyedPath::new(path, now)), keys: Some(keys) })
+    }
+
+    /// The transport has begun: checks find a browser's, and a keyed participant is there at once.
+    fn enter_transport(&mut self, key: Key<Participant>, keys: Option<Keys>, now: Time) {
+        let Some(participant) = self.participants.get(key) else { return };
+        if let Some(agent) = participant.access.agent() {
+            for ufrag in agent.ufrags() {
+                self.by_ufrag.insert(ufrag.into(), key);
+            }
+        }
+        if let Some(keys) = keys {
+            self.enter_keyed(key, keys, now);
+        }
+    }
+
+    fn put_new(&mut self, spec: ParticipantSpec, entrance: Entrance, now: Time) -> Result<(), CommandError> {
         if self.participants.len() >= self.config.max_participants {
             return Err(CommandError::Limit("participants of a shard".to_owned()));
         }
@@ -85,15 +146,15 @@ impl Engine {
         }
         let room = room.unwrap_or_else(|| self.open_room(room_id));
         let id = spec.participant;
-        let ufrag: Box<[u8]> = spec.ice.local_ufrag.as_bytes().into();
         let sends = spec.sends.clone();
-        let key = self.participants.insert(Participant::new(spec, room, self.random.next_u32(), now));
+        let Entrance { access, keys } = entrance;
+        let key = self.participants.insert(Participant::new(spec, access, room, self.random.next_u32(), now));
         self.by_id.insert(id, key);
-        self.by_ufrag.insert(ufrag, key);
         if let Some(room) = self.rooms.get_mut(room) {
             room.members.push(key);
         }
         self.counters.participants += 1;
+        self.enter_transport(key, keys, now);
         self.set_tracks(key, room, &sends);
         self.follow(key, now);
         self.follow_all(room, id, now);
@@ -111,21 +172,22 @@ impl Engine {
     /// The same PeerConnection: an ICE restart, more tracks or slots, another note.
     fn change(&mut self, key: Key<Participant>, spec: ParticipantSpec, now: Time) -> Result<(), CommandError> {
         let Some(participant) = self.participants.get_mut(key) else { return Ok(()) };
-        let restart = participant.spec.ice.local_ufrag != spec.ice.local_ufrag && !participant.is_over();
-        if restart {
-            if participant.agent.key(spec.ice.local_ufrag.as_bytes()).is_some() {
+        let over = participant.is_over();
+        if let (Some(before), Some(ice), Some(agent)) =
+            (participant.spec.transport.ice(), spec.transport.ice(), participant.access.agent_mut())
+            && before.local_ufrag != ice.local_ufrag
+            && !over
+        {
+            if agent.key(ice.local_ufrag.as_bytes()).is_some() {
                 return Err(CommandError::Invalid("an ICE restart needs a new user fragment".to_owned()));
             }
-            if let Some(ended) = participant.agent.restart(&spec.ice) {
+            if let Some(ended) = agent.restart(ice) {
                 self.by_ufrag.remove(&ended);
             }
-            self.by_ufrag.insert(spec.ice.local_ufrag.as_bytes().into(), key);
+            self.by_ufrag.insert(ice.local_ufrag.as_bytes().into(), key);
         }
         if participant.spec.extensions != spec.extensions {
-            for slot in &mut participant.downlink.slots {
-                slot.audio.forget_past();
-                slot.video.forget_past();
-            }
+            participant.downlink.slots.iter_mut().flat_map(Slot::streams_mut).for_each(Stream::forget_past);
         }
         participant.downlink.change(&spec.slots);
         let (room, id, sends) = (participant.room, spec.participant, spec.sends.clone());
@@ -138,20 +200,20 @@ impl Engine {
     }
 
     /// A new PeerConnection of a known participant: everything but the assignments begins anew.
-    fn begin_generation(&mut self, key: Key<Participant>, spec: ParticipantSpec, now: Time) {
+    fn begin_generation(&mut self, key: Key<Participant>, spec: ParticipantSpec, entrance: Entrance, now: Time) {
         self.close_transport(key);
         let local_ssrc = self.random.next_u32();
         let Some(room) = self.participants.get(key).map(|participant| participant.room) else { return };
         self.set_tracks(key, room, &[]);
         let Some(participant) = self.participants.get_mut(key) else { return };
-        participant.agent = Agent::new(&spec.ice);
+        participant.access = entrance.access;
         participant.transport = Transport::new(now);
         participant.uplink = Uplink::new(local_ssrc);
         let before = std::mem::replace(&mut participant.downlink, Downlink::new(&spec.slots, now));
         self.counters.subscriptions -= before.counted;
-        self.by_ufrag.insert(spec.ice.local_ufrag.as_bytes().into(), key);
         let (id, sends) = (spec.participant, spec.sends.clone());
         participant.spec = spec;
+        self.enter_transport(key, entrance.keys, now);
         self.set_tracks(key, room, &sends);
         self.follow(key, now);
         self.follow_all(room, id, now);
@@ -253,14 +315,14 @@ impl Engine {
             let found = sources.iter().find(|(assignment, _)| assignment.slot == slot.spec.slot);
             slot.assignment = found.map(|&(assignment, _)| assignment);
             let (audio, video) = found.map_or((None, None), |&(_, tracks)| tracks);
+            let (audio, video) = (audio.filter(|_| slot.audio.is_some()), video.filter(|_| slot.video.is_some()));
             new_video |= video.is_some() && slot.video_track != video;
             slot.audio_track = audio;
             slot.video_track = video;
-            if !belongs(slot.audio.following(), audio) {
-                slot.audio.release();
-            }
-            if !belongs(slot.video.following(), video) {
-                slot.video.release();
+            for (stream, track) in [(&mut slot.audio, audio), (&mut slot.video, video)] {
+                if let Some(stream) = stream.as_mut().filter(|stream| !belongs(stream.following(), track)) {
+                    stream.release();
+                }
             }
         }
         let tracks = &self.tracks;
@@ -285,7 +347,7 @@ impl Engine {
             return;
         };
         for slot in &participant.downlink.slots {
-            if let Some(track) = slot.video_track.filter(|_| slot.video.following().is_none())
+            if let Some(track) = slot.video_track.filter(|_| slot.following(MediaKind::Video).is_none())
                 && let Some(track) = self.tracks.get_mut(track)
                 && let Some(max_layer) = self.overload.max_layer(key.index(), track, slot.max_layer(), None, now)
                 && let Some(layer) = track.layer_to_ask(max_layer, again, now)

@@ -46,7 +46,7 @@ counters! {
     Gauge subscriptions;
     /// Incoming SSRCs that are or were bound to a track.
     Gauge ssrcs;
-    /// Address pairs that passed an ICE check.
+    /// Address pairs that passed an ICE check, or that control named.
     Gauge tuples;
     /// DTLS handshakes under way.
     Gauge handshakes;
@@ -174,8 +174,10 @@ counters! {
     Counter drop_stun_unknown_user;
     /// MESSAGE-INTEGRITY missing or wrong.
     Counter drop_stun_integrity;
-    /// A check on a path from which media of another participant comes.
+    /// A check on a path from which media of another participant comes, or that control gave to another.
     Counter drop_stun_path_taken;
+    /// STUN or DTLS from the address of a keyed participant.
+    Counter drop_keyed_protocol;
     /// Data for a TURN channel that its sender has not bound.
     Counter drop_turn_channel;
     /// TURN data that does not hold together, or an empty packet.

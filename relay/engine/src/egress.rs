@@ -66,15 +66,15 @@ impl Engine {
                 }
                 room.served += 1;
                 let Some(participant) = participants.get_mut(member) else { continue };
-                let Participant { spec, agent, transport, downlink, .. } = participant;
-                let (Phase::Connected(keys), Some(path)) = (&transport.phase, agent.send_path()) else { continue };
+                let Participant { spec, access, transport, downlink, .. } = participant;
+                let (Phase::Connected(keys), Some(path)) = (&transport.phase, access.send_path()) else { continue };
                 let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
                 let mut stream_began = false;
                 for (turn, waiting) in room.batch.iter().enumerate() {
                     let packet = &waiting.packet;
                     let Some(slot) = downlink.follower(packet.number) else { continue };
                     let mut max_layer = slot.max_layer();
-                    let stream = slot.stream_mut(packet.codec.media());
+                    let Some(stream) = slot.stream_mut(packet.codec.media()) else { continue };
                     let before = stream.following();
                     let Some(track) = tracks.get_mut(packet.source.track) else { continue };
                     if packet.codec.media() == MediaKind::Video {

@@ -1,5 +1,6 @@
 //! The engine and its entry points.
 
+use crate::access::Access;
 use crate::batch::{RxPacket, TxBatch};
 use crate::counters::Counters;
 use crate::demux::{Protocol, classify};
@@ -21,6 +22,7 @@ use plausch_relay_api::limits::{
 };
 use plausch_relay_api::{CommandError, DisconnectReason, ParticipantId, ParticipantSnapshot, RoomId, ShardId};
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Between two turns of one participant's timer.
@@ -39,12 +41,14 @@ pub struct EngineConfig {
     pub max_participants_per_room: usize,
     /// Rooms of so many send a frame when all of it is there.
     pub gather_from_members: usize,
+    /// The addresses of media, in the order of [`crate::LocalSocket`]: what a keyed participant may name as ours.
+    pub media: Vec<SocketAddr>,
     /// `None`: no TURN, and no STUN but ICE's checks.
     pub turn: Option<TurnConfig>,
 }
 
 impl EngineConfig {
-    /// With the limits of `limits`, without TURN.
+    /// With the limits of `limits`, without TURN and without addresses for keyed participants.
     pub fn new(shard: ShardId, seed: u64) -> Self {
         Self {
             shard,
@@ -52,6 +56,7 @@ impl EngineConfig {
             max_participants: PARTICIPANTS_PER_SHARD,
             max_participants_per_room: PARTICIPANTS_PER_ROOM,
             gather_from_members: GATHER_FROM_MEMBERS,
+            media: Vec::new(),
             turn: None,
         }
     }
@@ -269,14 +274,20 @@ impl Engine {
             next += 1;
             let Some(participant) = self.participants.get_mut(key) else { continue };
             participant.touched = false;
-            let mut consent_over = participant.agent.consent_until() <= now;
-            if consent_over && participant.agent.renew_consent(now) {
-                consent_over = false;
-                self.counters.path_changes += 1;
-            }
+            let mut lifeless = participant.access.deadline() <= now;
+            let reason = match &mut participant.access {
+                Access::Ice(agent) => {
+                    if lifeless && agent.renew_consent(now) {
+                        lifeless = false;
+                        self.counters.path_changes += 1;
+                    }
+                    DisconnectReason::ConsentExpired
+                }
+                Access::Keyed(_) => DisconnectReason::KeyedSilent,
+            };
             match participant.transport.phase {
                 Phase::Connecting { until } if until <= now => self.disconnect(key, DisconnectReason::ConnectTimeout),
-                Phase::Connected(_) if consent_over => self.disconnect(key, DisconnectReason::ConsentExpired),
+                Phase::Connected(_) if lifeless => self.disconnect(key, reason),
                 Phase::Connected(_) => {
                     if participant.transport.reports_due <= now {
                         self.request_key_frames(key, true, now);

@@ -50,7 +50,7 @@ impl Engine {
                 return count_open_error(&mut self.counters, error);
             }
         };
-        participant.agent.note_media(path, now);
+        participant.access.note_media(path, now);
         self.counters.rtcp_received += 1;
         for packet in packets(datagram.get(..len).unwrap_or(&[])) {
             match packet {
@@ -127,7 +127,7 @@ impl Engine {
             return;
         };
         let Some(track) = slot.video_track.and_then(|track| self.tracks.get_mut(track)) else { return };
-        let following = slot.video.following().map(|source| source.layer);
+        let following = slot.following(MediaKind::Video).map(|source| source.layer);
         let to_begin = || {
             let max_layer = self.overload.max_layer(key.index(), track, slot.max_layer(), None, now)?;
             track.layer_to_ask(max_layer, false, now)
@@ -142,14 +142,14 @@ impl Engine {
     /// Answers a NACK (RFC 4585, section 6.2.1) with the same packets, bit by bit.
     fn send_again(&mut self, key: Key<Participant>, nack: &Nack<'_>, now: Time, tx: &mut TxBatch) {
         let Self { participants, tracks, counters, .. } = self;
-        let Some(Participant { spec, agent, transport, downlink, .. }) = participants.get_mut(key) else { return };
-        let (Phase::Connected(keys), Some(path)) = (&transport.phase, agent.send_path()) else { return };
+        let Some(Participant { spec, access, transport, downlink, .. }) = participants.get_mut(key) else { return };
+        let (Phase::Connected(keys), Some(path)) = (&transport.phase, access.send_path()) else { return };
         let Some((place, media)) = downlink.find_ssrc(nack.media) else {
             counters.drop_rtcp_unknown_ssrc += 1;
             return;
         };
         let Some(slot) = downlink.slots.get_mut(place) else { return };
-        let stream = slot.stream_mut(media);
+        let Some(stream) = slot.stream_mut(media) else { return };
         let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
         for sequence in nack.sequences() {
             exit.counters.nacks_received += 1;

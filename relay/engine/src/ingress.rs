@@ -25,7 +25,7 @@ impl Engine {
             return;
         };
         let room_key = participant.room;
-        let Participant { spec, agent, transport, uplink, .. } = participant;
+        let Participant { spec, access, transport, uplink, .. } = participant;
         let Phase::Connected(keys) = &transport.phase else {
             counters.drop_srtp_no_keys += 1;
             return;
@@ -66,7 +66,7 @@ impl Engine {
             bind(uplink, tracks, header.ssrc, (track_key, layer));
         }
         counters.rtp_received += 1;
-        agent.note_media(path, now);
+        access.note_media(path, now);
         if !std::mem::replace(&mut participant.touched, true) {
             touched.push(key);
         }

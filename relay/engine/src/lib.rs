@@ -27,6 +27,7 @@ pub mod stun;
 pub mod time;
 pub mod turn;
 
+mod access;
 mod cache;
 mod commands;
 mod egress;

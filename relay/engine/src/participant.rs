@@ -1,6 +1,6 @@
 //! All that the engine has of one participant.
 
-use crate::ice::Agent;
+use crate::access::Access;
 use crate::packet::LayerId;
 use crate::room::Room;
 use crate::rtcp::ArrivalRecorder;
@@ -25,7 +25,7 @@ pub(crate) struct Participant {
     pub spec: ParticipantSpec,
     pub assignments: Vec<SlotAssignment>,
     pub room: Key<Room>,
-    pub agent: Agent,
+    pub access: Access,
     pub transport: Transport,
     pub uplink: Uplink,
     pub downlink: Downlink,
@@ -34,11 +34,11 @@ pub(crate) struct Participant {
 }
 
 impl Participant {
-    pub(crate) fn new(spec: ParticipantSpec, room: Key<Room>, local_ssrc: u32, now: Time) -> Self {
+    pub(crate) fn new(spec: ParticipantSpec, access: Access, room: Key<Room>, local_ssrc: u32, now: Time) -> Self {
         Self {
             assignments: Vec::new(),
             room,
-            agent: Agent::new(&spec.ice),
+            access,
             transport: Transport::new(now),
             uplink: Uplink::new(local_ssrc),
             downlink: Downlink::new(&spec.slots, now),
@@ -70,7 +70,7 @@ impl Participant {
             Phase::Connecting { until } => *until,
             Phase::Connected(_) => {
                 let mut earliest =
-                    self.agent.consent_until().min(self.transport.reports_due).min(self.uplink.feedback_due());
+                    self.access.deadline().min(self.transport.reports_due).min(self.uplink.feedback_due());
                 for track in self.uplink.tracks().filter_map(|track| tracks.get(track)) {
                     for (_, layer) in track.layers() {
                         earliest = earliest.min(layer.missing.next()).min(layer.key_frame_request_due());

@@ -38,9 +38,9 @@ impl Engine {
         if !reports && !feedback_is_due(participant, tracks, now) {
             return;
         }
-        let Participant { agent, transport, uplink, downlink, .. } = participant;
+        let Participant { access, transport, uplink, downlink, .. } = participant;
         let round_trip = transport.round_trip;
-        let (Phase::Connected(keys), Some(path)) = (&mut transport.phase, agent.send_path()) else { return };
+        let (Phase::Connected(keys), Some(path)) = (&mut transport.phase, access.send_path()) else { return };
         let mut out = Out { tx, path, keys: &mut keys.outbound, counters };
         let own = uplink.local_ssrc;
 
@@ -63,7 +63,7 @@ impl Engine {
                     if writer.len() + needed > RTCP_BYTES {
                         return;
                     }
-                    let stream = downlink.slots.get(streams / 2).map(|slot| slot.streams()[streams % 2]);
+                    let stream = downlink.slots.get(streams / 2).and_then(|slot| slot.streams()[streams % 2]);
                     streams += 1;
                     if let Some(stream) = stream
                         && let Some((info, cname)) = sender_info(stream, tracks, now)

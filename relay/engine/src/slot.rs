@@ -1,5 +1,6 @@
 //! What a participant receives: slots, each with an audio and a video stream that follow one source.
 
+use crate::packet::LayerId;
 use crate::slab::Key;
 use crate::stream::Stream;
 use crate::time::Time;
@@ -12,29 +13,43 @@ use plausch_relay_api::{MediaKind, SlotAssignment, SlotSpec};
 pub(crate) struct Slot {
     pub spec: SlotSpec,
     pub assignment: Option<SlotAssignment>,
-    pub audio: Stream,
-    pub video: Stream,
-    /// The tracks of the assigned source, as far as they are published.
+    /// `None`: the slot is without this medium.
+    pub audio: Option<Stream>,
+    pub video: Option<Stream>,
+    /// The tracks of the assigned source, as far as they are published and the slot has their medium.
     pub audio_track: Option<Key<Track>>,
     pub video_track: Option<Key<Track>>,
 }
 
 impl Slot {
     fn new(spec: SlotSpec) -> Self {
-        let audio = Stream::new(spec.audio_ssrc, &spec.audio_mid, MediaKind::Audio);
-        let video = Stream::new(spec.video_ssrc, &spec.video_mid, MediaKind::Video);
+        let stream = |media| spec.stream(media).map(|stream| Stream::new(stream.ssrc, &stream.mid, media));
+        let (audio, video) = (stream(MediaKind::Audio), stream(MediaKind::Video));
         Self { spec, assignment: None, audio, video, audio_track: None, video_track: None }
     }
 
-    pub(crate) fn stream_mut(&mut self, media: MediaKind) -> &mut Stream {
+    pub(crate) fn stream_mut(&mut self, media: MediaKind) -> Option<&mut Stream> {
         match media {
-            MediaKind::Audio => &mut self.audio,
-            MediaKind::Video => &mut self.video,
+            MediaKind::Audio => self.audio.as_mut(),
+            MediaKind::Video => self.video.as_mut(),
         }
     }
 
-    pub(crate) fn streams(&self) -> [&Stream; 2] {
-        [&self.audio, &self.video]
+    /// Audio and video.
+    pub(crate) fn streams(&self) -> [Option<&Stream>; 2] {
+        [self.audio.as_ref(), self.video.as_ref()]
+    }
+
+    /// What the stream of a medium follows.
+    pub(crate) fn following(&self, media: MediaKind) -> Option<LayerId> {
+        let [audio, video] = self.streams();
+        let stream = if media == MediaKind::Audio { audio } else { video };
+        stream?.following()
+    }
+
+    /// The streams that there are.
+    pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.audio.iter_mut().chain(&mut self.video)
     }
 
     /// The largest simulcast layer to forward.
@@ -97,11 +112,9 @@ impl Downlink {
     /// The slot and kind of an outgoing SSRC.
     pub(crate) fn find_ssrc(&self, ssrc: u32) -> Option<(usize, MediaKind)> {
         self.slots.iter().enumerate().find_map(|(place, slot)| {
-            if slot.spec.video_ssrc == ssrc {
-                Some((place, MediaKind::Video))
-            } else {
-                (slot.spec.audio_ssrc == ssrc).then_some((place, MediaKind::Audio))
-            }
+            let of_medium = |media| slot.spec.stream(media).is_some_and(|stream| stream.ssrc == ssrc);
+            let media = [MediaKind::Video, MediaKind::Audio].into_iter().find(|&media| of_medium(media))?;
+            Some((place, media))
         })
     }
 
@@ -140,17 +153,13 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plausch_relay_api::SlotId;
+    use plausch_relay_api::{SlotId, SlotStream};
 
     fn spec(slot: u16) -> SlotSpec {
         let ssrc = u32::from(slot) * 10;
-        SlotSpec {
-            slot: SlotId(slot),
-            audio_mid: format!("a{slot}"),
-            video_mid: format!("v{slot}"),
-            audio_ssrc: ssrc + 1,
-            video_ssrc: ssrc + 2,
-        }
+        let [audio, video] =
+            [("a", 1), ("v", 2)].map(|(letter, n)| SlotStream::new(format!("{letter}{slot}"), ssrc + n));
+        SlotSpec::both(SlotId(slot), audio, video)
     }
 
     #[test]
@@ -169,10 +178,10 @@ mod tests {
     #[test]
     fn slots_that_stay_keep_their_streams() {
         let mut downlink = Downlink::new(&[spec(1), spec(2)], Time(0));
-        downlink.slots[1].audio.packets = 7;
+        downlink.slots[1].audio.as_mut().unwrap().packets = 7;
         downlink.change(&[spec(2), spec(3)]);
         assert_eq!(downlink.slots.len(), 2);
-        assert_eq!(downlink.slots[0].audio.packets, 7);
+        assert_eq!(downlink.slots[0].audio.as_ref().unwrap().packets, 7);
     }
 
     #[test]

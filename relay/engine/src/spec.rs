@@ -4,7 +4,9 @@ use plausch_relay_api::limits::{
     CODECS_PER_PARTICIPANT, LAYERS_PER_TRACK, MID_BYTES, NOTE_BYTES, SLOTS_PER_PARTICIPANT, SSRCS_PER_PARTICIPANT,
     TRACKS_PER_PARTICIPANT,
 };
-use plausch_relay_api::{CommandError, ExtensionIds, IceParameters, ParticipantSpec, SlotAssignment};
+use plausch_relay_api::{
+    CommandError, ExtensionIds, IceParameters, KeyedTransport, ParticipantSpec, SlotAssignment, SlotSpec, Transport,
+};
 use std::collections::BTreeSet;
 
 /// RFC 8839, section 5.4: user fragments have 4 to 256 characters, passwords 22 to 256.
@@ -27,7 +29,10 @@ fn distinct<T: Ord>(values: impl IntoIterator<Item = T>) -> bool {
 
 /// Checks a spec by itself.
 pub(crate) fn check(spec: &ParticipantSpec) -> Result<(), CommandError> {
-    check_ice(&spec.ice)?;
+    match &spec.transport {
+        Transport::Browser(browser) => check_ice(&browser.ice)?,
+        Transport::Keyed { keyed } => check_keyed(keyed)?,
+    }
     if spec.note.len() > NOTE_BYTES {
         return limit("bytes of the note");
     }
@@ -45,6 +50,20 @@ fn check_ice(ice: &IceParameters) -> Result<(), CommandError> {
     }
     if pwds.iter().any(|pwd| !PWD_CHARS.contains(&pwd.len())) {
         return invalid("an ICE password has 22 to 256 characters");
+    }
+    Ok(())
+}
+
+fn check_keyed(keyed: &KeyedTransport) -> Result<(), CommandError> {
+    if keyed.remote.ip().is_unspecified() || keyed.remote.ip().is_multicast() || keyed.remote.port() == 0 {
+        return invalid("the address of a keyed participant is one to which packets can be sent");
+    }
+    if keyed.local.is_ipv4() != keyed.remote.is_ipv4() {
+        return invalid("both addresses of a keyed participant are of one family");
+    }
+    if keyed.keys.from_participant == keyed.keys.to_participant {
+        // One key stream for both directions would give both away.
+        return invalid("the keys of a keyed participant differ by direction");
     }
     Ok(())
 }
@@ -105,10 +124,13 @@ fn check_slots(spec: &ParticipantSpec) -> Result<(), CommandError> {
     if !distinct(spec.slots.iter().map(|slot| slot.slot)) {
         return invalid("two slots have one id");
     }
-    if !distinct(spec.slots.iter().flat_map(|slot| [slot.audio_ssrc, slot.video_ssrc])) {
+    if !distinct(spec.slots.iter().flat_map(SlotSpec::streams).map(|stream| stream.ssrc)) {
         return invalid("two streams have one SSRC");
     }
-    let mids = || spec.slots.iter().flat_map(|slot| [&slot.audio_mid, &slot.video_mid]);
+    if spec.slots.iter().any(|slot| slot.streams().next().is_none()) {
+        return invalid("a slot has no stream");
+    }
+    let mids = || spec.slots.iter().flat_map(SlotSpec::streams).map(|stream| &stream.mid);
     if !mids().all(|mid| is_mid(mid)) || !distinct(mids().chain(spec.sends.iter().map(|send| &send.mid))) {
         return invalid("a MID has 1 to 16 bytes, and MIDs differ");
     }
@@ -118,8 +140,17 @@ fn check_slots(spec: &ParticipantSpec) -> Result<(), CommandError> {
 /// Whether a spec may replace another of the same generation: packets that went out under the old one are
 /// sent again as they were, so what they were written with stays.
 pub(crate) fn check_same_generation(old: &ParticipantSpec, new: &ParticipantSpec) -> Result<(), CommandError> {
-    if old.remote_fingerprint != new.remote_fingerprint {
-        return invalid("another certificate needs a new generation");
+    match (&old.transport, &new.transport) {
+        (Transport::Browser(old), Transport::Browser(new)) => {
+            if old.remote_fingerprint != new.remote_fingerprint {
+                return invalid("another certificate needs a new generation");
+            }
+            if old.ice.local_ufrag == new.ice.local_ufrag && old.ice.local_pwd != new.ice.local_pwd {
+                return invalid("an ICE restart changes the user fragment too");
+            }
+        }
+        (old, new) if old != new => return invalid("another transport needs a new generation"),
+        _ => {}
     }
     if !old.codecs.iter().all(|mapping| new.codecs.contains(mapping)) {
         return invalid("a codec's payload type changes only with a new generation");
@@ -128,8 +159,16 @@ pub(crate) fn check_same_generation(old: &ParticipantSpec, new: &ParticipantSpec
         // Its SSRC would begin anew with sequence numbers that were sealed already.
         return invalid("a slot goes or changes only with a new generation");
     }
-    if old.ice.local_ufrag == new.ice.local_ufrag && old.ice.local_pwd != new.ice.local_pwd {
-        return invalid("an ICE restart changes the user fragment too");
+    Ok(())
+}
+
+/// Whether a spec may follow another with a new generation: packets are counted anew, so no key may stay.
+pub(crate) fn check_next_generation(old: &ParticipantSpec, new: &ParticipantSpec) -> Result<(), CommandError> {
+    if let (Transport::Keyed { keyed: old }, Transport::Keyed { keyed: new }) = (&old.transport, &new.transport)
+        && (old.keys.to_participant == new.keys.to_participant
+            || old.keys.from_participant == new.keys.from_participant)
+    {
+        return invalid("a new generation of a keyed participant has new keys");
     }
     Ok(())
 }

@@ -3,16 +3,19 @@
 use crate::batch::{Path, TxBatch};
 use crate::effect::{DtlsInput, Effect, SessionKeys};
 use crate::engine::Engine;
+use crate::ice::Agent;
 use crate::participant::{Keys, Participant, Phase};
 use crate::slab::Key;
+use crate::slot::Slot;
 use crate::srtp::{Inbound, KeyError, Outbound};
+use crate::stream::Stream;
 use crate::stun::{
     Class, FingerprintCheck, IceRole, IntegrityCheck, IntegrityKey, Message, MessageWriter, Method, TransactionId,
 };
 use crate::time::Time;
 use crate::turn::Inner;
 use plausch_relay_api::limits::HANDSHAKES_PER_SHARD;
-use plausch_relay_api::{DisconnectReason, ParticipantId};
+use plausch_relay_api::{DisconnectReason, ParticipantId, SrtpKeys};
 
 /// An answer with IPv6 address, integrity and fingerprint has 88 bytes, an error answer less than 120.
 const STUN_ANSWER_BYTES: usize = 160;
@@ -20,6 +23,11 @@ const STUN_ANSWER_BYTES: usize = 160;
 impl Engine {
     /// An ICE check, or a message of TURN or of plain STUN. A packet in it may be for this shard.
     pub(crate) fn receive_stun(&mut self, path: Path, datagram: &[u8], now: Time, tx: &mut TxBatch) -> Option<Inner> {
+        if self.is_keyed(path) {
+            // Neither ICE nor TURN gets at a path that control has given away.
+            self.counters.drop_keyed_protocol += 1;
+            return None;
+        }
         let Ok(message) = Message::parse(datagram) else {
             self.counters.drop_stun_malformed += 1;
             return None;
@@ -52,7 +60,7 @@ impl Engine {
             return;
         };
         let Some(participant) = self.participants.get(key) else { return };
-        let Some(integrity) = participant.agent.key(ufrag) else { return };
+        let Some(integrity) = participant.access.agent().and_then(|agent| agent.key(ufrag)) else { return };
         if message.check_integrity(integrity) != IntegrityCheck::Valid {
             self.counters.drop_stun_integrity += 1;
             return;
@@ -77,9 +85,7 @@ impl Engine {
             return;
         }
         let holder = self.peers.find(path).filter(|&holder| holder != key);
-        if holder
-            .and_then(|holder| self.participants.get(holder))
-            .is_some_and(|holder| holder.agent.is_heard(path, now))
+        if holder.and_then(|holder| self.participants.get(holder)).is_some_and(|holder| holder.access.holds(path, now))
         {
             self.counters.drop_stun_path_taken += 1;
             return;
@@ -93,13 +99,15 @@ impl Engine {
     }
 
     fn note_check(&mut self, key: Key<Participant>, path: Path, ufrag: &[u8], use_candidate: bool, now: Time) {
-        let Some(participant) = self.participants.get_mut(key) else { return };
-        if let Some(previous) = participant.agent.previous_ufrag()
+        let Some(agent) = self.participants.get_mut(key).and_then(|participant| participant.access.agent_mut()) else {
+            return;
+        };
+        if let Some(previous) = agent.previous_ufrag()
             && previous != ufrag
         {
             self.by_ufrag.remove(previous);
         }
-        let outcome = participant.agent.check(path, ufrag, use_candidate, now);
+        let outcome = agent.check(path, ufrag, use_candidate, now);
         self.counters.ice_restarts += u64::from(outcome.restarted);
         self.counters.path_changes += u64::from(outcome.moved);
         if let Some(evicted) = outcome.evicted {
@@ -107,14 +115,37 @@ impl Engine {
             self.counters.tuples -= 1;
         }
         if outcome.new_path {
-            self.counters.tuples += 1;
-            let before = self.peers.insert(path, key);
-            if let Some(loser) = before.and_then(|before| self.participants.get_mut(before)) {
-                loser.agent.lose_path(path);
-                self.counters.tuples -= 1;
-            }
+            self.take_path(path, key);
         }
         self.touch(key);
+    }
+
+    /// Gives a path to a participant, and takes it from the one that had it.
+    fn take_path(&mut self, path: Path, key: Key<Participant>) {
+        self.counters.tuples += 1;
+        let before = self.peers.insert(path, key).and_then(|before| self.participants.get_mut(before));
+        if let Some(loser) = before.and_then(|before| before.access.agent_mut()) {
+            loser.lose_path(path);
+            self.counters.tuples -= 1;
+        }
+    }
+
+    /// Whether control has given this path to a keyed participant.
+    fn is_keyed(&self, path: Path) -> bool {
+        let holder = self.peers.find(path).and_then(|key| self.participants.get(key));
+        holder.is_some_and(|holder| holder.access.agent().is_none())
+    }
+
+    /// Gives a keyed participant its path and its keys.
+    pub(crate) fn enter_keyed(&mut self, key: Key<Participant>, keys: Keys, now: Time) {
+        let Some(path) = self.participants.get(key).and_then(|participant| participant.access.send_path()) else {
+            return;
+        };
+        if let Some(allocation) = self.peers.find_allocation(path) {
+            self.remove_allocation(allocation);
+        }
+        self.take_path(path, key);
+        self.set_keys(key, keys, now);
     }
 
     /// A DTLS datagram, for a handshake thread: only from a path that passed a check, and not without limit.
@@ -124,6 +155,10 @@ impl Engine {
             return;
         };
         let Some(participant) = self.participants.get_mut(key) else { return };
+        let Some(fingerprint) = participant.spec.transport.remote_fingerprint() else {
+            self.counters.drop_keyed_protocol += 1;
+            return;
+        };
         let transport = &mut participant.transport;
         let begins = !transport.dtls_begun;
         if begins && self.counters.handshakes >= HANDSHAKES_PER_SHARD as u64 || !transport.admit_dtls() {
@@ -138,7 +173,7 @@ impl Engine {
         self.effects.push_back(Effect::Dtls {
             participant: participant.spec.participant,
             generation: participant.spec.generation,
-            fingerprint: participant.spec.remote_fingerprint,
+            fingerprint,
             datagram: datagram.to_vec(),
         });
     }
@@ -163,7 +198,7 @@ impl Engine {
         };
         match input {
             DtlsInput::Send(datagrams) => {
-                let Some(path) = self.participants.get(key).and_then(|participant| participant.agent.send_path())
+                let Some(path) = self.participants.get(key).and_then(|participant| participant.access.send_path())
                 else {
                     self.counters.drop_dtls_stale += 1;
                     return;
@@ -195,6 +230,12 @@ impl Engine {
         }
         // Keys that came without a datagram of ours (a simulation's) are a session all the same.
         participant.transport.dtls_begun = true;
+        self.set_keys(key, keys, now);
+    }
+
+    /// The participant is connected from now on.
+    fn set_keys(&mut self, key: Key<Participant>, keys: Keys, now: Time) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
         participant.transport.connect(keys, now);
         self.counters.connected += 1;
         self.effects.push_back(Effect::Connected {
@@ -216,7 +257,7 @@ impl Engine {
     /// Frees what the transport holds. Nothing is sent to or taken from the participant any more.
     pub(crate) fn close_transport(&mut self, key: Key<Participant>) {
         let Some(participant) = self.participants.get_mut(key) else { return };
-        let Participant { spec, room, agent, transport, uplink, downlink, .. } = participant;
+        let Participant { spec, room, access, transport, uplink, downlink, .. } = participant;
         match transport.phase {
             Phase::Over => return,
             Phase::Connected(_) => self.counters.connected -= 1,
@@ -226,14 +267,14 @@ impl Engine {
             self.effects.push_back(Effect::DtlsEnd { participant: spec.participant, generation: spec.generation });
         }
         transport.phase = Phase::Over;
-        for path in agent.paths() {
+        for path in access.paths() {
             self.peers.remove(path, key);
             self.counters.tuples -= 1;
         }
-        for ufrag in agent.ufrags() {
+        for ufrag in access.agent().into_iter().flat_map(Agent::ufrags) {
             self.by_ufrag.remove(ufrag);
         }
-        agent.close();
+        access.close();
         self.counters.ssrcs -= uplink.bindings.len() as u64;
         uplink.bindings = Vec::new();
         uplink.arrivals = None;
@@ -246,10 +287,7 @@ impl Engine {
                 track.reset();
             }
         }
-        for slot in &mut downlink.slots {
-            slot.audio.release();
-            slot.video.release();
-        }
+        downlink.slots.iter_mut().flat_map(Slot::streams_mut).for_each(Stream::release);
         self.touch(key);
     }
 }
@@ -259,6 +297,15 @@ fn srtp_keys(session: &SessionKeys) -> Result<Keys, KeyError> {
     Ok(Keys {
         inbound: Inbound::new(session.profile, &session.client_key, &session.client_salt)?,
         outbound: Outbound::new(session.profile, &session.server_key, &session.server_salt)?,
+    })
+}
+
+/// SRTP of a keyed participant.
+pub(crate) fn keyed_srtp(keys: &SrtpKeys) -> Result<Keys, KeyError> {
+    let SrtpKeys { profile, from_participant, to_participant } = keys;
+    Ok(Keys {
+        inbound: Inbound::new(*profile, &from_participant.key, &from_participant.salt)?,
+        outbound: Outbound::new(*profile, &to_participant.key, &to_participant.salt)?,
     })
 }
 

@@ -417,15 +417,16 @@ pub fn demux() -> Seeds {
     record(Op::Rtp, &packet(TrackKind::Camera, 40_000, true), &mut screen);
     let mut feedback = call.clone();
     let slot = &world.clients[&engine::SUBSCRIBER].setup.spec.slots[0];
-    let mut requests = vec![Rtcp::Pli { sender: 1, media: slot.video_ssrc }];
+    let video = slot.video.as_ref().expect("a slot with a picture").ssrc;
+    let mut requests = vec![Rtcp::Pli { sender: 1, media: video }];
     // The numbers that the engine sends the call with: the same in every run, and in the clear.
     let mut sent = Vec::new();
     engine::run(&call, Some(&mut sent));
-    let of_slot = |datagram: &&Vec<u8>| datagram.len() > 12 && datagram[8..12] == slot.video_ssrc.to_be_bytes();
+    let of_slot = |datagram: &&Vec<u8>| datagram.len() > 12 && datagram[8..12] == video.to_be_bytes();
     let lost = sent.iter().filter(of_slot).map(|datagram| u16::from_be_bytes([datagram[2], datagram[3]])).collect();
-    requests.push(Rtcp::Nack { sender: 1, media: slot.video_ssrc, lost });
+    requests.push(Rtcp::Nack { sender: 1, media: video, lost });
     let all: Vec<u16> = (0..17 * 300).collect();
-    requests.push(Rtcp::Nack { sender: 1, media: slot.video_ssrc, lost: all });
+    requests.push(Rtcp::Nack { sender: 1, media: video, lost: all });
     for request in requests {
         let mut compound = Vec::new();
         request.encode(&mut compound);
@@ -441,7 +442,7 @@ pub fn demux() -> Seeds {
         record(Op::Stranger, &bytes, &mut strangers);
         record(Op::Raw, &bytes, &mut strangers);
     }
-    let ice = &setup.spec.ice;
+    let ice = setup.ice();
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
     record(Op::Raw, &check(&username, &ice.local_pwd).encode(), &mut strangers);
     record(Op::Stranger, &check(&username, "not the password of this one").encode(), &mut strangers);

@@ -147,14 +147,15 @@ impl Model {
                 let Some(slot) = truth.setup.spec.slots.iter().find(|slot| slot.slot == assignment.slot) else {
                     continue;
                 };
-                let offset = |ssrc: u32| {
+                let offset = |kind: MediaKind| {
+                    let ssrc = slot.stream(kind)?.ssrc;
                     let epoch = truth.epochs.get(&slot.slot).copied();
                     let egress = self.egress.get(&(*id, truth.setup.spec.generation, ssrc))?;
                     // Both by reports of the same moment: the engine's estimate of the publisher's clock moves.
                     let fresh = egress.last_at().is_some_and(|at| now.since(at) < FRESH);
                     if fresh && egress.last_epoch() == epoch { egress.clock_offset() } else { None }
                 };
-                let (Some(audio), Some(video)) = (offset(slot.audio_ssrc), offset(slot.video_ssrc)) else { continue };
+                let (Some(audio), Some(video)) = (offset(MediaKind::Audio), offset(MediaKind::Video)) else { continue };
                 if (audio - video).abs() > LIP_SYNC_MICROS {
                     let SourceRef { participant, source } = assignment.source;
                     let apart = audio - video;

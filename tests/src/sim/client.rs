@@ -93,7 +93,7 @@ impl Client {
     /// Begins to connect.
     pub fn new(setup: Setup, keys: &SessionKeys, path: Path, mut random: Random, now: Time) -> Self {
         let mut client = Self {
-            ice: setup.spec.ice.clone(),
+            ice: setup.ice().clone(),
             setup,
             path,
             next_path: None,
@@ -120,7 +120,8 @@ impl Client {
     /// For slots that were added.
     pub fn add_receivers(&mut self) {
         for slot in &self.setup.spec.slots {
-            for (ssrc, kind) in [(slot.audio_ssrc, MediaKind::Audio), (slot.video_ssrc, MediaKind::Video)] {
+            for kind in [MediaKind::Audio, MediaKind::Video] {
+                let Some(ssrc) = slot.stream(kind).map(|stream| stream.ssrc) else { continue };
                 self.receivers.entry(ssrc).or_insert_with(|| Receiver::new(ssrc, kind));
             }
         }

@@ -87,11 +87,12 @@ impl Model {
             return Err("RTP to somebody who is not connected".into());
         }
         let spec = &truth.setup.spec;
-        let of_ssrc = |slot: &&SlotSpec| slot.audio_ssrc == packet.ssrc || slot.video_ssrc == packet.ssrc;
-        let slot = spec.slots.iter().find(of_ssrc).ok_or_else(|| format!("SSRC {} is of no slot", packet.ssrc))?;
-        let kind = if slot.audio_ssrc == packet.ssrc { MediaKind::Audio } else { MediaKind::Video };
-        let mid = if kind == MediaKind::Audio { &slot.audio_mid } else { &slot.video_mid };
-        if packet.extension(spec.extensions.mid) != Some(mid.as_bytes()) {
+        let kinds = [MediaKind::Audio, MediaKind::Video];
+        let all = spec.slots.iter().flat_map(|slot| kinds.map(|kind| (slot, kind)));
+        let found = all.filter_map(|(slot, kind)| Some((slot, kind, slot.stream(kind)?)));
+        let found = found.into_iter().find(|(_, _, stream)| stream.ssrc == packet.ssrc);
+        let (slot, kind, stream) = found.ok_or_else(|| format!("SSRC {} is of no slot", packet.ssrc))?;
+        if packet.extension(spec.extensions.mid) != Some(stream.mid.as_bytes()) {
             return Err(format!("MID of slot {} is missing or wrong", slot.slot));
         }
         let label = match Label::decode(&packet.payload) {

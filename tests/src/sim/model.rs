@@ -158,8 +158,8 @@ impl Model {
             *truth = Truth { assignments, epochs, ..Truth::new(now, setup) };
             self.renew(now, participant);
         } else {
-            if truth.setup.spec.ice != setup.spec.ice {
-                truth.restart_ice(&setup.spec.ice);
+            if truth.setup.ice() != setup.ice() {
+                truth.restart_ice(setup.ice());
             }
             truth.setup = setup.clone();
         }
@@ -343,7 +343,7 @@ impl Model {
         let within = if kind == MediaKind::Audio { FIRST_AUDIO_WITHIN } else { FIRST_VIDEO_WITHIN };
         let Some(since) = self.expected_since(now, truth, assignment, kind) else { return Ok(()) };
         let slot = truth.setup.spec.slots.iter().find(|slot| slot.slot == assignment.slot).ok_or("no such slot")?;
-        let ssrc = if kind == MediaKind::Audio { slot.audio_ssrc } else { slot.video_ssrc };
+        let Some(ssrc) = slot.stream(kind).map(|stream| stream.ssrc) else { return Ok(()) };
         let epoch = truth.epochs.get(&assignment.slot).copied().unwrap_or_default();
         let egress = self.egress.get(&(id, truth.setup.spec.generation, ssrc));
         if now.since(since) > within && egress.is_none_or(|egress| egress.last_epoch() != Some(epoch)) {
@@ -424,7 +424,7 @@ impl Truth {
             over: false,
             since: now,
             checked: None,
-            ufrags: vec![setup.spec.ice.local_ufrag.clone()],
+            ufrags: vec![setup.ice().local_ufrag.clone()],
             selected: None,
             nominated: Vec::new(),
             disabled: Vec::new(),

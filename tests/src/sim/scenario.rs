@@ -293,7 +293,8 @@ impl Scenario {
         let now = self.world.now;
         let ice = ice_parameters(&mut self.random);
         let Some(client) = self.world.clients.get_mut(&id) else { return Ok(()) };
-        client.setup.spec.ice = ice.clone();
+        let Some(named) = client.setup.spec.transport.ice_mut() else { return Ok(()) };
+        named.clone_from(&ice);
         let setup = client.setup.clone();
         client.restart_ice(ice, now);
         self.world.put(&setup)
@@ -371,7 +372,7 @@ impl Scenario {
     /// Junk from strangers and from a participant's own address.
     fn throw_junk(&mut self, id: ParticipantId) -> Result<(), String> {
         let own = self.world.clients[&id].path;
-        let ice = self.world.clients[&id].setup.spec.ice.clone();
+        let ice = self.world.clients[&id].setup.ice().clone();
         for _ in 0..self.random.range(1, 10) {
             let stranger = self.world.hostile_path();
             let len = self.random.range(0, 1600) as usize;

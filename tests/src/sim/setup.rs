@@ -6,7 +6,7 @@ use bytes::Bytes;
 use plausch_engine::srtp::Profile;
 use plausch_relay_api::{
     Codec, CodecMapping, ExtensionIds, Fingerprint, IceParameters, ParticipantId, ParticipantSpec, RoomId, SendTrack,
-    ShardId, SlotId, SlotSpec, TrackKind,
+    ShardId, SlotId, SlotSpec, SlotStream, TrackKind, Transport,
 };
 
 /// The shard that is simulated.
@@ -65,8 +65,7 @@ impl Setup {
                 room,
                 shard: SHARD,
                 generation: 1,
-                ice: ice_parameters(random),
-                remote_fingerprint: Fingerprint([participant.0 as u8; 32]),
+                transport: Transport::browser(ice_parameters(random), Fingerprint([participant.0 as u8; 32])),
                 codecs,
                 extensions: random_extensions(random),
                 sends: Vec::new(),
@@ -124,14 +123,17 @@ impl Setup {
     pub fn add_slots(&mut self, random: &mut Random, count: usize) {
         for _ in 0..count {
             let slot = self.spec.slots.len();
-            self.spec.slots.push(SlotSpec {
-                slot: SlotId(slot as u16),
-                audio_mid: format!("a{slot}"),
-                video_mid: format!("v{slot}"),
-                audio_ssrc: random.bits() as u32 | 1,
-                video_ssrc: random.bits() as u32 | 1,
-            });
+            self.spec.slots.push(SlotSpec::both(
+                SlotId(slot as u16),
+                SlotStream::new(format!("a{slot}"), random.bits() as u32 | 1),
+                SlotStream::new(format!("v{slot}"), random.bits() as u32 | 1),
+            ));
         }
+    }
+
+    /// The names and passwords of ICE.
+    pub fn ice(&self) -> &IceParameters {
+        self.spec.transport.ice().expect("a browser")
     }
 
     /// How the codec was negotiated.

@@ -25,7 +25,7 @@ impl World {
                         continue;
                     }
                     let slot = &truth.setup.spec.slots[usize::from(assignment.slot.0)];
-                    let ssrc = if kind == MediaKind::Audio { slot.audio_ssrc } else { slot.video_ssrc };
+                    let Some(ssrc) = slot.stream(kind).map(|stream| stream.ssrc) else { continue };
                     let track = source_track(assignment.source.source, kind);
                     let played =
                         client.receivers[&ssrc].played.iter().rev().take_while(|(at, _)| now.since(*at) < COUNTED);

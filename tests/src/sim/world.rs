@@ -371,7 +371,9 @@ impl World {
         match effect {
             Effect::Dtls { participant, generation, fingerprint, datagram } => {
                 let truth = self.model.participants.get(&participant).ok_or("DTLS of somebody unknown")?;
-                if truth.setup.spec.remote_fingerprint != fingerprint || truth.setup.spec.generation != generation {
+                if truth.setup.spec.transport.remote_fingerprint() != Some(fingerprint)
+                    || truth.setup.spec.generation != generation
+                {
                     return Err(format!("DTLS of {participant} with another fingerprint or generation"));
                 }
                 self.handshake(participant, generation, word_of(&datagram))

@@ -174,11 +174,12 @@ fn an_offer_of_the_same_connection_keeps_what_runs() {
         world.rooms.plan(ParticipantId(1), connection, remote, fresh(900, remote.slots.len()), &SHARDS)
     };
     let grown = plan(&offer(4, "abcd"), 1).unwrap();
-    assert_eq!((&grown.ice, &grown.slots[..2]), (&before.ice, &before.slots[..]));
+    assert_eq!((&grown.transport, &grown.slots[..2]), (&before.transport, &before.slots[..]));
     assert_eq!(grown.slots.len(), 4);
     let restarted = plan(&offer(2, "efgh"), 1).unwrap();
     assert_eq!(restarted.slots, before.slots);
-    assert_ne!(restarted.ice.local_ufrag, before.ice.local_ufrag);
+    let ufrag = |spec: &ParticipantSpec| spec.transport.ice().unwrap().local_ufrag.clone();
+    assert_ne!(ufrag(&restarted), ufrag(&before));
     assert_eq!(plan(&offer(1, "abcd"), 1), Err(OfferError::SlotsChanged));
     let mut other = offer(2, "abcd");
     other.fingerprint.0[0] ^= 1;

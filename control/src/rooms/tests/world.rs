@@ -268,7 +268,14 @@ impl World {
         let live: Vec<_> = live.copied().collect();
         assert_eq!(live, room.assignments(id), "the relay does what the room decided");
         let mut ssrcs = HashSet::new();
-        assert!(known.spec.slots.iter().all(|slot| ssrcs.insert(slot.audio_ssrc) && ssrcs.insert(slot.video_ssrc)));
+        assert!(
+            known
+                .spec
+                .slots
+                .iter()
+                .flat_map(plausch_relay_api::SlotSpec::streams)
+                .all(|stream| ssrcs.insert(stream.ssrc))
+        );
     }
 }
 

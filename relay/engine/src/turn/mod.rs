@@ -184,7 +184,7 @@ fn local_of(number: u16) -> LocalSocket {
 
 impl Engine {
     /// The allocation is over: by its client, by time, or with its connection.
-    fn remove_allocation(&mut self, key: Key<Allocation>) {
+    pub(crate) fn remove_allocation(&mut self, key: Key<Allocation>) {
         self.remove_connections(key, |_| true);
         let Self { turn: Some(turn), peers, timers, effects, counters, .. } = self else { return };
         let Some(allocation) = turn.allocations.remove(key) else { return };

@@ -19,12 +19,12 @@ fn path(id: u64) -> Path {
 }
 
 fn spec(id: u64, room: RoomId) -> ParticipantSpec {
-    let slot = |slot: u16| SlotSpec {
-        slot: SlotId(slot),
-        audio_mid: format!("a{slot}"),
-        video_mid: format!("v{slot}"),
-        audio_ssrc: 0x1000 + u32::from(slot),
-        video_ssrc: 0x2000 + u32::from(slot),
+    let slot = |slot: u16| {
+        SlotSpec::both(
+            SlotId(slot),
+            SlotStream::new(format!("a{slot}"), 0x1000 + u32::from(slot)),
+            SlotStream::new(format!("v{slot}"), 0x2000 + u32::from(slot)),
+        )
     };
     let send = |kind, mid: &str, ssrc| SendTrack { kind, mid: mid.into(), ssrcs: vec![ssrc], rids: vec![] };
     ParticipantSpec {
@@ -32,13 +32,15 @@ fn spec(id: u64, room: RoomId) -> ParticipantSpec {
         room,
         shard: ShardId(0),
         generation: 1,
-        ice: IceParameters {
-            local_ufrag: format!("ufrag-{id}"),
-            local_pwd: PASSWORD.into(),
-            remote_ufrag: "them".into(),
-            remote_pwd: PASSWORD.into(),
-        },
-        remote_fingerprint: Fingerprint([0; 32]),
+        transport: Transport::browser(
+            IceParameters {
+                local_ufrag: format!("ufrag-{id}"),
+                local_pwd: PASSWORD.into(),
+                remote_ufrag: "them".into(),
+                remote_pwd: PASSWORD.into(),
+            },
+            Fingerprint([0; 32]),
+        ),
         codecs: vec![
             CodecMapping { codec: Codec::Opus, payload_type: 111, rtx_payload_type: None },
             CodecMapping { codec: Codec::Vp8, payload_type: 96, rtx_payload_type: None },

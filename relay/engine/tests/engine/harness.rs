@@ -39,7 +39,6 @@ pub(super) struct Received {
 
 /// A browser.
 pub(super) struct Client {
-    pub id: ParticipantId,
     pub path: Path,
     pub spec: ParticipantSpec,
     inbound: Inbound,
@@ -56,8 +55,19 @@ pub(super) struct Client {
     pub dtls: Vec<Vec<u8>>,
 }
 
-fn keys(id: ParticipantId) -> SessionKeys {
-    let byte = id.0 as u8;
+/// Those of DTLS, or those that the spec names.
+fn keys(spec: &ParticipantSpec) -> SessionKeys {
+    if let Transport::Keyed { keyed } = &spec.transport {
+        let SrtpKeys { profile, from_participant, to_participant } = &keyed.keys;
+        return SessionKeys {
+            profile: *profile,
+            client_key: from_participant.key.to_vec(),
+            server_key: to_participant.key.to_vec(),
+            client_salt: from_participant.salt.to_vec(),
+            server_salt: to_participant.salt.to_vec(),
+        };
+    }
+    let byte = spec.participant.0 as u8;
     SessionKeys {
         profile: Profile::AeadAes128Gcm,
         client_key: vec![byte; 16],
@@ -68,13 +78,11 @@ fn keys(id: ParticipantId) -> SessionKeys {
 }
 
 pub(super) fn slot_spec(slot: u16) -> SlotSpec {
-    SlotSpec {
-        slot: SlotId(slot),
-        audio_mid: format!("sa{slot}"),
-        video_mid: format!("sv{slot}"),
-        audio_ssrc: 0x1000 + u32::from(slot),
-        video_ssrc: 0x2000 + u32::from(slot),
-    }
+    SlotSpec::both(
+        SlotId(slot),
+        SlotStream::new(format!("sa{slot}"), 0x1000 + u32::from(slot)),
+        SlotStream::new(format!("sv{slot}"), 0x2000 + u32::from(slot)),
+    )
 }
 
 /// Microphone with SSRC `id × 100`, camera with `id × 100 + 1`, screen by MID "2", four slots.
@@ -87,13 +95,15 @@ pub(super) fn spec(id: u64) -> ParticipantSpec {
         room: ROOM,
         shard: ShardId(0),
         generation: 1,
-        ice: IceParameters {
-            local_ufrag: format!("local-{id}-1"),
-            local_pwd: format!("password-of-participant-{id}"),
-            remote_ufrag: "them".into(),
-            remote_pwd: "x".repeat(24),
-        },
-        remote_fingerprint: Fingerprint([id as u8; 32]),
+        transport: Transport::browser(
+            IceParameters {
+                local_ufrag: format!("local-{id}-1"),
+                local_pwd: format!("password-of-participant-{id}"),
+                remote_ufrag: "them".into(),
+                remote_pwd: "x".repeat(24),
+            },
+            Fingerprint([id as u8; 32]),
+        ),
         codecs: vec![
             CodecMapping { codec: Codec::Opus, payload_type: OPUS, rtx_payload_type: None },
             CodecMapping { codec: Codec::Vp8, payload_type: VP8, rtx_payload_type: None },
@@ -162,11 +172,15 @@ impl World {
     }
 
     pub(super) fn add_client(&mut self, spec: ParticipantSpec) -> usize {
-        let keys = keys(spec.participant);
+        let keys = keys(&spec);
         let port = 10_000 + spec.participant.0 as u16;
+        let path = match &spec.transport {
+            Transport::Browser(_) => Path { local: LocalSocket(0), remote: ([192, 0, 2, 1], port).into() },
+            // The second of the media addresses.
+            Transport::Keyed { keyed } => Path { local: LocalSocket(1), remote: keyed.remote },
+        };
         self.clients.push(Client {
-            id: spec.participant,
-            path: Path { local: LocalSocket(0), remote: ([192, 0, 2, 1], port).into() },
+            path,
             spec,
             inbound: Inbound::new(keys.profile, &keys.server_key, &keys.server_salt).unwrap(),
             outbound: Outbound::new(keys.profile, &keys.client_key, &keys.client_salt).unwrap(),
@@ -224,7 +238,7 @@ impl World {
     }
 
     pub(super) fn give_keys(&mut self, client: usize) {
-        let keys = keys(self.clients[client].id);
+        let keys = keys(&self.clients[client].spec);
         self.dtls(client, DtlsInput::Keys(keys));
     }
 
@@ -234,7 +248,7 @@ impl World {
     }
 
     pub(super) fn binding_request(&mut self, client: usize, nominate: bool, role: IceRole) -> Vec<u8> {
-        let ice = self.clients[client].spec.ice.clone();
+        let ice = self.clients[client].spec.transport.ice().unwrap().clone();
         self.transactions += 1;
         let mut id = [0; 12];
         id[..8].copy_from_slice(&self.transactions.to_be_bytes());
@@ -282,6 +296,9 @@ impl World {
             if checks && next_check <= self.now {
                 next_check = next_check + Duration::from_secs(1);
                 for client in 0..self.clients.len() {
+                    if self.clients[client].spec.transport.ice().is_none() {
+                        continue;
+                    }
                     self.check(client, false);
                 }
             }

@@ -17,7 +17,7 @@ fn fifty_rejoins_leave_nothing_behind() {
     let stay = gauges(&world);
     for round in 0..50 {
         let mut again = spec(3);
-        again.ice.local_ufrag = format!("local-3-{round}");
+        again.transport.ice_mut().unwrap().local_ufrag = format!("local-3-{round}");
         world.put(again.clone()).unwrap();
         let client = world.add_client(again);
         world.assign(3, vec![assignment(0, 1, Source::Person), assignment(1, 2, Source::Person)]).unwrap();
@@ -54,7 +54,7 @@ fn a_new_generation_begins_anew_and_keeps_its_assignments() {
     world.send(1, &Rtp::audio(200, 1));
     let mut again = spec(1);
     again.generation = 2;
-    again.ice.local_ufrag = "local-1-2".into();
+    again.transport.ice_mut().unwrap().local_ufrag = "local-1-2".into();
     world.put(again.clone()).unwrap();
     assert_eq!(world.put(spec(1)), Err(CommandError::Stale));
     assert!(world.effects.iter().any(|effect| matches!(effect, Effect::DtlsEnd { generation: 1, .. })));
@@ -99,20 +99,26 @@ fn commands_that_cannot_be_are_refused_and_change_nothing() {
     assert_eq!(refused(&mut world, &|spec| spec.shard = ShardId(1)), CommandError::UnknownShard);
     assert_eq!(refused(&mut world, &|spec| spec.room = RoomId(1)), CommandError::Moved);
     assert_eq!(refused(&mut world, &|spec| spec.generation = 0), CommandError::Stale);
-    assert_eq!(refused(&mut world, &|spec| spec.ice.local_ufrag = "local-2-1".into()), CommandError::UfragTaken);
+    assert_eq!(
+        refused(&mut world, &|spec| spec.transport.ice_mut().unwrap().local_ufrag = "local-2-1".into()),
+        CommandError::UfragTaken
+    );
     let invalid: [&dyn Fn(&mut ParticipantSpec); 13] = [
-        &|spec| spec.ice.local_pwd = "short".into(),
-        &|spec| spec.ice.local_pwd = "another-password-of-participant-1".into(),
+        &|spec| spec.transport.ice_mut().unwrap().local_pwd = "short".into(),
+        &|spec| spec.transport.ice_mut().unwrap().local_pwd = "another-password-of-participant-1".into(),
         &|spec| spec.codecs[0].payload_type = 72,
         &|spec| spec.codecs[0].payload_type = VP8,
         &|spec| spec.codecs[0].payload_type = 100,
         &|spec| spec.extensions.mid = Some(15),
         &|spec| spec.extensions.mid = spec.extensions.rid,
         &|spec| spec.sends[1].mid = "a-mid-that-is-too-long".into(),
-        &|spec| spec.slots[1].video_ssrc = spec.slots[0].audio_ssrc,
-        &|spec| spec.remote_fingerprint.0[0] ^= 1,
+        &|spec| spec.slots[1].video = spec.slots[0].audio.clone(),
+        &|spec| {
+            let ice = spec.transport.ice().unwrap().clone();
+            spec.transport = Transport::browser(ice, Fingerprint([9; 32]));
+        },
         &|spec| spec.slots.truncate(3),
-        &|spec| spec.slots[3].video_mid = "another".into(),
+        &|spec| spec.slots[3].video.as_mut().unwrap().mid = "another".into(),
         &|spec| spec.slots[3].slot = SlotId(9),
     ];
     for (number, change) in invalid.into_iter().enumerate() {

@@ -5,6 +5,7 @@ mod feedback;
 mod forwarding;
 mod gathering;
 mod harness;
+mod keyed;
 mod lifecycle;
 mod overload;
 mod relaying;
