@@ -1,7 +1,7 @@
 //! The configuration: one TOML file with comments, every value checked at start.
 
-use crate::host::Host;
-use crate::rates::Rate;
+use crate::admission::rates::Rate;
+use crate::http::caller::Host;
 use crate::sdp::CodecPolicy;
 use anyhow::{Context, Result, bail, ensure};
 use plausch_relay_api::Codec;

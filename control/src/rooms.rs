@@ -1,7 +1,11 @@
 //! All rooms, by name. Pure: ids and the time are arguments, and what the world must be told goes to an [`Outbox`].
 
+pub mod member;
+pub mod names;
 mod offers;
 mod reconcile;
+pub mod room;
+mod slots;
 mod standalone;
 #[cfg(test)]
 mod tests;
@@ -10,12 +14,14 @@ pub use offers::{Fresh, OfferError};
 pub use reconcile::Note;
 
 use crate::config::Limits;
-use crate::names::RoomKey;
-use crate::room::{Member, Outbox, Presence, Room};
+
 use bytes::Bytes;
+use member::{Member, Presence};
+use names::RoomKey;
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
 use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
 use plausch_signalling::{Answer, ErrorCode, IceServers, MediaState, ServerMessage};
+use room::{Outbox, Room};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
 //! The running program: its sockets and tasks.
 
 use crate::config::Config;
-use crate::https::CertificateStore;
-use crate::proxy::ProxyAcceptor;
+use crate::http;
+use crate::http::certificate::CertificateStore;
+use crate::http::proxy_protocol::ProxyAcceptor;
+use crate::relays::link;
 use crate::service::Service;
 use crate::state_dir::StateDir;
-use crate::{http, relay_link};
 use anyhow::{Context, Result, bail};
 use axum_server::tls_rustls::RustlsConfig;
 use plausch_link::{Identity, Listener};
@@ -79,7 +80,7 @@ impl Server {
         let mut ports = vec![edge_address.port()];
         ports.extend(http_addresses.iter().chain(&https_addresses).map(SocketAddr::port));
         service.set_ports(ports);
-        let links = relay_link::run(service.clone(), listener);
+        let links = link::run(service.clone(), listener);
         tasks.spawn(async move {
             links.await;
             bail!("the listener for relays ended")

@@ -3,24 +3,20 @@
 //! Everything under the lock is quick and does no IO; messages and commands go into bounded queues there, so that
 //! every client and the relay see changes in one order.
 
-mod joining;
-mod resources;
+mod relays;
 mod turn;
 
-pub use joining::{Join, Problem};
-pub use resources::{Opened, Patched, Refusal, Visit};
-
+use crate::admission::rates::{Prefix, PrefixRates, Rate};
+use crate::admission::tokens::ResumeSecret;
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
 use crate::random;
-use crate::rates::{Prefix, PrefixRates, Rate};
-use crate::relay_link::Relay;
-use crate::resume::ResumeSecret;
-use crate::room::Outbox;
+use crate::relays::relay::Relay;
+use crate::relays::turn::{Edge, TurnKey};
 use crate::rooms::Rooms;
-use crate::turn::{Edge, TurnKey};
+use crate::rooms::room::Outbox;
 use axum::extract::ws::Utf8Bytes;
-use plausch_relay_api::{CommandError, Event, Hello, ParticipantId, ParticipantSnapshot, ShardId};
+use plausch_relay_api::ParticipantId;
 use plausch_signalling::{ErrorCode, MediaState, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -32,22 +28,22 @@ use tokio::sync::{mpsc, watch};
 pub struct Service {
     pub config: Config,
     pub metrics: Metrics,
-    secret: ResumeSecret,
+    pub(crate) secret: ResumeSecret,
     turn_key: TurnKey,
     started: Instant,
     state: Mutex<State>,
-    linked: watch::Sender<bool>,
-    joins: Mutex<PrefixRates>,
+    pub(crate) linked: watch::Sender<bool>,
+    pub(crate) joins: Mutex<PrefixRates>,
     /// How often credentials of TURN may be asked for.
     credentials: Mutex<PrefixRates>,
     sockets: Mutex<HashMap<Prefix, usize>>,
     sessions: AtomicU64,
 }
 
-struct State {
-    rooms: Rooms,
+pub(crate) struct State {
+    pub(crate) rooms: Rooms,
     sessions: HashMap<ParticipantId, Attached>,
-    relay: Option<Relay>,
+    pub(crate) relay: Option<Relay>,
     edge: Edge,
 }
 
@@ -194,71 +190,7 @@ impl Service {
         state.settle(out, self);
     }
 
-    /// A relay said who it is and what it has; from now on it is the relay.
-    pub fn relay_arrived(&self, relay: Relay, snapshot: Vec<ParticipantSnapshot>) {
-        let mut state = self.state();
-        let ready = !relay.hello.shards.is_empty();
-        self.metrics.relay_connections.fetch_add(1, Relaxed);
-        state.relay = Some(relay);
-        let mut out = Outbox::default();
-        state.tell_turn(&self.turn_key, &mut out);
-        state.rooms.reconcile(snapshot, self.now(), &mut out);
-        state.settle(out, self);
-        self.linked.send_replace(ready);
-    }
-
-    /// The link of a relay ended. `false` if it was no longer the link in use.
-    pub fn relay_left(&self, link: u64) -> bool {
-        let mut state = self.state();
-        let current = state.relay.as_ref().is_some_and(|relay| relay.link == link);
-        if current {
-            state.relay = None;
-            self.linked.send_replace(false);
-        }
-        current
-    }
-
-    /// Ends the link; participants stay with the relay, for the next control.
-    pub fn stop(&self) {
-        self.state().relay = None;
-        self.linked.send_replace(false);
-    }
-
-    /// An event after the snapshot. `false` if the link was replaced or must be made anew.
-    pub fn relay_event(&self, link: u64, event: Event) -> bool {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(relay) = state.relay.as_mut().filter(|relay| relay.link == link) else { return false };
-        let mut out = Outbox::default();
-        match event {
-            Event::Done { id, result } => {
-                if let Err(error) = relay.done(id, result) {
-                    self.metrics.command_errors.fetch_add(1, Relaxed);
-                    tracing::debug!("the relay refused a command: {error}");
-                    if error == CommandError::Busy {
-                        // What it did not take is lost. It dials again, and then both agree anew.
-                        return false;
-                    }
-                }
-            }
-            Event::Connected { participant, generation } => state.rooms.connected(participant, generation, &mut out),
-            Event::Disconnected { participant, generation, reason } => {
-                tracing::info!(%participant, generation, ?reason, "media ended");
-                state.rooms.disconnected(participant, generation, reason, &mut out);
-            }
-            Event::Speakers { room, speakers } => state.rooms.spoke(room, &speakers, &mut out),
-            Event::Load { shards } => relay.loads = shards,
-            Event::ShardRestarted { shard } => {
-                tracing::warn!(%shard, "a shard of the relay restarted");
-                state.rooms.shard_restarted(shard, &mut out);
-            }
-            Event::Hello(_) | Event::Snapshot(_) | Event::SnapshotEnd => return false,
-        }
-        state.settle(out, self);
-        true
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a bug; the other rooms go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -266,7 +198,7 @@ impl Service {
 
 impl State {
     /// Sends what is to be sent. A client whose queue is full is given up, which others may have to be told.
-    fn settle(&mut self, mut out: Outbox, service: &Service) {
+    pub(crate) fn settle(&mut self, mut out: Outbox, service: &Service) {
         loop {
             for command in out.commands {
                 if let Some(relay) = &mut self.relay
@@ -302,28 +234,24 @@ impl State {
     }
 
     /// Lets a session speak for a participant.
-    fn attach(&mut self, participant: ParticipantId, session: u64, outgoing: mpsc::Sender<Outgoing>) {
+    pub(crate) fn attach(&mut self, participant: ParticipantId, session: u64, outgoing: mpsc::Sender<Outgoing>) {
         self.sessions.insert(participant, Attached { session, outgoing });
     }
 
     /// Sends one message to one session.
-    fn tell(&mut self, participant: ParticipantId, message: ServerMessage, service: &Service) {
+    pub(crate) fn tell(&mut self, participant: ParticipantId, message: ServerMessage, service: &Service) {
         let mut out = Outbox::default();
         out.send(participant, message);
         self.settle(out, service);
     }
 
     /// Ends the session that spoke for a participant before.
-    fn replace(&mut self, participant: ParticipantId, service: &Service) {
+    pub(crate) fn replace(&mut self, participant: ParticipantId, service: &Service) {
         if self.sessions.contains_key(&participant) {
             service.metrics.count_error(ErrorCode::Replaced);
             self.tell(participant, ServerMessage::Error { code: ErrorCode::Replaced, fatal: true }, service);
             self.sessions.remove(&participant);
         }
-    }
-
-    fn shards(&self) -> Vec<ShardId> {
-        self.relay.iter().flat_map(|relay| &relay.hello.shards).map(|shard| shard.shard).collect()
     }
 }
 
@@ -350,9 +278,4 @@ fn credentials_rate(joins: Rate) -> Rate {
 /// A message as text. Our own types always serialise.
 pub(crate) fn encode(message: &ServerMessage) -> Utf8Bytes {
     serde_json::to_string(message).unwrap_or_default().into()
-}
-
-/// The candidates of a shard.
-pub(crate) fn candidates(hello: &Hello, shard: ShardId) -> &[std::net::SocketAddr] {
-    hello.shards.iter().find(|info| info.shard == shard).map(|info| info.candidates.as_slice()).unwrap_or_default()
 }

@@ -1,7 +1,8 @@
 //! From a browser's offer to what the relay is told, and what its answer means for the room.
 
 use super::Rooms;
-use crate::room::{Outbox, Transport};
+use super::member::Transport;
+use super::room::Outbox;
 use crate::sdp::RemoteOffer;
 use plausch_relay_api::{
     IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream, Transport as RelayTransport,

@@ -1,8 +1,9 @@
 //! Agreeing with the relay after either process restarted or the link was lost.
 
 use super::Rooms;
-use crate::names::{RoomKey, person_name, room_title};
-use crate::room::{Member, Outbox, Presence, Room, Transport};
+use super::member::{Member, Presence, Transport};
+use super::names::{RoomKey, person_name, room_title};
+use super::room::{Outbox, Room};
 use bytes::Bytes;
 use plausch_relay_api::limits::NOTE_BYTES;
 use plausch_relay_api::{Command, ParticipantId, ParticipantSnapshot};

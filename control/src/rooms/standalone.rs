@@ -1,7 +1,7 @@
 //! Participants of WHIP and WHEP: no session speaks for them, their media is all that there is of them.
 
 use super::Rooms;
-use crate::room::Presence;
+use super::member::Presence;
 use plausch_relay_api::{IceParameters, ParticipantId, ParticipantSpec};
 use std::time::Duration;
 

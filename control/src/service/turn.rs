@@ -1,11 +1,11 @@
 //! TURN: what clients and the relay are told of it.
 
-use super::joining::room_key;
 use super::{Service, State};
-use crate::host::Host;
-use crate::rates::Prefix;
-use crate::room::Outbox;
-use crate::turn::{TurnKey, UnixSeconds};
+use crate::admission::rates::Prefix;
+use crate::http::caller::Host;
+use crate::join::room_key;
+use crate::relays::turn::{TurnKey, UnixSeconds};
+use crate::rooms::room::Outbox;
 use plausch_relay_api::limits::TURN_CREDENTIAL_S;
 use plausch_relay_api::{Command, ShardId, TlsCertificate};
 use plausch_signalling::IceServers;
@@ -57,7 +57,7 @@ impl Service {
     }
 
     /// `None` while no relay is linked, or for a client that asked by no name.
-    pub(super) fn ice_servers_at(&self, state: &State, shard: ShardId, host: Option<&Host>) -> Option<IceServers> {
+    pub(crate) fn ice_servers_at(&self, state: &State, shard: ShardId, host: Option<&Host>) -> Option<IceServers> {
         let host = self.config.turn_host.as_ref().or(host)?;
         let hello = &state.relay.as_ref()?.hello;
         Some(self.turn_key.ice_servers(hello, shard, host, UnixSeconds::now()))

@@ -1,10 +1,11 @@
 //! A little world around [`Rooms`]: it keeps what each client was told and what the relay was told, and checks that
 //! nobody is told nonsense.
 
+use crate::admission::rates::Rate;
 use crate::config::Limits;
-use crate::names::RoomKey;
-use crate::rates::Rate;
-use crate::room::{Outbox, Presence};
+use crate::rooms::member::Presence;
+use crate::rooms::names::RoomKey;
+use crate::rooms::room::Outbox;
 use crate::rooms::{Entry, Fresh, Rooms};
 use crate::sdp::{CodecPolicy, RemoteOffer};
 use plausch_relay_api::{Codec, Command, ParticipantId, ParticipantSnapshot, RoomId, ShardId, SlotAssignment};

@@ -1,8 +1,8 @@
-//! The name by which a client asked for this server. It is the client's own word, so only what a host can look like is
-//! taken, and it is told to nobody but that client.
+//! Who asks, behind which proxy, and by which name of this server. The name is the client's own word, so only what a host
+//! can look like is taken, and it is told to nobody but that client.
 
 use axum::http::{HeaderMap, Uri, header};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A name or address without a port; IPv6 addresses in brackets, as in addresses of pages.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +52,23 @@ impl Host {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Who asks. Behind a proxy on this machine that is the last address that the proxy added; `None` if it added none. Who
+/// comes past the proxy, over HTTPS or the relay's edge, is not believed.
+pub fn client_address(behind_proxy: bool, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    if !behind_proxy || !peer.ip().to_canonical().is_loopback() {
+        return Some(peer.ip());
+    }
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    match forwarded {
+        Some(list) => {
+            let last = list.to_str().ok()?.rsplit(',').next()?.trim();
+            // Some proxies add the port.
+            last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        }
+        None => Some(peer.ip()),
     }
 }
 

@@ -1,16 +1,17 @@
 //! WHIP and WHEP: participants whose signalling is a few HTTP requests. Everything that a later request needs is in its
 //! address and in the room, so sessions survive a restart of control.
 
-use super::joining::{put, refusal, room_key};
-use super::{Service, State, candidates};
-use crate::host::Host;
-use crate::names::{person_name, room_title};
+use crate::admission::rates::Prefix;
+use crate::http::caller::Host;
+use crate::join::{Served, put, refusal, room_key};
 use crate::random;
-use crate::rates::Prefix;
-use crate::room::{Outbox, Presence};
+use crate::relays::relay::candidates;
 use crate::rooms::Entry;
+use crate::rooms::member::Presence;
+use crate::rooms::names::{person_name, room_title};
+use crate::rooms::room::Outbox;
 use crate::sdp::{IceFragment, LocalFragment, Purpose, SdpError};
-use crate::service::joining::Served;
+use crate::service::{Service, State};
 use plausch_relay_api::{IceParameters, MediaKind, ParticipantId, ParticipantSpec, RoomId};
 use plausch_signalling::{ErrorCode, IceServers};
 use std::sync::atomic::Ordering::Relaxed;

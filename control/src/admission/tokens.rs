@@ -1,6 +1,6 @@
 //! Resume tokens: who holds one is that participant in that room, over restarts of both processes.
 
-use crate::names::RoomKey;
+use crate::rooms::names::RoomKey;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

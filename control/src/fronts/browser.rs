@@ -1,8 +1,9 @@
 //! One WebSocket: one client, and after its `join` one participant.
 
-use crate::host::Host;
-use crate::rates::{Bucket, Prefix, Rate};
-use crate::service::{Join, Outgoing, Problem, Service, encode};
+use crate::admission::rates::{Bucket, Prefix, Rate};
+use crate::http::caller::Host;
+use crate::join::{Join, Problem};
+use crate::service::{Outgoing, Service, encode};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures_util::SinkExt;
 use plausch_relay_api::ParticipantId;

@@ -1,13 +1,16 @@
 //! Joins and offers: what waits for the relay.
 
-use super::{Outgoing, Service, State, candidates};
-use crate::host::Host;
-use crate::names::{RoomKey, person_name, room_title};
-use crate::rates::Prefix;
-use crate::room::{Outbox, Presence};
+use crate::admission::rates::Prefix;
+use crate::http::assets;
+use crate::http::caller::Host;
+use crate::random;
+use crate::relays::relay::candidates;
+use crate::rooms::member::Presence;
+use crate::rooms::names::{RoomKey, person_name, room_title};
+use crate::rooms::room::Outbox;
 use crate::rooms::{Entry, Fresh, OfferError};
 use crate::sdp::{LocalSide, RemoteOffer};
-use crate::{assets, random};
+use crate::service::{Outgoing, Service, State};
 use plausch_relay_api::limits::{COMMAND_TIMEOUT_MS, RELAY_WAIT_MS};
 use plausch_relay_api::{Command, CommandError, Hello, ParticipantId, ParticipantSpec, RoomId};
 use plausch_signalling::{Answer, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
@@ -55,7 +58,7 @@ impl From<ErrorCode> for Problem {
 }
 
 /// What became of an offer.
-pub(super) enum Served {
+pub(crate) enum Served {
     /// The relay serves it.
     Answered { spec: Box<ParticipantSpec>, answer: Answer },
     /// It is of a connection that is over, and the browser must make a new one.
@@ -170,11 +173,11 @@ impl Service {
     }
 
     /// Takes one of the joins that an address has.
-    pub(super) fn may_join(&self, prefix: Option<Prefix>) -> bool {
+    pub(crate) fn may_join(&self, prefix: Option<Prefix>) -> bool {
         self.joins.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(prefix, self.now())
     }
 
-    pub(super) async fn wait_for_relay(&self) -> Result<(), ErrorCode> {
+    pub(crate) async fn wait_for_relay(&self) -> Result<(), ErrorCode> {
         let mut linked = self.linked.subscribe();
         let wait = Duration::from_millis(RELAY_WAIT_MS);
         match timeout(wait, linked.wait_for(|linked| *linked)).await {
@@ -197,7 +200,7 @@ impl Service {
     }
 
     /// Plans, tells the relay and waits until it has done it.
-    pub(super) async fn serve(
+    pub(crate) async fn serve(
         &self,
         participant: ParticipantId,
         session: u64,
@@ -238,7 +241,7 @@ impl Service {
         Ok(Served::Answered { spec: Box::new(spec), answer })
     }
 
-    pub(super) async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, ErrorCode> {
+    pub(crate) async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, ErrorCode> {
         match timeout(Duration::from_millis(COMMAND_TIMEOUT_MS), done).await {
             Ok(Ok(result)) => Ok(result),
             // The link is gone, or the relay hangs.
@@ -258,7 +261,7 @@ impl Service {
     }
 
     /// The first offer of a newcomer failed: the place is free again.
-    pub(super) fn give_up(&self, participant: ParticipantId, session: u64) {
+    pub(crate) fn give_up(&self, participant: ParticipantId, session: u64) {
         let mut state = self.state();
         let mut out = Outbox::default();
         if state.rooms.session(participant) == Some(session) {
@@ -272,17 +275,17 @@ impl Service {
 }
 
 /// `None` also for the names of files that lie beside the page.
-pub(super) fn room_key(room: &str) -> Option<RoomKey> {
+pub(crate) fn room_key(room: &str) -> Option<RoomKey> {
     RoomKey::normalise(room).filter(|key| !assets::exists(key.as_str()))
 }
 
-pub(super) type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;
+pub(crate) type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;
 
-pub(super) fn put(spec: &ParticipantSpec) -> Command {
+pub(crate) fn put(spec: &ParticipantSpec) -> Command {
     Command::PutParticipant(Box::new(spec.clone()))
 }
 
-pub(super) fn refusal(participant: ParticipantId, error: &CommandError) -> ErrorCode {
+pub(crate) fn refusal(participant: ParticipantId, error: &CommandError) -> ErrorCode {
     tracing::warn!(%participant, "the relay refused a participant: {error}");
     match error {
         CommandError::Limit(_) => ErrorCode::ServerFull,

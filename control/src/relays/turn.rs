@@ -1,7 +1,8 @@
 //! TURN, as control sees it: which servers clients are told of, with which credentials, and what the relay must know to
 //! check them. The relay itself is the server.
 
-use crate::host::Host;
+use super::relay::candidates;
+use crate::http::caller::Host;
 use crate::random;
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -53,7 +54,7 @@ impl TurnKey {
         let Some(ports) = &hello.turn else { return IceServers { lifetime_seconds, ..IceServers::default() } };
         let username = format!("{}:{shard}:{:016x}", now.0 + TURN_CREDENTIAL_S, random::id());
         let credential = password(&self.secret(period(now)), &username);
-        let media = crate::service::candidates(hello, shard).first();
+        let media = candidates(hello, shard).first();
         // Firefox reaches no TURN server on loopback.
         let elsewhere = media.filter(|_| host.is_loopback()).map(|media| match media.ip() {
             IpAddr::V4(v4) => v4.to_string(),

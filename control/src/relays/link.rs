@@ -1,85 +1,19 @@
-//! The relay, as control sees it: who it is, what it was asked, and the link on which it is asked.
+//! The links on which relays are asked.
 
+use super::relay::Relay;
 use crate::service::Service;
-use crate::turn::SettingsVersion;
 use plausch_link::{Connection, Listener, Receiver, Sender};
 use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
-use plausch_relay_api::limits::{LINK_QUEUE_COMMANDS, PARTICIPANTS_PER_SHARD};
-use plausch_relay_api::{Command, CommandError, CommandId, Event, Hello, ParticipantSnapshot, ShardLoad};
-use std::collections::HashMap;
+use plausch_relay_api::limits::PARTICIPANTS_PER_SHARD;
+use plausch_relay_api::{Event, Hello, ParticipantSnapshot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// From the connection to the end of the snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A linked relay. Dropping it ends the link, and the relay dials again.
-#[derive(Debug)]
-pub struct Relay {
-    /// Which link this is: events of an earlier one are ignored.
-    pub link: u64,
-    pub hello: Arc<Hello>,
-    /// It runs on this machine.
-    pub local: bool,
-    /// What it was told last of TURN.
-    pub turn: Option<SettingsVersion>,
-    pub loads: Vec<ShardLoad>,
-    commands: mpsc::Sender<CommandFrame>,
-    next: u64,
-    waiting: HashMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
-}
-
-impl Relay {
-    pub fn new(link: u64, hello: Hello, local: bool) -> (Self, mpsc::Receiver<CommandFrame>) {
-        let (commands, queue) = mpsc::channel(LINK_QUEUE_COMMANDS);
-        let relay = Self {
-            link,
-            hello: Arc::new(hello),
-            local,
-            turn: None,
-            loads: Vec::new(),
-            commands,
-            next: 0,
-            waiting: HashMap::new(),
-        };
-        (relay, queue)
-    }
-
-    /// Sends a command whose end nobody waits for. `false` when the queue is full.
-    pub fn command(&mut self, command: Command) -> bool {
-        self.send(command).is_some()
-    }
-
-    /// Sends a command; the receiver gets the relay's answer, or an error when the link ends.
-    pub fn ask(&mut self, command: Command) -> Option<oneshot::Receiver<Result<(), CommandError>>> {
-        let id = self.send(command)?;
-        let (done, receiver) = oneshot::channel();
-        // Who no longer waits, because the relay took too long, is forgotten here.
-        self.waiting.retain(|_, waiting| !waiting.is_closed());
-        self.waiting.insert(id, done);
-        Some(receiver)
-    }
-
-    fn send(&mut self, command: Command) -> Option<CommandId> {
-        self.next += 1;
-        let id = CommandId(self.next);
-        self.commands.try_send(CommandFrame { id, command }).ok().map(|()| id)
-    }
-
-    /// A command ended. An error that nobody waits for is given back.
-    pub fn done(&mut self, id: CommandId, result: Result<(), CommandError>) -> Result<(), CommandError> {
-        match self.waiting.remove(&id) {
-            Some(waiting) => {
-                let _ = waiting.send(result);
-                Ok(())
-            }
-            None => result,
-        }
-    }
-}
 
 /// Takes links for ever.
 pub async fn run(service: Arc<Service>, listener: Listener) {

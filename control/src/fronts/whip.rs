@@ -3,11 +3,12 @@
 //! No answer lets other origins' pages in (no CORS): a page could use its visitors' browsers to enter rooms on a
 //! network that only they can reach. Tools that are no browsers do not ask.
 
-use crate::host::Host;
-use crate::http::client_address;
-use crate::rates::Prefix;
+mod sessions;
+
+use crate::admission::rates::Prefix;
+use crate::http::caller::{Host, client_address};
 use crate::sdp::Purpose;
-use crate::service::{Opened, Patched, Refusal, Service, Visit};
+use crate::service::Service;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Query, Request, State};
@@ -17,6 +18,7 @@ use axum::routing::{MethodRouter, post};
 use plausch_relay_api::limits::SIGNALLING_MESSAGE_BYTES;
 use plausch_signalling::{ErrorCode, IceServers};
 use serde::Deserialize;
+use sessions::{Opened, Patched, Refusal, Visit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,7 @@ fn endpoint(purpose: Purpose) -> MethodRouter<Arc<Service>> {
                     Path(room): Path<String>,
                     Query(query): Query<Parameters>,
                     request: Request| {
-            let prefix = client_address(&service, peer, request.headers()).and_then(Prefix::of);
+            let prefix = client_address(service.config.behind_proxy, peer, request.headers()).and_then(Prefix::of);
             begin(service, prefix, purpose, room, query, request).await
         },
     )
@@ -61,7 +63,7 @@ fn endpoint(purpose: Purpose) -> MethodRouter<Arc<Service>> {
                     Path(room): Path<String>,
                     uri: Uri,
                     headers: HeaderMap| {
-            let prefix = client_address(&service, peer, &headers).and_then(Prefix::of);
+            let prefix = client_address(service.config.behind_proxy, peer, &headers).and_then(Prefix::of);
             let host = Host::asked_for(&uri, &headers, service.config.behind_proxy);
             let ice = service.ice_servers(prefix, &room, host.as_ref()).await;
             let headers = [(header::ALLOW, "OPTIONS, POST"), (ACCEPT_POST, SDP), (header::CACHE_CONTROL, "no-store")];
@@ -79,7 +81,7 @@ fn session(purpose: Purpose) -> MethodRouter<Arc<Service>> {
                     ConnectInfo(peer): ConnectInfo<SocketAddr>,
                     Path((room, token)): Path<(String, String)>,
                     request: Request| {
-            let prefix = client_address(&service, peer, request.headers()).and_then(Prefix::of);
+            let prefix = client_address(service.config.behind_proxy, peer, request.headers()).and_then(Prefix::of);
             change(service, prefix, purpose, room, token, request).await
         },
     )
