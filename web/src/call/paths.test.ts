@@ -111,6 +111,20 @@ test('a browser that refuses an address lets nobody wait', async () => {
   });
 });
 
+/** A server with TURN on the port of its pages. */
+const ON_443: IceServers = {
+  servers: [{ urls: ['turn:a:3478', 'turns:a:443?transport=tcp'], username: 'u', credential: 'c' }],
+  lifetimeSeconds: 1,
+};
+
+test('nobody is told that their network is strict when the server may lack a way', () => {
+  const nothing: Paths = { direct: false, udp: false, tcp: false, tls: false };
+  const elsewhere = { ...ON_443, servers: [{ urls: ['turns:a:5349?transport=tcp'], username: 'u', credential: 'c' }] };
+  expect(verdict(nothing, true, ON_443)).toBe('blocked');
+  expect(verdict(nothing, true, elsewhere)).toBe('unreachable');
+  expect(verdict(nothing, false, elsewhere)).toBeUndefined();
+});
+
 describe('the verdict', () => {
   test.each<[Paths, boolean, ReturnType<typeof verdict>]>([
     [{}, false, undefined],
@@ -126,6 +140,6 @@ describe('the verdict', () => {
     // A server without a port for tests.
     [{ udp: true, tcp: false }, true, 'detour'],
   ])('%j, complete %s: %s', (paths, complete, expected) => {
-    expect(verdict(paths, complete)).toBe(expected);
+    expect(verdict(paths, complete, ON_443)).toBe(expected);
   });
 });

@@ -9,8 +9,11 @@ import { PATH_TIMEOUT_MS } from './limits';
 /** `direct`: UDP at the port at which media arrives. The others are detours. */
 export type Path = 'direct' | 'udp' | 'tcp' | 'tls';
 
-/** What a person is told. */
-export type Verdict = 'open' | 'detour' | 'blocked';
+/**
+ * What a person is told. `blocked`: the network lets pages through and calls not. `unreachable`: no way was found, and the
+ * server has none on the port of pages, so that nobody can say whose fault it is.
+ */
+export type Verdict = 'open' | 'detour' | 'blocked' | 'unreachable';
 
 export type MakeTestConnection = (configuration: RTCConfiguration) => RTCPeerConnection;
 
@@ -40,11 +43,18 @@ export async function tryPaths(
 }
 
 /** `undefined`: nothing can be said, or not yet. */
-export function verdict(paths: Paths, complete: boolean): Verdict | undefined {
+export function verdict(paths: Paths, complete: boolean, ice: IceServers): Verdict | undefined {
   if (paths.direct === true) return 'open';
   if (!complete && paths.direct === undefined) return undefined;
   if (paths.udp === true || paths.tcp === true || paths.tls === true) return 'detour';
-  return complete && Object.keys(paths).length > 0 ? 'blocked' : undefined;
+  if (!complete || Object.keys(paths).length === 0) return undefined;
+  // A network that lets pages through and nothing on their port is strict. Without that port it may be the server.
+  return ice.servers.some(({ urls }) => urls.some(isOnPagePort)) ? 'blocked' : 'unreachable';
+}
+
+/** TURN over TLS where HTTPS has its port, which every network leaves open that has pages at all. */
+function isOnPagePort(url: string): boolean {
+  return /^turns:.*:443(?:\?|$)/u.test(url);
 }
 
 function addresses({ servers, direct }: IceServers): [Path, RTCIceServer][] {

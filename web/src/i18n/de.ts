@@ -12,15 +12,35 @@ export const de: Messages = {
       'Mit diesem Browser geht es leider nicht. Bitte verwenden Sie die neueste Version von Firefox, Chrome, Edge oder Safari.',
   },
 
+  // Fußzeile
+  foot: {
+    label: 'Über diesen Dienst',
+    guide: 'Anleitung',
+    guidePc: 'PC',
+    guidePhone: 'Handy',
+    terms: 'Nutzung',
+    privacy: 'Datenschutz',
+    legal: 'Impressum',
+    accessibility: 'Barrierefreiheit',
+  },
+
   // Startseite
   start: {
     tagline: 'Treffen Sie sich per Video. Ohne Konto, ohne Installation.',
     roomName: 'Raumname',
     roomHint: 'Alle, die denselben Namen eingeben, treffen sich im selben Raum. Zum Beispiel: KulturvereinMarion',
     go: 'Los geht’s',
-    roomMissing: 'Bitte geben Sie zuerst einen Namen für den Raum ein.',
-    roomUnusable: 'Dieser Name geht leider nicht. Bitte lassen Sie die Zeichen / und \\ weg.',
+    roomExample: 'KulturvereinMarion',
+    roomForeign: (host) => `Das ist ein Link zu einem anderen Server: ${host}. Bitte öffnen Sie ihn in einem neuen Fenster.`,
+    roomTrouble: {
+      empty: 'Bitte geben Sie zuerst einen Namen für den Raum ein.',
+      characters: 'Dieser Name geht leider nicht. Bitte lassen Sie die Zeichen / und \\ weg.',
+      'too-long': 'Dieser Name ist zu lang. Bitte verwenden Sie höchstens 120 Zeichen.',
+      reserved: 'Dieser Name ist für eine Seite dieses Servers vergeben. Bitte wählen Sie einen anderen.',
+    },
     roomGuessable: (proposal) => `Diesen Namen können Fremde leicht erraten. Sicherer ist zum Beispiel „${proposal}“.`,
+    roomGuessableByLink: (proposal) =>
+      `Den Namen dieses Raums können Fremde leicht erraten. Sicherer ist zum Beispiel „${proposal}“.`,
     roomSuggest: 'Namen vorschlagen',
     roomTake: 'Diesen Namen verwenden',
     recentRooms: 'Besuchte Räume',
@@ -73,12 +93,20 @@ export const de: Messages = {
     nameUnusable: 'Dieser Name kann nicht verwendet werden. Bitte wählen Sie einen anderen.',
     join: 'Konferenz beitreten',
     joining: 'Einen Moment, wir verbinden Sie …',
+    joiningSlow: 'Das dauert länger als sonst. Der Server antwortet noch nicht. Wir versuchen es weiter …',
+    cancel: 'Abbrechen',
+    remember: 'Meinen Namen und diesen Raum auf diesem Gerät merken',
+    deviceSettings: 'Geräte auswählen und testen',
     network: {
       open: 'Ihre Verbindung ist bereit.',
       detour: 'Ihr Netzwerk erlaubt nur einen Umweg. Das Gespräch klappt trotzdem. Sie müssen nichts tun.',
       blocked:
         'Ihr Netzwerk blockiert Videogespräche. Versuchen Sie es mit mobilen Daten. Oder fragen Sie die Person, die Ihr Netzwerk betreut.',
+      unreachable:
+        'Bild und Ton erreichen den Server von Ihrem Netzwerk aus gerade nicht. Versuchen Sie es mit mobilen Daten. Hilft das nicht, liegt es am Server.',
     },
+    previewUnanswered:
+      'Sie sehen keine Frage? Schauen Sie oben neben der Adresse nach. Sie können auch ohne Kamera und Mikrofon beitreten.',
     preview: 'Ihr Kamerabild',
     previewOff: 'Ihre Kamera ist aus',
     previewAsking: 'Ihr Browser fragt nach Kamera und Mikrofon. Bitte wählen Sie „Zulassen“.',
@@ -92,6 +120,9 @@ export const de: Messages = {
     camera: 'Kamera',
     speaker: 'Lautsprecher',
     systemDefault: 'Automatisch',
+    speakerTest: 'Lautsprecher testen',
+    speakerPlayed: 'Haben Sie den Ton gehört? Wenn nicht, wählen Sie einen anderen Lautsprecher.',
+    speakerFailed: 'Der Ton ließ sich nicht abspielen.',
     // Schritte im Browser, der gerade benutzt wird; der letzte Schritt ist für alle gleich.
     allowSteps: {
       chromium: [

@@ -12,15 +12,35 @@ export const en = {
     browserUnsupported: 'Sorry, it does not work with this browser. Please use the latest version of Firefox, Chrome, Edge or Safari.',
   },
 
+  // Foot of the page
+  foot: {
+    label: 'About this service',
+    guide: 'Guide',
+    guidePc: 'PC',
+    guidePhone: 'phone',
+    terms: 'Terms of use',
+    privacy: 'Privacy',
+    legal: 'Legal notice',
+    accessibility: 'Accessibility',
+  },
+
   // Start page
   start: {
     tagline: 'Meet by video. No account, nothing to install.',
     roomName: 'Room name',
     roomHint: 'Everyone who types the same name meets in the same room. For example: KulturvereinMarion',
     go: "Let's go",
-    roomMissing: 'Please type a name for the room first.',
-    roomUnusable: 'Sorry, this name does not work. Please leave out the characters / and \\.',
+    roomExample: 'KulturvereinMarion',
+    roomForeign: (host: string) => `This is a link to another server: ${host}. Please open it in a new window.`,
+    roomTrouble: {
+      empty: 'Please type a name for the room first.',
+      characters: 'Sorry, this name does not work. Please leave out the characters / and \\.',
+      'too-long': 'This name is too long. Please use 120 characters at most.',
+      reserved: 'This name is taken by a page of this server. Please choose another one.',
+    },
     roomGuessable: (proposal: string) => `Strangers can easily guess this name. A safer one would be “${proposal}”.`,
+    roomGuessableByLink: (proposal: string) =>
+      `Strangers can easily guess the name of this room. A safer one would be “${proposal}”.`,
     roomSuggest: 'Suggest a name',
     roomTake: 'Use this name',
     recentRooms: 'Rooms you visited',
@@ -72,12 +92,20 @@ export const en = {
     nameUnusable: 'This name cannot be used. Please choose another one.',
     join: 'Join conference',
     joining: 'One moment, we are connecting you …',
+    joiningSlow: 'This takes longer than usual. The server does not answer yet. We keep trying …',
+    cancel: 'Cancel',
+    remember: 'Remember my name and this room on this device',
+    deviceSettings: 'Choose and test devices',
     network: {
       open: 'Your connection is ready.',
       detour: 'Your network allows only a detour. The call will work all the same. There is nothing you need to do.',
       blocked:
         'Your network blocks video calls. Try mobile data, or ask the person who looks after your network.',
+      unreachable:
+        'At the moment, sound and pictures do not reach the server from your network. Try mobile data. If that does not help, the server is the cause.',
     },
+    previewUnanswered:
+      'You see no question? Look at the top, beside the address. You can also join without camera and microphone.',
     preview: 'Your camera picture',
     previewOff: 'Your camera is off',
     previewAsking: 'Your browser is asking for camera and microphone. Please choose “Allow”.',
@@ -91,6 +119,9 @@ export const en = {
     camera: 'Camera',
     speaker: 'Loudspeaker',
     systemDefault: 'Automatic',
+    speakerTest: 'Test loudspeaker',
+    speakerPlayed: 'Did you hear the tone? If not, choose another loudspeaker.',
+    speakerFailed: 'The tone could not be played.',
     // Steps in the browser at hand; the last one is the same for all.
     allowSteps: {
       chromium: ['Click the icon to the left of the address (a lock or sliders).', 'Turn camera and microphone on.'],

@@ -14,6 +14,8 @@ import { StartPage } from './pages/start-page';
 const session = signal<Session | undefined>(undefined);
 /** The last attempt was refused for the person's name: the device page says so. */
 const nameRefused = signal(false);
+/** What the person had typed as their name when they cancelled a join. */
+const typedName = signal<string | undefined>(undefined);
 
 function enter(room: string): void {
   session.value?.dispose();
@@ -29,6 +31,7 @@ export function App(): JSX.Element | null {
   useLayoutEffect(() => {
     if (typeof RTCPeerConnection === 'undefined') return undefined;
     nameRefused.value = false;
+    typedName.value = undefined;
     if (room !== undefined) enter(room);
     return () => {
       session.value?.dispose();
@@ -42,13 +45,13 @@ export function App(): JSX.Element | null {
   useEffect(() => {
     if (failure !== 'bad-name' || room === undefined) return;
     nameRefused.value = true;
+    typedName.value = current?.name.value;
     enter(room);
   }, [failure]);
   useLayoutEffect(() => {
-    // The room is dark and calm, everything else light.
-    document.documentElement.dataset['theme'] = stage === 'joined' ? 'dark' : 'light';
-    const theme = stage === 'joined' ? '#12181b' : '#e6efec';
-    document.querySelector('meta[name=theme-color]')?.setAttribute('content', theme);
+    // The room is dark and calm; everything else is as the system is.
+    if (stage === 'joined') document.documentElement.dataset['theme'] = 'dark';
+    else delete document.documentElement.dataset['theme'];
   }, [stage]);
 
   if (room === undefined) return <StartPage />;
@@ -61,6 +64,17 @@ export function App(): JSX.Element | null {
     case 'failed':
       return <FarewellPage room={current.call.roomTitle.value} failure={failure} onRejoin={() => enter(room)} />;
     default:
-      return <DevicePage key={current} session={current} nameRefused={nameRefused.value} />;
+      return (
+        <DevicePage
+          key={current}
+          session={current}
+          nameRefused={nameRefused.value}
+          typedName={typedName.value}
+          onCancel={(name) => {
+            typedName.value = name;
+            enter(room);
+          }}
+        />
+      );
   }
 }

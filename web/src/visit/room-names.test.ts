@@ -1,7 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import { de } from '../i18n/de';
 import { en } from '../i18n/en';
-import { addressOf, extendName, isGuessable, isUsable, normalise, roomOf, suggestName } from './room-names';
+import { readFileSync } from 'node:fs';
+import { isGuessable } from './guessable';
+import { addressOf, extendName, isUsable, normalise, readTyped, roomOf, shownLink, suggestName, unusable } from './room-names';
+
+interface Example {
+  typed: string;
+  key: string | null;
+}
+const examples = JSON.parse(
+  readFileSync(new URL('../../../control/tests/fixtures/room-names.json', import.meta.url), 'utf8'),
+) as Example[];
+
+test.each(examples)('as control has it: $typed', ({ typed, key }) => {
+  if (key === null) expect(isUsable(typed)).toBe(false);
+  else expect([normalise(typed), unusable(typed)]).toEqual([key, undefined]);
+});
 
 test('people who write a name differently meet', () => {
   expect(normalise(' Kulturverein Marion ')).toBe('kulturvereinmarion');
@@ -30,13 +45,8 @@ describe('addresses', () => {
 });
 
 test('names that cannot be addresses', () => {
-  for (const name of ['', '  ', '.', '..', 'API', 'assets', 'a\u0007b', 'a/b', 'a\\b', 'a\u202eb', '\u200b', 'x'.repeat(121)]) expect(isUsable(name)).toBe(false);
+  for (const name of ['', '  ', '.', '..', 'API', 'assets', 'a\u0007b', 'a/b', 'a\\b', 'a\u202eb', '\u200b', 'robots.txt', 'Impressum', 'x'.repeat(121)]) expect(isUsable(name)).toBe(false);
   for (const name of ['a', 'St. Georg', '🎻', 'x'.repeat(120)]) expect(isUsable(name)).toBe(true);
-});
-
-test('short plain names are guessable', () => {
-  for (const name of ['OmaOpa', 'Yoga', 'Chor 1']) expect(isGuessable(name)).toBe(true);
-  for (const name of ['Kulturverein Marion', 'Chor 4711']) expect(isGuessable(name)).toBe(false);
 });
 
 test.each([en, de])('proposals are usable, not guessable, and many ($languageName)', ({ start: { roomWords } }) => {
@@ -61,5 +71,31 @@ test.each([en, de])('a guessable name is extended, in letters that a link shows 
     const name = extendName(typed, roomPlaces, [0, 0, 0]);
     expect(name).toBe(`${begins}${roomPlaces[0][0]}${roomPlaces[1][0]}10`);
     expect(addressOf(name)).toBe(`/${name}`);
+    expect(isGuessable(name)).toBe(false);
   }
+  expect(isUsable(extendName('x'.repeat(120), roomPlaces, [31, 31, 89]))).toBe(true);
+});
+
+test.each([
+  ['https://konferenz.example/KulturvereinMarion', 'KulturvereinMarion'],
+  ['http://konferenz.example/KulturvereinMarion/', 'KulturvereinMarion'],
+  ['https://Konferenz.Example:443/K%C3%BCche?utm=1#x', 'Küche'],
+  ['konferenz.example/Test.', 'Test'],
+  ['  <https://konferenz.example/Test>  ', 'Test'],
+  ['//konferenz.example/Test', 'Test'],
+  ['https://konferenz.example/', ''],
+  ['„https://konferenz.example/Test“', 'Test'],
+  ['Kommt alle', 'Kommt alle'],
+  ['yoga.de', 'yoga.de'],
+])('a pasted link is understood: %s', (text, name) => {
+  expect(readTyped(text, 'konferenz.example')).toEqual({ name });
+});
+
+test('a link of another server is none of ours', () => {
+  expect(readTyped('https://meet.example/Test', 'konferenz.example')).toEqual({ foreign: 'meet.example' });
+});
+
+test('links are shown as people read them', () => {
+  expect(shownLink('https://a.example/K%C3%BCcheM%C3%BCller')).toBe('https://a.example/KücheMüller');
+  expect(shownLink('https://a.example/a%2Fb%20%E2%80%AE%3F')).toBe('https://a.example/a%2Fb%20%E2%80%AE%3F');
 });

@@ -13,12 +13,15 @@ function typedName(): string | undefined {
   return typeof state === 'string' ? state : undefined;
 }
 
-/** The room of the address; `undefined` on the start page. */
+/** The room of the link; `undefined` on the start page. */
 export const roomInAddress = computed(() => {
   const { path, typed } = place.value;
   const room = roomOf(path);
   return room !== undefined && typed !== undefined && normalise(typed) === normalise(room) ? typed : room;
 });
+
+/** Somebody else named this room: the person came by a link. */
+export const cameByLink = computed(() => place.value.typed === undefined);
 
 export function goToRoom(name: string): void {
   history.pushState(name.trim(), '', addressOf(name));

@@ -2,7 +2,6 @@ import { computed, effect, signal, untracked } from '@preact/signals';
 import { Call } from '../call/call';
 import { tryPaths, verdict, type Verdict } from '../call/paths';
 import { LocalMedia } from '../devices/media';
-import { savePreferences } from '../devices/preferences';
 import { words } from '../i18n/language';
 import { addVisited } from './visited';
 
@@ -61,7 +60,7 @@ export class Session {
       () => removeEventListener('pagehide', goodbye),
       effect(() => {
         const room = this.call.roomTitle.value;
-        if (this.call.phase.value === 'joined') untracked(() => addVisited(room));
+        if (this.call.phase.value === 'joined') untracked(() => addVisited(room, this.name.value));
       }),
       effect(() => {
         const phase = this.call.phase.value;
@@ -92,16 +91,15 @@ export class Session {
     const ice = await this.call.ice.fresh();
     if (stop.aborted) return;
     const paths = await tryPaths(ice, (configuration) => new RTCPeerConnection(configuration), stop, (paths) => {
-      this.network.value = verdict(paths, false);
+      this.network.value = verdict(paths, false, ice);
     });
-    if (!stop.aborted) this.network.value = verdict(paths, true);
+    if (!stop.aborted) this.network.value = verdict(paths, true, ice);
   }
 
   join(name: string): void {
     performance.mark(JOIN_CLICK);
     this.networkTest?.abort();
     this.name.value = name;
-    savePreferences({ name });
     // The device page has said it; in the room only news are worth a notice.
     this.media.acknowledgeTrouble();
     void this.call.join(name);

@@ -5,31 +5,48 @@ import { browserKind } from '../../devices/browser-kind';
 import { watchLevel } from '../../devices/level';
 import { loadPreferences } from '../../devices/preferences';
 import { words } from '../../i18n/language';
+import { brand, pageTitle } from '../../visit/brand';
+import { isGuessable } from '../../visit/guessable';
+import { normalise } from '../../visit/room-names';
+import { cameByLink, goToRoom, goToStart } from '../../visit/routing';
+import type { Session } from '../../visit/session';
+import { remembering, setRemembering, visitedRooms } from '../../visit/visited';
 import { colourOf, initials } from '../parts/avatar';
+import { BrandMark } from '../parts/brand-mark';
 import { DeviceSelects } from '../parts/device-selects';
 import { hasKeyboard } from '../parts/focus';
-import { CameraIcon, CameraOffIcon, Mark, MicrophoneIcon, MicrophoneOffIcon } from '../parts/icons';
-import { LanguageSwitch } from '../parts/language-switch';
-import { goToStart } from '../../visit/routing';
-import type { Session } from '../../visit/session';
+import { GuessableWarning } from '../parts/guessable-warning';
+import { CameraIcon, CameraOffIcon, MicrophoneIcon, MicrophoneOffIcon } from '../parts/icons';
+import { PageFoot } from '../parts/page-foot';
+import { SpeakerTest } from '../parts/speaker-test';
 import { isMirrored, Video } from '../parts/video';
 
 /** Mirrors PARTICIPANT_NAME_CHARS of the server. */
 const NAME_CHARS = 64;
+/** A join takes well below a second; who waits longer is told what it may be. */
+const SLOW_MS = 4_000;
 
-export function DevicePage({ session, nameRefused }: { session: Session; nameRefused: boolean }): JSX.Element {
-  const t = words.value;
+interface DevicePageProps {
+  session: Session;
+  /** The last attempt was refused for the person's name. */
+  nameRefused: boolean;
+  /** Kept from an attempt that was cancelled. */
+  typedName: string | undefined;
+  /** The person does not want to wait for the join any longer. */
+  onCancel: (name: string) => void;
+}
+
+export function DevicePage({ session, nameRefused, typedName, onCancel }: DevicePageProps): JSX.Element {
+  const t = words.value.entry;
   const { media, call } = session;
   const field = useRef<HTMLInputElement>(null);
   const title = useRef<HTMLHeadingElement>(null);
-  const name = useSignal(loadPreferences().name);
+  const name = useSignal(typedName ?? loadPreferences().name);
   const complaint = useSignal<'nameMissing' | 'nameUnusable' | undefined>(nameRefused ? 'nameUnusable' : undefined);
   const joining = call.phase.value === 'joining';
-  const trouble = call.trouble.value;
-  const network = session.network.value;
 
   useEffect(() => {
-    document.title = `${session.room} – Plausch`;
+    document.title = pageTitle(session.room);
     if (hasKeyboard()) field.current?.focus();
     else title.current?.focus();
   }, []);
@@ -44,6 +61,7 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
       session.join(typed);
     }
   };
+  const known = visitedRooms.value.some((room) => normalise(room) === normalise(session.room));
 
   return (
     <div class="page device">
@@ -56,22 +74,24 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
             goToStart();
           }}
         >
-          <Mark />
-          Plausch
+          <BrandMark />
+          {brand.name}
         </a>
-        <LanguageSwitch />
       </header>
       <main class="device-main">
         <div class="device-title">
-          <p class="overline">{t.entry.joinTitle}</p>
+          <p class="overline">{t.joinTitle}</p>
           <h1 ref={title} tabIndex={-1}>
-            {session.room}
+            <bdi>{session.room}</bdi>
           </h1>
+          {cameByLink.value && !known && isGuessable(session.room) && (
+            <GuessableWarning room={session.room} byLink onTake={goToRoom} />
+          )}
         </div>
         <Preview session={session} name={name.value} />
         <form class="device-form" onSubmit={join} noValidate>
           <label class="field large">
-            <span>{t.entry.yourName}</span>
+            <span>{t.yourName}</span>
             <input
               ref={field}
               type="text"
@@ -79,6 +99,7 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
               maxLength={NAME_CHARS}
               autocomplete="name"
               enterkeyhint="go"
+              readOnly={joining}
               aria-describedby="name-advice"
               aria-invalid={complaint.value !== undefined}
               onInput={(event) => {
@@ -88,19 +109,62 @@ export function DevicePage({ session, nameRefused }: { session: Session; nameRef
             />
           </label>
           <p id="name-advice" class="advice complaint" aria-live="polite">
-            {complaint.value && t.entry[complaint.value]}
+            {complaint.value && t[complaint.value]}
           </p>
-          <button type="submit" class="primary join" aria-disabled={joining}>
-            {joining ? t.entry.joining : t.entry.join}
-          </button>
-          <p class={network === 'blocked' ? 'advice warned' : 'advice'} role="status">
-            {joining && trouble !== undefined ? t.errors[trouble] : network && t.entry.network[network]}
-          </p>
+          <label class="tick">
+            <input
+              type="checkbox"
+              checked={remembering.value}
+              onChange={(event) => setRemembering(event.currentTarget.checked)}
+            />
+            <span>{t.remember}</span>
+          </label>
+          <div class="join-bar">
+            <button type="submit" class="primary join" aria-disabled={joining}>
+              {joining ? t.joining : t.join}
+            </button>
+            {joining && (
+              <button type="button" class="secondary" onClick={() => onCancel(name.value)}>
+                {t.cancel}
+              </button>
+            )}
+            <JoinAdvice session={session} />
+          </div>
           <DeviceTrouble session={session} />
-          <DeviceSelects media={media} />
+          <details class="device-settings">
+            <summary>{t.deviceSettings}</summary>
+            <DeviceSelects media={media} />
+            <SpeakerTest media={media} />
+          </details>
         </form>
       </main>
+      <PageFoot away />
     </div>
+  );
+}
+
+/** How the join goes, and before it what the network lets through. */
+function JoinAdvice({ session }: { session: Session }): JSX.Element {
+  const t = words.value;
+  const { call, network } = session;
+  const joining = call.phase.value === 'joining';
+  const slow = useSignal(false);
+  useEffect(() => {
+    slow.value = false;
+    if (!joining) return undefined;
+    const timer = setTimeout(() => (slow.value = true), SLOW_MS);
+    return () => clearTimeout(timer);
+  }, [joining]);
+  const trouble = call.trouble.value;
+  let text: string | undefined;
+  // While the person waits, an older verdict would contradict what they see.
+  if (joining) text = trouble !== undefined ? t.errors[trouble] : slow.value ? t.entry.joiningSlow : undefined;
+  else text = network.value && t.entry.network[network.value];
+  const warned = joining || network.value === 'blocked' || network.value === 'unreachable';
+  return (
+    <p class={warned ? 'advice warned' : 'advice'} role="status">
+      {text}
+    </p>
   );
 }
 
@@ -117,7 +181,7 @@ function Preview({ session, name }: { session: Session; name: string }): JSX.Ele
             <div class={`avatar colour-${colourOf(name)}`} aria-hidden="true">
               <span>{initials(name)}</span>
             </div>
-            <p>{session.asking.value ? t.entry.previewAsking : t.entry.previewOff}</p>
+            <Asking asking={session.asking.value} />
           </div>
         ) : (
           <Video track={camera} mirrored={isMirrored(camera)} label={t.entry.preview} />
@@ -143,6 +207,24 @@ function Preview({ session, name }: { session: Session; name: string }): JSX.Ele
       </div>
       <LevelMeter session={session} />
     </section>
+  );
+}
+
+/** What to do while the browser asks; who sees no question finds out where it is. */
+function Asking({ asking }: { asking: boolean }): JSX.Element {
+  const t = words.value.entry;
+  const unanswered = useSignal(false);
+  useEffect(() => {
+    unanswered.value = false;
+    if (!asking) return undefined;
+    const timer = setTimeout(() => (unanswered.value = true), SLOW_MS);
+    return () => clearTimeout(timer);
+  }, [asking]);
+  return (
+    <div role="status">
+      <p>{asking ? t.previewAsking : t.previewOff}</p>
+      {unanswered.value && <p>{t.previewUnanswered}</p>}
+    </div>
   );
 }
 

@@ -3,8 +3,9 @@ import { useEffect } from 'preact/hooks';
 import { words } from '../../i18n/language';
 import type { ErrorCode } from '../../protocol/messages';
 import { useFocusOnEntry } from '../parts/focus';
-import { Mark } from '../parts/icons';
-import { LanguageSwitch } from '../parts/language-switch';
+import { BrandMark } from '../parts/brand-mark';
+import { pageTitle } from '../../visit/brand';
+import { PageFoot } from '../parts/page-foot';
 import { goToStart } from '../../visit/routing';
 
 interface FarewellProps {
@@ -21,16 +22,13 @@ export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.El
   const t = words.value;
   const title = useFocusOnEntry<HTMLHeadingElement>();
   useEffect(() => {
-    document.title = `${room} – Plausch`;
+    document.title = pageTitle(room);
   }, []);
   const reload = failure === 'version' || failure === 'bad-message';
   return (
     <div class="page farewell">
-      <header class="page-head">
-        <LanguageSwitch />
-      </header>
       <main class="farewell-main">
-        <Mark />
+        <BrandMark />
         <h1 ref={title} tabIndex={-1}>
           {failure === undefined ? t.farewell.leftTitle : t.farewell.failedTitle}
         </h1>
@@ -41,15 +39,18 @@ export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.El
               {t.farewell.reload}
             </button>
           ) : (
+            failure !== 'bad-room-name' && (
             <button type="button" class="primary" onClick={onRejoin}>
               {failure !== undefined && PASSING.has(failure) ? t.common.tryAgain : t.farewell.rejoin}
             </button>
+            )
           )}
           <button type="button" class="secondary" onClick={() => goToStart()}>
             {t.farewell.startPage}
           </button>
         </div>
       </main>
+      <PageFoot />
     </div>
   );
 }

@@ -95,6 +95,19 @@ export const SendIcon = icon(<path d="M21 3 10 14M21 3l-6.500 18-4.500-7-7-4.500
 export const SparkIcon = icon(<path d="M12 3v4m0 10v4M3 12h4m10 0h4M6 6l2.500 2.500m7 7L18 18M18 6l-2.500 2.500m-7 7L6 18" />);
 
 /** The mark of the service: two bubbles. */
+export const WarningIcon = icon(
+  <>
+    <path d="M12 4 2.5 20h19zM12 10v4.5" />
+    <circle cx="12" cy="17" r="0.6" fill="currentColor" />
+  </>,
+);
+
+export const SpeakerIcon = icon(
+  <>
+    <path d="M4 9.5v5h3.5L12 19V5L7.500 9.500zM15.500 9a4 4 0 0 1 0 6M18 6.500a8 8 0 0 1 0 11" />
+  </>,
+);
+
 export function Mark(): JSX.Element {
   return (
     <svg class="mark" viewBox="0 0 64 64" aria-hidden="true" focusable="false">
