@@ -1,7 +1,7 @@
 //! Control's commands: each says how something shall be, and nothing happens where it is so already.
 
 use crate::access::{Access, KeyedPath};
-use crate::batch::{LocalSocket, Path};
+use crate::batch::{LocalSocket, Path, TxBatch};
 use crate::engine::Engine;
 use crate::ice::Agent;
 use crate::participant::{Keys, Participant, Transport, Uplink, belongs};
@@ -29,9 +29,9 @@ struct Entrance {
 
 impl Engine {
     /// Carries out one command.
-    pub(crate) fn control(&mut self, command: Command, now: Time) -> Result<(), CommandError> {
+    pub(crate) fn control(&mut self, command: Command, now: Time, tx: &mut TxBatch) -> Result<(), CommandError> {
         match command {
-            Command::PutParticipant(spec) => self.put(*spec, now),
+            Command::PutParticipant(spec) => self.put(*spec, now, tx),
             Command::RemoveParticipant { participant } => {
                 if let Some(&key) = self.by_id.get(&participant) {
                     self.remove(key, now);
@@ -61,7 +61,7 @@ impl Engine {
         Ok((key, participant))
     }
 
-    fn put(&mut self, spec: ParticipantSpec, now: Time) -> Result<(), CommandError> {
+    fn put(&mut self, spec: ParticipantSpec, now: Time, tx: &mut TxBatch) -> Result<(), CommandError> {
         if spec.shard != self.config.shard {
             return Err(CommandError::UnknownShard);
         }
@@ -75,7 +75,7 @@ impl Engine {
         match known {
             None => {
                 let entrance = self.entrance(&spec.transport, None, now)?;
-                self.put_new(spec, entrance, now)
+                self.put_new(spec, entrance, now, tx)
             }
             Some((_, old)) if old.spec.room != spec.room => Err(CommandError::Moved),
             Some((_, old)) if old.spec.generation > spec.generation => Err(CommandError::Stale),
@@ -87,7 +87,7 @@ impl Engine {
             Some((key, old)) => {
                 spec::check_next_generation(&old.spec, &spec)?;
                 let entrance = self.entrance(&spec.transport, Some(key), now)?;
-                self.begin_generation(key, spec, entrance, now);
+                self.begin_generation(key, spec, entrance, now, tx);
                 Ok(())
             }
         }
@@ -122,7 +122,7 @@ impl Engine {
     }
 
     /// The transport has begun: checks find a browser's, and a keyed participant is there at once.
-    fn enter_transport(&mut self, key: Key<Participant>, keys: Option<Keys>, now: Time) {
+    fn enter_transport(&mut self, key: Key<Participant>, keys: Option<Keys>, now: Time, tx: &mut TxBatch) {
         let Some(participant) = self.participants.get(key) else { return };
         if let Some(agent) = participant.access.agent() {
             for ufrag in agent.ufrags() {
@@ -130,11 +130,17 @@ impl Engine {
             }
         }
         if let Some(keys) = keys {
-            self.enter_keyed(key, keys, now);
+            self.enter_keyed(key, keys, now, tx);
         }
     }
 
-    fn put_new(&mut self, spec: ParticipantSpec, entrance: Entrance, now: Time) -> Result<(), CommandError> {
+    fn put_new(
+        &mut self,
+        spec: ParticipantSpec,
+        entrance: Entrance,
+        now: Time,
+        tx: &mut TxBatch,
+    ) -> Result<(), CommandError> {
         if self.participants.len() >= self.config.max_participants {
             return Err(CommandError::Limit("participants of a shard".to_owned()));
         }
@@ -154,7 +160,7 @@ impl Engine {
             room.members.push(key);
         }
         self.counters.participants += 1;
-        self.enter_transport(key, keys, now);
+        self.enter_transport(key, keys, now, tx);
         self.set_tracks(key, room, &sends);
         self.follow(key, now);
         self.follow_all(room, id, now);
@@ -200,7 +206,14 @@ impl Engine {
     }
 
     /// A new PeerConnection of a known participant: everything but the assignments begins anew.
-    fn begin_generation(&mut self, key: Key<Participant>, spec: ParticipantSpec, entrance: Entrance, now: Time) {
+    fn begin_generation(
+        &mut self,
+        key: Key<Participant>,
+        spec: ParticipantSpec,
+        entrance: Entrance,
+        now: Time,
+        tx: &mut TxBatch,
+    ) {
         self.close_transport(key);
         let local_ssrc = self.random.next_u32();
         let Some(room) = self.participants.get(key).map(|participant| participant.room) else { return };
@@ -213,7 +226,7 @@ impl Engine {
         self.counters.subscriptions -= before.counted;
         let (id, sends) = (spec.participant, spec.sends.clone());
         participant.spec = spec;
-        self.enter_transport(key, entrance.keys, now);
+        self.enter_transport(key, entrance.keys, now, tx);
         self.set_tracks(key, room, &sends);
         self.follow(key, now);
         self.follow_all(room, id, now);

@@ -13,10 +13,11 @@ use crate::random::Random;
 use crate::room::Room;
 use crate::slab::{Key, Slab};
 use crate::speakers::Speakers;
+use crate::stun::Message;
 use crate::time::Time;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
-use crate::turn::{Turn, TurnConfig};
+use crate::turn::{self, Inner, Turn, TurnConfig};
 use plausch_relay_api::limits::{
     DATAGRAM_BYTES, GATHER_FROM_MEMBERS, MISSING_PACKETS, PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD,
 };
@@ -138,7 +139,9 @@ impl Engine {
                 continue;
             }
             if packet.path.local.is_relay_port() {
-                self.relay_to_client(packet.path, packet.data, now, tx);
+                if let Some((turn, mut cx)) = self.turn(now, tx) {
+                    turn.receive_from_peer(packet.path, packet.data, &mut cx);
+                }
                 continue;
             }
             let inner = match classify(packet.data) {
@@ -155,7 +158,13 @@ impl Engine {
                     self.receive_dtls(packet.path, packet.data);
                     None
                 }
-                Protocol::ChannelData => self.receive_channel_data(packet.path, packet.data, now, tx),
+                Protocol::ChannelData => match self.turn(now, tx) {
+                    Some((turn, mut cx)) => turn.receive_channel_data(packet.path, packet.data, &mut cx),
+                    None => {
+                        self.counters.drop_turn_channel += 1;
+                        None
+                    }
+                },
                 Protocol::Unknown => {
                     self.counters.drop_unknown_protocol += 1;
                     None
@@ -175,33 +184,15 @@ impl Engine {
     /// or generation that is gone is a counted drop, no error.
     pub fn handle_command(&mut self, now: Time, command: EngineCommand, tx: &mut TxBatch) -> Result<(), CommandError> {
         let result = match command {
-            EngineCommand::Control(command) => self.control(command, now),
+            EngineCommand::Control(command) => self.control(command, now, tx),
             EngineCommand::Dtls { participant, generation, input } => {
                 self.dtls_input(participant, generation, input, now, tx);
                 Ok(())
             }
-            EngineCommand::EdgeClosed { path } => {
-                self.edge_closed(path);
-                Ok(())
-            }
-            EngineCommand::PortFailed { local } => {
-                self.port_failed(local);
-                Ok(())
-            }
-            EngineCommand::UnixTime { seconds } => {
-                self.unix_time(seconds, now);
-                Ok(())
-            }
-            EngineCommand::HostAddresses(addresses) => {
-                self.host_addresses(&addresses);
-                Ok(())
-            }
-            EngineCommand::Drain => {
-                self.drain_turn();
-                Ok(())
-            }
-            EngineCommand::Edge(news) => {
-                self.edge_news(news, now, tx);
+            command => {
+                if let Some((turn, mut cx)) = self.turn(now, tx) {
+                    turn.handle_command(command, &mut cx);
+                }
                 Ok(())
             }
         };
@@ -224,9 +215,11 @@ impl Engine {
                         self.tell_speakers(key, now);
                     }
                 }
-                Owner::Allocation(index) => self.expire_allocation(index, now),
-                Owner::Reservation(index) => self.expire_reservation(index),
-                Owner::Connection(index) => self.expire_connection(index, tx),
+                owner @ (Owner::Allocation(_) | Owner::Reservation(_) | Owner::Connection(_)) => {
+                    if let Some((turn, mut cx)) = self.turn(now, tx) {
+                        turn.handle_timeout(owner, &mut cx);
+                    }
+                }
             }
         }
         if self.forward_due <= now {
@@ -255,6 +248,40 @@ impl Engine {
     /// All participants, for control after a reconnect.
     pub fn snapshot(&self) -> impl Iterator<Item = ParticipantSnapshot> {
         self.participants.values().map(Participant::snapshot)
+    }
+
+    /// TURN, where there is TURN, and what it works with.
+    pub(crate) fn turn<'a>(&'a mut self, now: Time, tx: &'a mut TxBatch) -> Option<(&'a mut Turn, turn::Context<'a>)> {
+        let Self { turn, random, timers, effects, counters, .. } = self;
+        let turn = turn.as_deref_mut()?;
+        Some((turn, turn::Context { now, random, timers, effects, counters, tx }))
+    }
+
+    /// Has what the shard sent to relayed addresses of its own go to their clients.
+    fn wrap_inner(&mut self, now: Time, tx: &mut TxBatch) {
+        if tx.has_inner()
+            && let Some((turn, mut cx)) = self.turn(now, tx)
+        {
+            turn.wrap_inner(&mut cx);
+        }
+    }
+
+    /// Goes on with a packet that was within one of TURN's. What is in it may be anything but TURN again.
+    fn enter(&mut self, packet: &mut RxPacket<'_>, inner: Inner, now: Time, tx: &mut TxBatch) {
+        let whole = std::mem::take(&mut packet.data);
+        packet.data = whole.get_mut(inner.range).unwrap_or_default();
+        packet.path = inner.path;
+        match classify(packet.data) {
+            Protocol::Rtp => self.receive_rtp(packet.path, packet.data, now),
+            Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
+            Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
+            Protocol::Stun => match Message::parse(packet.data) {
+                Ok(message) => self.receive_check(packet.path, &message, now, tx),
+                Err(_) => self.counters.drop_stun_malformed += 1,
+            },
+            Protocol::ChannelData => self.counters.drop_turn_channel += 1,
+            Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
+        }
     }
 
     /// Something may have become due for this participant: [`Self::settle`] will look.

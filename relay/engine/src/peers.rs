@@ -1,23 +1,15 @@
-//! From a packet's address to the participant, or to the TURN allocation: one look-up with a fast hash.
+//! From a packet's address to the participant: one look-up with a fast hash.
 
 use crate::batch::Path;
 use crate::participant::Participant;
 use crate::random::Random;
 use crate::slab::Key;
-use crate::turn::Allocation;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-/// Who is at an address: browsers check our media address and ask for an allocation from one and the same socket.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    participant: Option<Key<Participant>>,
-    allocation: Option<Key<Allocation>>,
-}
-
-/// The addresses that passed an ICE check, and those of TURN's clients.
+/// The addresses that passed an ICE check.
 pub(crate) struct Peers {
-    by_path: HashMap<Path, Entry, HashKeys>,
+    by_path: HashMap<Path, Key<Participant>, HashKeys>,
 }
 
 impl Peers {
@@ -26,38 +18,18 @@ impl Peers {
     }
 
     pub(crate) fn find(&self, path: Path) -> Option<Key<Participant>> {
-        self.by_path.get(&path)?.participant
-    }
-
-    pub(crate) fn find_allocation(&self, path: Path) -> Option<Key<Allocation>> {
-        self.by_path.get(&path)?.allocation
+        self.by_path.get(&path).copied()
     }
 
     /// Returns the participant that had the path before, if it was another one: a reloaded page may get the
     /// same port again, and the last one that proved to know its password has it.
     pub(crate) fn insert(&mut self, path: Path, participant: Key<Participant>) -> Option<Key<Participant>> {
-        self.by_path.entry(path).or_default().participant.replace(participant).filter(|&before| before != participant)
+        self.by_path.insert(path, participant).filter(|&before| before != participant)
     }
 
     pub(crate) fn remove(&mut self, path: Path, participant: Key<Participant>) {
-        if let Some(entry) = self.by_path.get_mut(&path).filter(|entry| entry.participant == Some(participant)) {
-            entry.participant = None;
-            if entry.allocation.is_none() {
-                self.by_path.remove(&path);
-            }
-        }
-    }
-
-    pub(crate) fn insert_allocation(&mut self, path: Path, allocation: Key<Allocation>) {
-        self.by_path.entry(path).or_default().allocation = Some(allocation);
-    }
-
-    pub(crate) fn remove_allocation(&mut self, path: Path) {
-        if let Some(entry) = self.by_path.get_mut(&path) {
-            entry.allocation = None;
-            if entry.participant.is_none() {
-                self.by_path.remove(&path);
-            }
+        if self.by_path.get(&path) == Some(&participant) {
+            self.by_path.remove(&path);
         }
     }
 }

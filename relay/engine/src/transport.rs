@@ -36,8 +36,8 @@ impl Engine {
         let is_check = (message.class, message.method) == (Class::Request, Method::BINDING)
             && message.username().is_some()
             && !path.local.is_edge();
-        if self.turn.is_some() && !is_check {
-            return self.receive_turn(path, &message, now, tx);
+        if !is_check && let Some((turn, mut cx)) = self.turn(now, tx) {
+            return turn.receive_message(path, &message, &mut cx);
         }
         self.receive_check(path, &message, now, tx);
         None
@@ -137,12 +137,12 @@ impl Engine {
     }
 
     /// Gives a keyed participant its path and its keys.
-    pub(crate) fn enter_keyed(&mut self, key: Key<Participant>, keys: Keys, now: Time) {
+    pub(crate) fn enter_keyed(&mut self, key: Key<Participant>, keys: Keys, now: Time, tx: &mut TxBatch) {
         let Some(path) = self.participants.get(key).and_then(|participant| participant.access.send_path()) else {
             return;
         };
-        if let Some(allocation) = self.peers.find_allocation(path) {
-            self.remove_allocation(allocation);
+        if let Some((turn, mut cx)) = self.turn(now, tx) {
+            turn.client_gone(path, &mut cx);
         }
         self.take_path(path, key);
         self.set_keys(key, keys, now);

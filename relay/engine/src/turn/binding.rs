@@ -1,11 +1,9 @@
 //! Binding requests of whoever asks (RFC 8489), and what they may ask to learn of their NAT (RFC 5780).
 
 use super::rate::cost;
-use super::{ANSWER_BYTES, Answer, DiscoverySocket};
-use crate::batch::{Path, TxBatch};
-use crate::engine::Engine;
+use super::{ANSWER_BYTES, Answer, Context, DiscoverySocket, Turn};
+use crate::batch::Path;
 use crate::stun::{AttributeType, Class, HEADER_LEN, Message};
-use crate::time::Time;
 use plausch_relay_api::limits::{DATAGRAM_BYTES, TURN_STRANGER_BYTES_LEAST};
 use std::net::SocketAddr;
 
@@ -16,18 +14,19 @@ const DISCOVERY_ATTRIBUTES: [AttributeType; 3] =
 const CHANGE_IP: u32 = 0x04;
 const CHANGE_PORT: u32 = 0x02;
 
-impl Engine {
+impl Turn {
     /// Tells a client its address. There are no credentials for this, so it is limited by where the answer goes.
-    pub(super) fn answer_binding(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
-        let Self { turn: Some(turn), counters, .. } = self else { return };
+    pub(super) fn answer_binding(&mut self, path: Path, message: &Message<'_>, cx: &mut Context<'_>) {
+        let Context { now, counters, tx, .. } = cx;
+        let now = *now;
         // Who has a TCP connection is where it says.
         let limited = !path.local.is_edge();
-        if limited && !turn.strangers.would_admit(path, TURN_STRANGER_BYTES_LEAST, now) {
+        if limited && !self.strangers.would_admit(path, TURN_STRANGER_BYTES_LEAST, now) {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
         // There is nothing of RFC 5780 in TCP.
-        let sockets = turn.discovery.filter(|_| !path.local.is_edge());
+        let sockets = self.discovery.filter(|_| !path.local.is_edge());
         let known = if sockets.is_some() { DISCOVERY_ATTRIBUTES.as_slice() } else { &[] };
         let mut answer = Answer::to(message, path, None);
         let unknown = message.unknown_required(known);
@@ -65,7 +64,7 @@ impl Engine {
             counters.drop_tx_full += 1;
             return;
         };
-        if limited && !turn.strangers.admit(path, cost(len, message.len()), now) {
+        if limited && !self.strangers.admit(path, cost(len, message.len()), now) {
             counters.drop_turn_stranger_limit += 1;
             return;
         }

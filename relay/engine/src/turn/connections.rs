@@ -7,10 +7,9 @@ use super::credentials::{User, UserId};
 use super::policy::{Permit, canonical};
 use super::ports::Family;
 use super::requests::{Granted, Refusal};
-use super::{ANSWER_BYTES, Answer};
-use crate::batch::{Path, TxBatch};
+use super::{ANSWER_BYTES, Answer, Context};
+use crate::batch::Path;
 use crate::effect::{EdgeNews, EdgeTask, Effect};
-use crate::engine::Engine;
 use crate::slab::Key;
 use crate::stun::{AttributeType, Class, IntegrityKind, Message, MessageWriter, Method, TransactionId};
 use crate::time::Time;
@@ -105,39 +104,35 @@ impl Turn {
     }
 }
 
-impl Engine {
-    pub(super) fn has_tcp_allocations(&self) -> bool {
-        self.turn.as_ref().is_some_and(|turn| turn.tcp.is_some())
-    }
-
+impl Turn {
     /// RFC 6062, section 5.2.
     pub(super) fn connect_peer(
         &mut self,
         key: Key<Allocation>,
         message: &Message<'_>,
         user: &User,
-        now: Time,
+        cx: &mut Context<'_>,
     ) -> Result<Granted, Refusal> {
-        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
-        let tariff = turn.new_peers;
-        let allocation = turn.allocations.get(key).ok_or(Refusal::AllocationMismatch)?;
+        let now = cx.now;
+        let tariff = self.new_peers;
+        let allocation = self.allocations.get(key).ok_or(Refusal::AllocationMismatch)?;
         if !allocation.tcp {
             return Err(Refusal::Forbidden);
         }
         let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().flatten();
         let peer = canonical(peer.ok_or(Refusal::BadRequest)?);
-        if turn.find_connection(|known| known.allocation == key && known.peer == peer).is_some() {
+        if self.find_connection(|known| known.allocation == key && known.peer == peer).is_some() {
             return Err(Refusal::ConnectionExists);
         }
         let relayed = allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
-        let from = turn.ports.local(relayed.place).ok_or(Refusal::Capacity)?;
+        let from = self.ports.local(relayed.place).ok_or(Refusal::Capacity)?;
         // To connect to oneself is possible with TCP, and good for nothing.
-        let itself = [from, turn.ports.announced(relayed.place)].map(canonical).contains(&peer);
-        if itself || !turn.policy.may_connect(allocation.owner.scope, peer) {
+        let itself = [from, self.ports.announced(relayed.place)].map(canonical).contains(&peer);
+        if itself || !self.policy.may_connect(allocation.owner.scope, peer) {
             return Err(Refusal::Forbidden);
         }
-        turn.has_room(allocation)?;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        self.has_room(allocation)?;
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         // Each counts, also to a known address: this would be a port scan otherwise.
         if !allocation.new_peers.admit(tariff, 1, now) {
             return Err(Refusal::Capacity);
@@ -147,8 +142,8 @@ impl Engine {
             kind: user.integrity.kind(),
             fingerprint: message.has_fingerprint(),
         };
-        let id = self.add_connection(key, peer, state, now + CONNECT_TIME).ok_or(Refusal::Capacity)?;
-        self.task(key, EdgeTask::Connect { connection: id, from, to: peer });
+        let id = self.add_connection(key, peer, state, now + CONNECT_TIME, cx).ok_or(Refusal::Capacity)?;
+        self.task(key, EdgeTask::Connect { connection: id, from, to: peer }, cx);
         Ok(Granted::Later)
     }
 
@@ -159,57 +154,54 @@ impl Engine {
         message: &Message<'_>,
         key: Option<Key<Allocation>>,
         user: &User,
+        cx: &mut Context<'_>,
     ) -> Result<Granted, Refusal> {
-        let Self { turn, timers, counters, .. } = self;
-        let turn = turn.as_mut().ok_or(Refusal::BadRequest)?;
-        if !path.local.is_edge() || key.is_some() || turn.bound_to(path).is_some() {
+        if !path.local.is_edge() || key.is_some() || self.bound_to(path).is_some() {
             return Err(Refusal::BadRequest);
         }
         let id = ConnectionId::of(message).ok_or(Refusal::BadRequest)?;
-        let found = turn.connection(id).ok_or(Refusal::BadRequest)?;
-        let connection = turn.connections.get_mut(found).ok_or(Refusal::BadRequest)?;
+        let found = self.connection(id).ok_or(Refusal::BadRequest)?;
+        let connection = self.connections.get_mut(found).ok_or(Refusal::BadRequest)?;
         if !matches!(connection.state, State::Waiting) {
             return Err(Refusal::BadRequest);
         }
-        let owner = turn.allocations.get(connection.allocation).map(|allocation| allocation.owner.id);
+        let owner = self.allocations.get(connection.allocation).map(|allocation| allocation.owner.id);
         if owner != Some(user.id) {
             return Err(Refusal::WrongCredentials);
         }
         connection.state = State::Bound(path);
-        timers.set(TimerOwner::connection(found), Time::NEVER);
-        counters.turn_bound += 1;
+        cx.timers.set(TimerOwner::connection(found), Time::NEVER);
+        cx.counters.turn_bound += 1;
         Ok(Granted::Done)
     }
 
     /// What became of connections of peers.
-    pub(crate) fn edge_news(&mut self, news: EdgeNews, now: Time, tx: &mut TxBatch) {
+    pub(super) fn edge_news(&mut self, news: EdgeNews, cx: &mut Context<'_>) {
         match news {
-            EdgeNews::ListenFailed { client, address } => self.listen_failed(client, address),
+            EdgeNews::ListenFailed { client, address } => self.listen_failed(client, address, cx),
             EdgeNews::Accepted { client, address, socket, peer } => {
-                let connection = self.accept(client, address, canonical(peer), now, tx);
-                self.effects.push_back(Effect::Edge { client, task: EdgeTask::Judge { socket, connection } });
+                let connection = self.accept(client, address, canonical(peer), cx);
+                cx.effects.push_back(Effect::Edge { client, task: EdgeTask::Judge { socket, connection } });
             }
-            EdgeNews::Connected { connection } => self.connected(connection, now, tx),
+            EdgeNews::Connected { connection } => self.connected(connection, cx),
             EdgeNews::Failed { connection } => {
-                let found = self.turn.as_ref().and_then(|turn| turn.connection(connection));
-                if let Some(key) = found {
-                    self.answer_connect(key, Err(Refusal::ConnectionFailed), tx);
-                    self.remove_connection(key);
+                if let Some(key) = self.connection(connection) {
+                    self.answer_connect(key, Err(Refusal::ConnectionFailed), cx);
+                    self.remove_connection(key, cx);
                 }
             }
         }
     }
 
-    fn listen_failed(&mut self, client: Path, address: SocketAddr) {
-        let key = self.peers.find_allocation(client);
-        let Self { turn: Some(turn), counters, .. } = self else { return };
-        let Some(allocation) = key.and_then(|key| turn.allocations.get(key)).filter(|allocation| allocation.tcp) else {
+    fn listen_failed(&mut self, client: Path, address: SocketAddr, cx: &mut Context<'_>) {
+        let key = self.find(client);
+        let Some(allocation) = key.and_then(|key| self.allocations.get(key)).filter(|allocation| allocation.tcp) else {
             return;
         };
         let relayed = allocation.relayed(Family::of(&address));
-        let relayed = relayed.filter(|relayed| turn.ports.local(relayed.place) == Some(address));
+        let relayed = relayed.filter(|relayed| self.ports.local(relayed.place) == Some(address));
         if let Some(Socket::Open(number)) = relayed.map(|relayed| relayed.socket) {
-            turn.socket_failed(number, counters);
+            self.socket_failed(number, cx.counters);
         }
     }
 
@@ -219,60 +211,58 @@ impl Engine {
         client: Path,
         address: SocketAddr,
         peer: SocketAddr,
-        now: Time,
-        tx: &mut TxBatch,
+        cx: &mut Context<'_>,
     ) -> Option<ConnectionId> {
-        let key = self.peers.find_allocation(client)?;
-        let Self { turn: Some(turn), counters, .. } = self else { return None };
-        let allocation = turn.allocations.get(key).filter(|allocation| allocation.tcp)?;
+        let now = cx.now;
+        let key = self.find(client)?;
+        let allocation = self.allocations.get(key).filter(|allocation| allocation.tcp)?;
         // It may have come to a port that was another's before.
         let relayed = allocation.relayed(Family::of(&peer))?;
-        if turn.ports.local(relayed.place) != Some(address) {
+        if self.ports.local(relayed.place) != Some(address) {
             return None;
         }
         if allocation.permit(peer.ip(), now) != Some(Permit::All) {
-            counters.drop_turn_peer_forbidden += 1;
+            cx.counters.drop_turn_peer_forbidden += 1;
             return None;
         }
-        let known = turn.find_connection(|known| known.allocation == key && known.peer == peer).is_some();
-        if known || turn.has_room(allocation).is_err() || !tx.has_room(1, ATTEMPT_BYTES) {
-            counters.drop_turn_peer_limit += 1;
+        let known = self.find_connection(|known| known.allocation == key && known.peer == peer).is_some();
+        if known || self.has_room(allocation).is_err() || !cx.tx.has_room(1, ATTEMPT_BYTES) {
+            cx.counters.drop_turn_peer_limit += 1;
             return None;
         }
-        counters.turn_accepted += 1;
-        let id = self.add_connection(key, peer, State::Waiting, now + BIND_TIME)?;
-        let [a, b] = [self.random.next_u64(), self.random.next_u64()].map(u64::to_be_bytes);
+        cx.counters.turn_accepted += 1;
+        let id = self.add_connection(key, peer, State::Waiting, now + BIND_TIME, cx)?;
+        let [a, b] = [cx.random.next_u64(), cx.random.next_u64()].map(u64::to_be_bytes);
         let mut transaction = [0; 12];
         transaction.iter_mut().zip(a.iter().chain(&b)).for_each(|(to, from)| *to = *from);
-        let written = tx.reserve(client, ATTEMPT_BYTES).and_then(|buffer| {
+        let written = cx.tx.reserve(client, ATTEMPT_BYTES).and_then(|buffer| {
             MessageWriter::new(buffer, Class::Indication, Method::CONNECTION_ATTEMPT, TransactionId(transaction))
                 .xor_address(AttributeType::XOR_PEER_ADDRESS, peer)
                 .attribute(AttributeType::CONNECTION_ID, &id.0.to_be_bytes())
                 .finish()
         });
-        tx.commit_if(written);
+        cx.tx.commit_if(written);
         Some(id)
     }
 
-    fn connected(&mut self, id: ConnectionId, now: Time, tx: &mut TxBatch) {
-        let Self { turn: Some(turn), timers, counters, .. } = self else { return };
-        let Some(key) = turn.connection(id) else { return };
-        let state = turn.connections.get(key).map(|connection| connection.state);
+    fn connected(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(key) = self.connection(id) else { return };
+        let state = self.connections.get(key).map(|connection| connection.state);
         if !matches!(state, Some(State::Connecting { .. })) {
             return;
         }
-        timers.set(TimerOwner::connection(key), now + BIND_TIME);
-        counters.turn_connected += 1;
-        self.answer_connect(key, Ok(id), tx);
+        cx.timers.set(TimerOwner::connection(key), cx.now + BIND_TIME);
+        cx.counters.turn_connected += 1;
+        self.answer_connect(key, Ok(id), cx);
     }
 
     /// Answers the Connect request of a connection, unless that was done.
-    fn answer_connect(&mut self, key: Key<Connection>, result: Result<ConnectionId, Refusal>, tx: &mut TxBatch) {
-        let Self { turn: Some(turn), counters, .. } = self else { return };
-        let Some(connection) = turn.connections.get_mut(key) else { return };
+    fn answer_connect(&mut self, key: Key<Connection>, result: Result<ConnectionId, Refusal>, cx: &mut Context<'_>) {
+        let Context { counters, tx, .. } = cx;
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let State::Connecting { transaction, kind, fingerprint } = connection.state else { return };
         connection.state = State::Waiting;
-        let Some(allocation) = turn.allocations.get(connection.allocation) else { return };
+        let Some(allocation) = self.allocations.get(connection.allocation) else { return };
         let integrity = allocation.owner.key.integrity(kind);
         let answer = Answer {
             path: allocation.client,
@@ -299,53 +289,50 @@ impl Engine {
     }
 
     /// The peer has not answered in time, or no client has come for it.
-    pub(crate) fn expire_connection(&mut self, index: usize, tx: &mut TxBatch) {
-        let found = self.turn.as_ref().and_then(|turn| {
-            let key = turn.connections.key_at(index)?;
-            Some((key, turn.connections.get(key)?.state))
-        });
-        let Some((key, state)) = found else { return };
+    pub(super) fn expire_connection(&mut self, index: usize, cx: &mut Context<'_>) {
+        let Some(key) = self.connections.key_at(index) else { return };
+        let Some(state) = self.connections.get(key).map(|connection| connection.state) else { return };
         match state {
-            State::Connecting { .. } => self.answer_connect(key, Err(Refusal::ConnectionFailed), tx),
-            State::Waiting => self.counters.drop_turn_unbound += 1,
+            State::Connecting { .. } => self.answer_connect(key, Err(Refusal::ConnectionFailed), cx),
+            State::Waiting => cx.counters.drop_turn_unbound += 1,
             State::Bound(_) => return,
         }
-        self.close_connection(key);
+        self.close_connection(key, cx);
     }
 
     /// A connection of a client is closed: the peer's that it was bound to has no other.
-    pub(super) fn data_connection_closed(&mut self, path: Path) {
-        if let Some(key) = self.turn.as_ref().and_then(|turn| turn.bound_to(path)) {
-            self.close_connection(key);
+    pub(super) fn data_connection_closed(&mut self, path: Path, cx: &mut Context<'_>) {
+        if let Some(key) = self.bound_to(path) {
+            self.close_connection(key, cx);
         }
     }
 
     /// Closes those of an allocation that are meant.
-    pub(super) fn remove_connections(&mut self, key: Key<Allocation>, meant: impl Fn(&Connection) -> bool) {
-        let has_some = |turn: &Turn| turn.allocations.get(key).is_some_and(|allocation| allocation.connections > 0);
-        while let Some(found) = self
-            .turn
-            .as_ref()
-            .filter(|turn| has_some(turn))
-            .and_then(|turn| turn.find_connection(|connection| connection.allocation == key && meant(connection)))
+    pub(super) fn remove_connections(
+        &mut self,
+        key: Key<Allocation>,
+        meant: impl Fn(&Connection) -> bool,
+        cx: &mut Context<'_>,
+    ) {
+        while self.allocations.get(key).is_some_and(|allocation| allocation.connections > 0)
+            && let Some(found) = self.find_connection(|connection| connection.allocation == key && meant(connection))
         {
-            self.close_connection(found);
+            self.close_connection(found, cx);
         }
     }
 
-    fn close_connection(&mut self, key: Key<Connection>) {
-        let Some(connection) = self.turn.as_ref().and_then(|turn| turn.connections.get(key)) else { return };
+    fn close_connection(&mut self, key: Key<Connection>, cx: &mut Context<'_>) {
+        let Some(connection) = self.connections.get(key) else { return };
         let (id, allocation) = (connection.id, connection.allocation);
-        self.task(allocation, EdgeTask::Close { connection: id });
-        self.remove_connection(key);
+        self.task(allocation, EdgeTask::Close { connection: id }, cx);
+        self.remove_connection(key, cx);
     }
 
-    fn remove_connection(&mut self, key: Key<Connection>) {
-        let Self { turn: Some(turn), timers, counters, .. } = self else { return };
-        let Some(connection) = turn.connections.remove(key) else { return };
-        timers.set(TimerOwner::connection(key), Time::NEVER);
-        counters.turn_connections -= 1;
-        if let Some(allocation) = turn.allocations.get_mut(connection.allocation) {
+    fn remove_connection(&mut self, key: Key<Connection>, cx: &mut Context<'_>) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        cx.timers.set(TimerOwner::connection(key), Time::NEVER);
+        cx.counters.turn_connections -= 1;
+        if let Some(allocation) = self.allocations.get_mut(connection.allocation) {
             allocation.connections -= 1;
         }
     }
@@ -356,26 +343,22 @@ impl Engine {
         peer: SocketAddr,
         state: State,
         expires: Time,
+        cx: &mut Context<'_>,
     ) -> Option<ConnectionId> {
-        let Self { turn, timers, counters, .. } = self;
-        let turn = turn.as_mut()?;
-        let id = turn.new_id();
-        turn.allocations.get_mut(allocation)?.connections += 1;
-        let key = turn.connections.insert(Connection { id, allocation, peer, state });
-        timers.set(TimerOwner::connection(key), expires);
-        counters.turn_connections += 1;
+        let id = self.new_id();
+        self.allocations.get_mut(allocation)?.connections += 1;
+        let key = self.connections.insert(Connection { id, allocation, peer, state });
+        cx.timers.set(TimerOwner::connection(key), expires);
+        cx.counters.turn_connections += 1;
         Some(id)
     }
 
-    fn task(&mut self, allocation: Key<Allocation>, task: EdgeTask) {
-        let Self { turn: Some(turn), effects, .. } = self else { return };
-        if let Some(allocation) = turn.allocations.get(allocation) {
-            effects.push_back(Effect::Edge { client: allocation.client, task });
+    fn task(&mut self, allocation: Key<Allocation>, task: EdgeTask, cx: &mut Context<'_>) {
+        if let Some(allocation) = self.allocations.get(allocation) {
+            cx.effects.push_back(Effect::Edge { client: allocation.client, task });
         }
     }
-}
 
-impl Turn {
     /// The connection that a client's is bound to.
     fn bound_to(&self, path: Path) -> Option<Key<Connection>> {
         self.find_connection(|connection| matches!(connection.state, State::Bound(bound) if bound == path))

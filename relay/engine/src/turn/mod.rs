@@ -31,14 +31,13 @@ pub(crate) use relaying::Inner;
 
 use crate::batch::{LocalSocket, Path, TxBatch};
 use crate::counters::Counters;
-use crate::effect::{EdgeTask, Effect};
-use crate::engine::Engine;
+use crate::effect::{EdgeTask, Effect, EngineCommand};
 use crate::peers::HashKeys;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
 use crate::stun::{Class, IntegrityKey, Message, MessageWriter, Method, TransactionId};
 use crate::time::Time;
-use crate::timers::Owner as TimerOwner;
+use crate::timers::{Owner as TimerOwner, Timers};
 use allocation::{Relayed, Socket};
 use credentials::{Credentials, UserId};
 use plausch_relay_api::limits::TURN_RESERVATION_MS;
@@ -46,8 +45,7 @@ use plausch_relay_api::{ShardId, TurnSettings};
 use policy::Policy;
 use ports::{Family, Place, Ports};
 use rate::{Strangers, Tariff};
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 const RESERVATION_LIFETIME: Duration = Duration::from_millis(TURN_RESERVATION_MS);
@@ -65,7 +63,19 @@ pub(crate) struct Reservation {
     place: Place,
 }
 
-/// All of TURN that one shard knows.
+/// What TURN works with while the engine calls it: the time, randomness, and where its results go.
+pub(crate) struct Context<'a> {
+    pub now: Time,
+    pub random: &'a mut Random,
+    pub timers: &'a mut Timers,
+    pub effects: &'a mut VecDeque<Effect>,
+    pub counters: &'a mut Counters,
+    pub tx: &'a mut TxBatch,
+}
+
+/// All of TURN that one shard knows. It stands beside the engine, which calls it where packets come in
+/// ([`Turn::receive_message`], [`Turn::receive_channel_data`], [`Turn::receive_from_peer`]) and where they go out
+/// ([`Turn::wrap_inner`]), and hands it the commands and timers that are TURN's.
 pub(crate) struct Turn {
     limits: TurnLimits,
     tcp: Option<TcpAllocations>,
@@ -74,6 +84,8 @@ pub(crate) struct Turn {
     policy: Policy,
     ports: Ports,
     allocations: Slab<Allocation>,
+    /// By the path of their client.
+    clients: HashMap<Path, Key<Allocation>, HashKeys>,
     /// How many allocations they have.
     users: HashMap<UserId, u32, HashKeys>,
     reservations: Slab<Reservation>,
@@ -101,6 +113,7 @@ impl Turn {
             policy: Policy::new(config, random),
             ports: Ports::new(config),
             allocations: Slab::new(),
+            clients: HashMap::with_hasher(HashKeys::new(random)),
             users: HashMap::with_hasher(HashKeys::new(random)),
             reservations: Slab::new(),
             connections: Slab::new(),
@@ -157,17 +170,11 @@ impl Turn {
     }
 
     /// Frees a relayed address; `listener` is whose it is if peers come by TCP.
-    fn release(
-        &mut self,
-        relayed: &Relayed,
-        listener: Option<Path>,
-        effects: &mut impl Extend<Effect>,
-        counters: &mut Counters,
-    ) {
+    fn release(&mut self, relayed: &Relayed, listener: Option<Path>, cx: &mut Context<'_>) {
         if let Socket::Open(number) = relayed.socket {
             self.ports.close(number);
-            counters.turn_ports -= 1;
-            effects.extend(match (listener, self.ports.local(relayed.place)) {
+            cx.counters.turn_ports -= 1;
+            cx.effects.extend(match (listener, self.ports.local(relayed.place)) {
                 (None, _) => Some(Effect::ClosePort { local: local_of(number) }),
                 (Some(client), Some(address)) => Some(Effect::Edge { client, task: EdgeTask::Unlisten { address } }),
                 (Some(_), None) => None,
@@ -182,99 +189,100 @@ fn local_of(number: u16) -> LocalSocket {
     LocalSocket(LocalSocket::FIRST_RELAY_PORT + number)
 }
 
-impl Engine {
-    /// The allocation is over: by its client, by time, or with its connection.
-    pub(crate) fn remove_allocation(&mut self, key: Key<Allocation>) {
-        self.remove_connections(key, |_| true);
-        let Self { turn: Some(turn), peers, timers, effects, counters, .. } = self else { return };
-        let Some(allocation) = turn.allocations.remove(key) else { return };
-        for relayed in allocation.relayed.iter().flatten() {
-            turn.release(relayed, allocation.tcp.then_some(allocation.client), effects, counters);
+impl Turn {
+    /// Takes what the edge, the driver and the clock say; other commands are not TURN's.
+    pub(crate) fn handle_command(&mut self, command: EngineCommand, cx: &mut Context<'_>) {
+        match command {
+            EngineCommand::EdgeClosed { path } => self.client_gone(path, cx),
+            EngineCommand::PortFailed { local } => {
+                if let Some(number) = local.0.checked_sub(LocalSocket::FIRST_RELAY_PORT) {
+                    self.socket_failed(number, cx.counters);
+                }
+            }
+            EngineCommand::UnixTime { seconds } => self.unix = (seconds, cx.now),
+            EngineCommand::HostAddresses(addresses) => self.policy.set_host_addresses(&addresses),
+            // Allocations for people in rooms go on: who changes networks needs another one.
+            EngineCommand::Drain => self.draining = true,
+            EngineCommand::Edge(news) => self.edge_news(news, cx),
+            EngineCommand::Control(_) | EngineCommand::Dtls { .. } => {}
         }
-        peers.remove_allocation(allocation.client);
-        if let Some(count) = turn.users.get_mut(&allocation.owner.id) {
+    }
+
+    /// Does what is due for one of TURN's owners of timers.
+    pub(crate) fn handle_timeout(&mut self, owner: TimerOwner, cx: &mut Context<'_>) {
+        match owner {
+            TimerOwner::Allocation(index) => self.expire_allocation(index, cx),
+            TimerOwner::Reservation(index) => self.expire_reservation(index, cx),
+            TimerOwner::Connection(index) => self.expire_connection(index, cx),
+            TimerOwner::Participant(_) | TimerOwner::Room(_) => {}
+        }
+    }
+
+    /// The allocation of a client.
+    fn find(&self, client: Path) -> Option<Key<Allocation>> {
+        self.clients.get(&client).copied()
+    }
+
+    /// The allocation is over: by its client, by time, or with its connection.
+    fn remove_allocation(&mut self, key: Key<Allocation>, cx: &mut Context<'_>) {
+        self.remove_connections(key, |_| true, cx);
+        let Some(allocation) = self.allocations.remove(key) else { return };
+        for relayed in allocation.relayed.iter().flatten() {
+            self.release(relayed, allocation.tcp.then_some(allocation.client), cx);
+        }
+        self.clients.remove(&allocation.client);
+        if let Some(count) = self.users.get_mut(&allocation.owner.id) {
             *count -= 1;
             if *count == 0 {
-                turn.users.remove(&allocation.owner.id);
+                self.users.remove(&allocation.owner.id);
             }
         }
-        timers.set(TimerOwner::allocation(key), Time::NEVER);
-        counters.turn_allocations -= 1;
+        cx.timers.set(TimerOwner::allocation(key), Time::NEVER);
+        cx.counters.turn_allocations -= 1;
     }
 
     /// One of the relayed addresses of an allocation is over, or both are.
-    fn remove_family(&mut self, key: Key<Allocation>, family: Family) {
-        self.remove_connections(key, |connection| Family::of(&connection.peer) == family);
-        let Self { turn: Some(turn), timers, effects, counters, .. } = self else { return };
-        let Some(allocation) = turn.allocations.get_mut(key) else { return };
+    fn remove_family(&mut self, key: Key<Allocation>, family: Family, cx: &mut Context<'_>) {
+        self.remove_connections(key, |connection| Family::of(&connection.peer) == family, cx);
+        let Some(allocation) = self.allocations.get_mut(key) else { return };
         let Some(relayed) = allocation.drop_family(family) else { return };
         let (expires, is_over) = (allocation.expires(), allocation.relayed.iter().all(Option::is_none));
         let listener = allocation.tcp.then_some(allocation.client);
-        turn.release(&relayed, listener, effects, counters);
+        self.release(&relayed, listener, cx);
         if is_over {
-            self.remove_allocation(key);
+            self.remove_allocation(key, cx);
         } else {
-            timers.set(TimerOwner::allocation(key), expires);
+            cx.timers.set(TimerOwner::allocation(key), expires);
         }
     }
 
     /// The time of an allocation, or of one of its relayed addresses, has come.
-    pub(crate) fn expire_allocation(&mut self, index: usize, now: Time) {
-        let Some(turn) = &self.turn else { return };
-        let Some(key) = turn.allocations.key_at(index) else { return };
-        let Some(allocation) = turn.allocations.get(key) else { return };
+    fn expire_allocation(&mut self, index: usize, cx: &mut Context<'_>) {
+        let Some(key) = self.allocations.key_at(index) else { return };
+        let Some(allocation) = self.allocations.get(key) else { return };
         let over = [Family::V4, Family::V6]
-            .map(|family| allocation.relayed(family).filter(|relayed| relayed.expires <= now).map(|_| family));
+            .map(|family| allocation.relayed(family).filter(|relayed| relayed.expires <= cx.now).map(|_| family));
         for family in over.into_iter().flatten() {
-            self.remove_family(key, family);
+            self.remove_family(key, family, cx);
         }
     }
 
     /// Nobody came for a reserved port.
-    pub(crate) fn expire_reservation(&mut self, index: usize) {
-        if let Some(turn) = &mut self.turn
-            && let Some(key) = turn.reservations.key_at(index)
-            && let Some(reservation) = turn.reservations.remove(key)
+    fn expire_reservation(&mut self, index: usize, cx: &mut Context<'_>) {
+        if let Some(key) = self.reservations.key_at(index)
+            && let Some(reservation) = self.reservations.remove(key)
         {
-            turn.ports.release(reservation.place);
-            self.counters.turn_reservations -= 1;
+            self.ports.release(reservation.place);
+            cx.counters.turn_reservations -= 1;
         }
     }
 
-    /// A connection of the edge is closed.
-    pub(crate) fn edge_closed(&mut self, path: Path) {
-        if let Some(key) = self.peers.find_allocation(path) {
-            self.remove_allocation(key);
+    /// Nobody is at this path any more: its connection is closed, or control has given it to somebody else.
+    pub(crate) fn client_gone(&mut self, path: Path, cx: &mut Context<'_>) {
+        if let Some(key) = self.find(path) {
+            self.remove_allocation(key, cx);
         }
-        self.data_connection_closed(path);
-    }
-
-    /// The port of this socket could not be opened.
-    pub(crate) fn port_failed(&mut self, local: LocalSocket) {
-        let Self { turn: Some(turn), counters, .. } = self else { return };
-        let Some(number) = local.0.checked_sub(LocalSocket::FIRST_RELAY_PORT) else { return };
-        turn.socket_failed(number, counters);
-    }
-
-    /// No new allocations, but for people in rooms that go on: who changes networks needs another one.
-    pub(crate) fn drain_turn(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.draining = true;
-        }
-    }
-
-    /// What the time is.
-    pub(crate) fn unix_time(&mut self, seconds: u64, now: Time) {
-        if let Some(turn) = &mut self.turn {
-            turn.unix = (seconds, now);
-        }
-    }
-
-    /// This host has other addresses.
-    pub(crate) fn host_addresses(&mut self, addresses: &[IpAddr]) {
-        if let Some(turn) = &mut self.turn {
-            turn.policy.set_host_addresses(addresses);
-        }
+        self.data_connection_closed(path, cx);
     }
 }
 

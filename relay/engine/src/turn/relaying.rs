@@ -4,11 +4,9 @@
 use super::allocation::{Allocation, Socket};
 use super::policy::{Permit, Way, canonical};
 use super::ports::Family;
-use super::{Turn, local_of};
-use crate::batch::{CHANNEL_HEADER_LEN, LocalSocket, Path, RxPacket, TxBatch};
+use super::{Context, Turn, local_of};
+use crate::batch::{CHANNEL_HEADER_LEN, LocalSocket, Path};
 use crate::counters::Counters;
-use crate::demux::{Protocol, classify};
-use crate::engine::Engine;
 use crate::random::Random;
 use crate::slab::Key;
 use crate::stun::{AttributeType, Class, Message, MessageWriter, Method, TransactionId};
@@ -32,32 +30,27 @@ enum Exit {
     Port(Path),
 }
 
-impl Engine {
+impl Turn {
     /// ChannelData of a client (RFC 8656, section 12.6).
-    pub(crate) fn receive_channel_data(
-        &mut self,
-        path: Path,
-        datagram: &[u8],
-        now: Time,
-        tx: &mut TxBatch,
-    ) -> Option<Inner> {
-        let Some(key) = self.peers.find_allocation(path) else {
-            self.counters.drop_turn_channel += 1;
+    pub(crate) fn receive_channel_data(&mut self, path: Path, datagram: &[u8], cx: &mut Context<'_>) -> Option<Inner> {
+        let Context { now, counters, tx, .. } = cx;
+        let now = *now;
+        let Some(key) = self.find(path) else {
+            counters.drop_turn_channel += 1;
             return None;
         };
         let &[n0, n1, l0, l1, ..] = datagram else {
-            self.counters.drop_turn_malformed += 1;
+            counters.drop_turn_malformed += 1;
             return None;
         };
         let len = usize::from(u16::from_be_bytes([l0, l1]));
         // Datagrams may be padded; an empty packet is nothing that a batch can hold.
         let range = CHANNEL_HEADER_LEN..CHANNEL_HEADER_LEN + len;
         let Some(data) = datagram.get(range.clone()).filter(|data| !data.is_empty()) else {
-            self.counters.drop_turn_malformed += 1;
+            counters.drop_turn_malformed += 1;
             return None;
         };
-        let Self { turn: Some(turn), counters, .. } = self else { return None };
-        let Turn { allocations, ports, bytes, .. } = &mut **turn;
+        let Self { allocations, ports, bytes, .. } = self;
         let allocation = allocations.get_mut(key)?;
         let Some(&channel) = allocation.channel(u16::from_be_bytes([n0, n1]), now) else {
             counters.drop_turn_channel += 1;
@@ -91,69 +84,63 @@ impl Engine {
     }
 
     /// A Send indication of a client (RFC 8656, section 11.2).
-    pub(super) fn receive_send(
-        &mut self,
-        path: Path,
-        message: &Message<'_>,
-        now: Time,
-        tx: &mut TxBatch,
-    ) -> Option<Inner> {
-        let Some(key) = self.peers.find_allocation(path) else {
-            self.counters.drop_turn_no_allocation += 1;
+    pub(super) fn receive_send(&mut self, path: Path, message: &Message<'_>, cx: &mut Context<'_>) -> Option<Inner> {
+        let Some(key) = self.find(path) else {
+            cx.counters.drop_turn_no_allocation += 1;
             return None;
         };
         let known = [AttributeType::XOR_PEER_ADDRESS, AttributeType::DATA, AttributeType::DONT_FRAGMENT];
         let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().flatten().map(canonical);
         let data = message.attribute(AttributeType::DATA).filter(|data| !data.is_empty());
         let (Some(peer), Some(data)) = (peer, data.filter(|_| message.unknown_required(&known).is_empty())) else {
-            self.counters.drop_turn_malformed += 1;
+            cx.counters.drop_turn_malformed += 1;
             return None;
         };
-        let exit = self.exit(key, peer, data.len(), now)?;
+        let exit = self.exit(key, peer, data.len(), cx)?;
         match exit {
             Exit::Inner(path) => {
-                self.counters.turn_inner_received += 1;
+                cx.counters.turn_inner_received += 1;
                 Some(Inner { path, range: message.value_range(AttributeType::DATA)? })
             }
             Exit::Port(path) => {
-                count_sent(&mut self.counters, tx.push(path, data));
+                count_sent(cx.counters, cx.tx.push(path, data));
                 None
             }
         }
     }
 
-    fn exit(&mut self, key: Key<Allocation>, peer: SocketAddr, len: usize, now: Time) -> Option<Exit> {
-        let Self { turn: Some(turn), counters, .. } = self else { return None };
-        let tariff = turn.bytes;
-        let allocation = turn.allocations.get_mut(key)?;
+    fn exit(&mut self, key: Key<Allocation>, peer: SocketAddr, len: usize, cx: &mut Context<'_>) -> Option<Exit> {
+        let now = cx.now;
+        let tariff = self.bytes;
+        let allocation = self.allocations.get_mut(key)?;
         if allocation.tcp {
-            counters.drop_turn_malformed += 1;
+            cx.counters.drop_turn_malformed += 1;
             return None;
         }
         if allocation.permit(peer.ip(), now).is_none() {
-            counters.drop_turn_no_permission += 1;
+            cx.counters.drop_turn_no_permission += 1;
             return None;
         }
-        let Some(way) = turn.policy.way(allocation.owner.scope, peer) else {
-            counters.drop_turn_forbidden_peer += 1;
+        let Some(way) = self.policy.way(allocation.owner.scope, peer) else {
+            cx.counters.drop_turn_forbidden_peer += 1;
             return None;
         };
         if !allocation.bytes.admit(tariff, len as u64, now) {
-            counters.drop_turn_bandwidth += 1;
+            cx.counters.drop_turn_bandwidth += 1;
             return None;
         }
         let relayed = *allocation.relayed(Family::of(&peer))?;
         match (way, relayed.socket) {
             (Way::Inner(place), _) => Some(Exit::Inner(Path {
                 local: LocalSocket::inner(place),
-                remote: turn.ports.announced(relayed.place),
+                remote: self.ports.announced(relayed.place),
             })),
             (Way::Port, Socket::Open(number)) => Some(Exit::Port(Path { local: local_of(number), remote: peer })),
             (Way::Port, socket) => {
-                counters.drop_turn_no_port += 1;
+                cx.counters.drop_turn_no_port += 1;
                 // The permission was for all media of ours at that address: now it shows that this is another shard.
                 if socket == Socket::Closed {
-                    let _ = self.open_port(key, Family::of(&peer));
+                    let _ = self.open_port(key, Family::of(&peer), cx);
                 }
                 None
             }
@@ -161,9 +148,10 @@ impl Engine {
     }
 
     /// A datagram of a peer at a relay port (RFC 8656, sections 11.3 and 12.7).
-    pub(crate) fn relay_to_client(&mut self, path: Path, datagram: &[u8], now: Time, tx: &mut TxBatch) {
-        let Self { turn: Some(turn), counters, random, .. } = self else { return };
-        let Turn { allocations, ports, policy, bytes, .. } = &mut **turn;
+    pub(crate) fn receive_from_peer(&mut self, path: Path, datagram: &[u8], cx: &mut Context<'_>) {
+        let Self { allocations, ports, policy, bytes, .. } = self;
+        let Context { now, counters, random, tx, .. } = cx;
+        let now = *now;
         let number = path.local.0 - LocalSocket::FIRST_RELAY_PORT;
         let peer = canonical(path.remote);
         let Some(allocation) = ports.owner(number).and_then(|key| allocations.get_mut(key)) else {
@@ -195,37 +183,15 @@ impl Engine {
         counters.drop_tx_full += u64::from(!sent);
     }
 
-    /// Goes on with a packet that was within one of TURN's. What is in it may be anything but TURN again.
-    pub(crate) fn enter(&mut self, packet: &mut RxPacket<'_>, inner: Inner, now: Time, tx: &mut TxBatch) {
-        let whole = std::mem::take(&mut packet.data);
-        packet.data = whole.get_mut(inner.range).unwrap_or_default();
-        packet.path = inner.path;
-        match classify(packet.data) {
-            Protocol::Rtp => self.receive_rtp(packet.path, packet.data, now),
-            Protocol::Rtcp => self.receive_rtcp(packet.path, packet.data, now, tx),
-            Protocol::Dtls => self.receive_dtls(packet.path, packet.data),
-            Protocol::Stun => match Message::parse(packet.data) {
-                Ok(message) => self.receive_check(packet.path, &message, now, tx),
-                Err(_) => self.counters.drop_stun_malformed += 1,
-            },
-            Protocol::ChannelData => self.counters.drop_turn_channel += 1,
-            Protocol::Unknown => self.counters.drop_unknown_protocol += 1,
-        }
-    }
-
     /// Gives what the shard has sent to relayed addresses of its own to their clients: in place where a channel is
     /// bound, so that runs stay runs.
-    pub(crate) fn wrap_inner(&mut self, now: Time, tx: &mut TxBatch) {
-        if !tx.has_inner() {
-            return;
-        }
-        let Self { turn, counters, random, .. } = self;
+    pub(crate) fn wrap_inner(&mut self, cx: &mut Context<'_>) {
+        let Context { now, counters, random, tx, .. } = cx;
         for index in 0..tx.runs().len() {
             let Some(&run) = tx.runs().get(index) else { break };
             let Some(place) = run.path.local.inner_place() else { continue };
             let datagrams = run.datagrams() as u64;
-            let way = turn.as_mut().map(|turn| turn.way_to_client(run.path.remote, place, run.len, now));
-            match way.unwrap_or(Err(Obstacle::Gone)) {
+            match self.way_to_client(run.path.remote, place, run.len, *now) {
                 Ok(ToClient { client, channel: Some(number), .. }) => {
                     tx.wrap(index, client, number);
                     counters.turn_inner_sent += datagrams;

@@ -5,11 +5,10 @@ use super::credentials::{AuthError, Owner, User};
 use super::policy::{Permit, Scope, Way, canonical};
 use super::ports::{Family, Parity, Place, Ports};
 use super::rate::cost;
-use super::{ANSWER_BYTES, Answer, Inner, RESERVATION_LIFETIME, Reservation, Turn, local_of};
-use crate::batch::{Path, TxBatch};
+use super::{ANSWER_BYTES, Answer, Context, Inner, RESERVATION_LIFETIME, Reservation, Turn, local_of};
+use crate::batch::Path;
 use crate::counters::Counters;
 use crate::effect::{EdgeTask, Effect};
-use crate::engine::Engine;
 use crate::slab::Key;
 use crate::stun::{
     AttributeType, Class, FingerprintCheck, HEADER_LEN, Message, MessageWriter, Method, UnknownAttributes,
@@ -145,59 +144,52 @@ impl Granted {
     }
 }
 
-impl Engine {
+impl Turn {
     /// A STUN message that is no ICE check. A packet in it may be for this shard.
-    pub(crate) fn receive_turn(
-        &mut self,
-        path: Path,
-        message: &Message<'_>,
-        now: Time,
-        tx: &mut TxBatch,
-    ) -> Option<Inner> {
+    pub(crate) fn receive_message(&mut self, path: Path, message: &Message<'_>, cx: &mut Context<'_>) -> Option<Inner> {
         if message.check_fingerprint() == FingerprintCheck::Wrong {
-            self.counters.drop_stun_fingerprint += 1;
+            cx.counters.drop_stun_fingerprint += 1;
             return None;
         }
         match (message.class, message.method) {
-            (Class::Indication, Method::SEND) => return self.receive_send(path, message, now, tx),
-            (Class::Request, Method::BINDING) => self.answer_binding(path, message, now, tx),
+            (Class::Indication, Method::SEND) => return self.receive_send(path, message, cx),
+            (Class::Request, Method::BINDING) => self.answer_binding(path, message, cx),
             (Class::Request, Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND) => {
-                self.answer_request(path, message, now, tx)
+                self.answer_request(path, message, cx)
             }
-            (Class::Request, Method::CONNECT | Method::CONNECTION_BIND) if self.has_tcp_allocations() => {
-                self.answer_request(path, message, now, tx)
+            (Class::Request, Method::CONNECT | Method::CONNECTION_BIND) if self.tcp.is_some() => {
+                self.answer_request(path, message, cx)
             }
-            _ => self.counters.drop_stun_malformed += 1,
+            _ => cx.counters.drop_stun_malformed += 1,
         }
         None
     }
 
-    fn answer_request(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
-        let key = self.peers.find_allocation(path);
-        let Some(turn) = &mut self.turn else { return };
-        let concerned = key.or_else(|| turn.allocation_to_bind(message));
-        let owner = concerned.and_then(|key| turn.allocations.get(key)).map(|allocation| allocation.owner);
-        let unix_seconds = turn.unix_seconds(now);
-        let may_search = turn.guessers.would_admit(path, 1, now);
-        let user = match turn.credentials.authenticate(message, path, owner.as_ref(), unix_seconds, may_search) {
+    fn answer_request(&mut self, path: Path, message: &Message<'_>, cx: &mut Context<'_>) {
+        let key = self.find(path);
+        let concerned = key.or_else(|| self.allocation_to_bind(message));
+        let owner = concerned.and_then(|key| self.allocations.get(key)).map(|allocation| allocation.owner);
+        let unix_seconds = self.unix_seconds(cx.now);
+        let may_search = self.guessers.would_admit(path, 1, cx.now);
+        let user = match self.credentials.authenticate(message, path, owner.as_ref(), unix_seconds, may_search) {
             Ok(user) => {
                 // Its challenge was no waste. This request has more bytes than that, so nobody gains by many of them.
-                turn.strangers.give_back(path, cost(turn.credentials.challenge_len(), BARE_REQUEST_LEN));
+                self.strangers.give_back(path, cost(self.credentials.challenge_len(), BARE_REQUEST_LEN));
                 user
             }
-            Err(error) => return self.answer_stranger(path, message, error, now, tx),
+            Err(error) => return self.answer_stranger(path, message, error, cx),
         };
-        let sent = match self.carry_out(path, message, key, &user, now) {
+        let sent = match self.carry_out(path, message, key, &user, cx) {
             Ok(Granted::Later) => true,
             Ok(granted) => {
-                self.counters.turn_requests += 1;
+                cx.counters.turn_requests += 1;
                 let answer = Answer::to(message, path, Some(&user.integrity));
-                answer.send(tx, ANSWER_BYTES, Class::Success, |writer| granted.write(writer, path))
+                answer.send(cx.tx, ANSWER_BYTES, Class::Success, |writer| granted.write(writer, path))
             }
             Err(refusal) => {
-                *refusal.counter(&mut self.counters) += 1;
+                *refusal.counter(cx.counters) += 1;
                 let answer = Answer::to(message, path, Some(&user.integrity));
-                answer.send(tx, ANSWER_BYTES, Class::Error, |writer| {
+                answer.send(cx.tx, ANSWER_BYTES, Class::Error, |writer| {
                     writer.error_code(refusal.code(), "");
                     if let Refusal::UnknownAttribute(unknown) = refusal {
                         writer.unknown_attributes(unknown.as_slice());
@@ -205,7 +197,7 @@ impl Engine {
                 })
             }
         };
-        self.counters.drop_tx_full += u64::from(!sent);
+        cx.counters.drop_tx_full += u64::from(!sent);
     }
 
     /// Somebody who has not proved anything: the answer is short, and there are not many.
@@ -214,8 +206,9 @@ impl Engine {
     /// NONCE with its cookie, PASSWORD-ALGORITHMS) has 80 with a realm of up to 8 characters. So who forges an address has
     /// 2.9 times the bytes sent there, with the headers of IPv4 and UDP 1.9 times, and on Ethernet 1.7 times; a request of
     /// 80 bytes or more has no gain at all. What there may be of it is in `limits::TURN_STRANGER_BYTES_PER_SECOND`.
-    fn answer_stranger(&mut self, path: Path, message: &Message<'_>, error: AuthError, now: Time, tx: &mut TxBatch) {
-        let Self { turn: Some(turn), counters, .. } = self else { return };
+    fn answer_stranger(&mut self, path: Path, message: &Message<'_>, error: AuthError, cx: &mut Context<'_>) {
+        let Context { now, counters, tx, .. } = cx;
+        let now = *now;
         // Who has a TCP connection is where it says, and may ask; to guess is another thing.
         let limited = !path.local.is_edge();
         let (code, counter) = match error {
@@ -230,24 +223,24 @@ impl Engine {
         };
         *counter += 1;
         let guessed = error == AuthError::WrongCredentials;
-        if guessed && !turn.guessers.admit(path, 1, now)
-            || !guessed && limited && !turn.strangers.would_admit(path, TURN_STRANGER_BYTES_LEAST, now)
+        if guessed && !self.guessers.admit(path, 1, now)
+            || !guessed && limited && !self.strangers.would_admit(path, TURN_STRANGER_BYTES_LEAST, now)
         {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
-        let unix_seconds = turn.unix_seconds(now);
+        let unix_seconds = self.unix_seconds(now);
         let written = Answer::to(message, path, None).write(tx, ANSWER_BYTES, Class::Error, |writer| {
             writer.error_code(code, "");
             if error != AuthError::BadRequest {
-                turn.credentials.challenge(writer, path, unix_seconds);
+                self.credentials.challenge(writer, path, unix_seconds);
             }
         });
         let Some(len) = written else {
             counters.drop_tx_full += 1;
             return;
         };
-        if !guessed && limited && !turn.strangers.admit(path, cost(len, message.len()), now) {
+        if !guessed && limited && !self.strangers.admit(path, cost(len, message.len()), now) {
             counters.drop_turn_stranger_limit += 1;
             return;
         }
@@ -260,7 +253,7 @@ impl Engine {
         message: &Message<'_>,
         key: Option<Key<Allocation>>,
         user: &User,
-        now: Time,
+        cx: &mut Context<'_>,
     ) -> Result<Granted, Refusal> {
         let unknown = message.unknown_required(&REQUEST_ATTRIBUTES);
         if !unknown.is_empty() {
@@ -268,48 +261,47 @@ impl Engine {
         }
         if message.method == Method::ALLOCATE {
             return match key {
-                None => self.allocate(path, message, user, now),
+                None => self.allocate(path, message, user, cx),
                 Some(key) => self.allocate_again(key, message, user),
             };
         }
         if message.method == Method::CONNECTION_BIND {
-            return self.bind_connection(path, message, key, user);
+            return self.bind_connection(path, message, key, user, cx);
         }
         let key = key.ok_or(Refusal::AllocationMismatch)?;
-        let owner = self.allocation(key).map(|allocation| allocation.owner.id);
+        let owner = self.allocations.get(key).map(|allocation| allocation.owner.id);
         if owner != Some(user.id) {
             return Err(Refusal::WrongCredentials);
         }
         match message.method {
-            Method::REFRESH => self.refresh(key, message, now),
-            Method::CREATE_PERMISSION => self.create_permission(key, message, now),
-            Method::CONNECT => self.connect_peer(key, message, user, now),
-            _ => self.channel_bind(key, message, now),
+            Method::REFRESH => self.refresh(key, message, cx),
+            Method::CREATE_PERMISSION => self.create_permission(key, message, cx),
+            Method::CONNECT => self.connect_peer(key, message, user, cx),
+            _ => self.channel_bind(key, message, cx),
         }
-    }
-
-    fn allocation(&self, key: Key<Allocation>) -> Option<&Allocation> {
-        self.turn.as_ref()?.allocations.get(key)
     }
 
     /// There is one already. The answer to its request may have been lost (RFC 8656, section 7.2 has no memory for
     /// answers; the transaction's id and what it was granted are enough to say the same again).
     fn allocate_again(&self, key: Key<Allocation>, message: &Message<'_>, user: &User) -> Result<Granted, Refusal> {
-        let turn = self.turn.as_ref().ok_or(Refusal::Capacity)?;
-        let allocation = turn.allocations.get(key).ok_or(Refusal::AllocationMismatch)?;
+        let allocation = self.allocations.get(key).ok_or(Refusal::AllocationMismatch)?;
         if allocation.transaction != message.transaction_id || allocation.owner.id != user.id {
             return Err(Refusal::AllocationMismatch);
         }
-        Ok(turn.granted(allocation, None))
+        Ok(self.granted(allocation, None))
     }
 
     /// RFC 8656, section 7.2.
-    fn allocate(&mut self, path: Path, message: &Message<'_>, user: &User, now: Time) -> Result<Granted, Refusal> {
-        let Self { turn, peers, timers, random, counters, .. } = self;
-        let turn = turn.as_mut().ok_or(Refusal::Capacity)?;
+    fn allocate(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        user: &User,
+        cx: &mut Context<'_>,
+    ) -> Result<Granted, Refusal> {
         let tcp = match message.fixed::<4>(AttributeType::REQUESTED_TRANSPORT) {
             Some([UDP, ..]) => false,
-            Some([TCP, ..]) if turn.tcp.is_some() => true,
+            Some([TCP, ..]) if self.tcp.is_some() => true,
             Some(_) => return Err(Refusal::Transport),
             None => return Err(Refusal::BadRequest),
         };
@@ -322,19 +314,19 @@ impl Engine {
         }
         let wish = Wish::read(message)?;
         let reservation = match wish.token {
-            Some(token) => Some(turn.reservation(token).ok_or(Refusal::Capacity)?),
+            Some(token) => Some(self.reservation(token).ok_or(Refusal::Capacity)?),
             None => None,
         };
-        let supported = wish.families().any(|family| turn.ports.has(family));
+        let supported = wish.families().any(|family| self.ports.has(family));
         if reservation.is_none() && !supported {
             return Err(Refusal::AddressFamily);
         }
-        if turn.users.get(&user.id).is_some_and(|&count| count as usize >= turn.limits.allocations_per_user) {
+        if self.users.get(&user.id).is_some_and(|&count| count as usize >= self.limits.allocations_per_user) {
             return Err(Refusal::Quota);
         }
-        if turn.draining && user.scope == Scope::Peers
-            || turn.allocations.len() >= turn.limits.allocations
-            || wish.parity == Parity::EvenPair && turn.reservations.len() >= RESERVATIONS
+        if self.draining && user.scope == Scope::Peers
+            || self.allocations.len() >= self.limits.allocations
+            || wish.parity == Parity::EvenPair && self.reservations.len() >= RESERVATIONS
         {
             return Err(Refusal::Capacity);
         }
@@ -342,15 +334,15 @@ impl Engine {
         let mut places: [Option<Place>; 2] = [None; 2];
         let mut missing = None;
         if let Some((key, place)) = reservation {
-            turn.reservations.remove(key);
-            timers.set(TimerOwner::reservation(key), Time::NEVER);
-            counters.turn_reservations -= 1;
+            self.reservations.remove(key);
+            cx.timers.set(TimerOwner::reservation(key), Time::NEVER);
+            cx.counters.turn_reservations -= 1;
             places = [Some(place), None];
         } else {
             for (slot, family) in places.iter_mut().zip(wish.families()) {
-                *slot = turn.ports.take(family, wish.parity, random);
+                *slot = self.ports.take(family, wish.parity, cx.random);
                 if slot.is_none() {
-                    let refusal = if turn.ports.has(family) { Refusal::Capacity } else { Refusal::AddressFamily };
+                    let refusal = if self.ports.has(family) { Refusal::Capacity } else { Refusal::AddressFamily };
                     missing = Some((family, refusal));
                 }
             }
@@ -360,54 +352,57 @@ impl Engine {
         }
 
         let lifetime_s = lifetime(message);
-        let expires = now + Duration::from_secs(u64::from(lifetime_s));
+        let expires = cx.now + Duration::from_secs(u64::from(lifetime_s));
         let owner = Owner { id: user.id, scope: user.scope, key: user.key };
         let mut allocation = Allocation::new(path, owner, message.transaction_id, lifetime_s);
         allocation.tcp = tcp;
         for place in places.into_iter().flatten() {
             let relayed = Relayed { place, socket: Socket::Closed, expires };
-            *allocation.relayed_mut(turn.ports.family(place)) = Some(relayed);
+            *allocation.relayed_mut(self.ports.family(place)) = Some(relayed);
         }
-        let key = turn.allocations.insert(allocation);
-        places.into_iter().flatten().for_each(|place| turn.ports.give(place, key));
-        peers.insert_allocation(path, key);
-        *turn.users.entry(user.id).or_default() += 1;
-        timers.set(TimerOwner::allocation(key), expires);
-        counters.turn_allocations += 1;
+        let key = self.allocations.insert(allocation);
+        places.into_iter().flatten().for_each(|place| self.ports.give(place, key));
+        self.clients.insert(path, key);
+        *self.users.entry(user.id).or_default() += 1;
+        cx.timers.set(TimerOwner::allocation(key), expires);
+        cx.counters.turn_allocations += 1;
         if let (Parity::EvenPair, Some(place)) = (wish.parity, places.into_iter().flatten().next()) {
-            let token = turn.reservation_token();
-            let reservation = turn.reservations.insert(Reservation { token, place: Ports::next(place) });
-            timers.set(TimerOwner::reservation(reservation), now + RESERVATION_LIFETIME);
-            counters.turn_reservations += 1;
+            let token = self.reservation_token();
+            let reservation = self.reservations.insert(Reservation { token, place: Ports::next(place) });
+            cx.timers.set(TimerOwner::reservation(reservation), cx.now + RESERVATION_LIFETIME);
+            cx.counters.turn_reservations += 1;
         }
-        let allocation = turn.allocations.get(key).ok_or(Refusal::Capacity)?;
-        Ok(turn.granted(allocation, missing))
+        let allocation = self.allocations.get(key).ok_or(Refusal::Capacity)?;
+        Ok(self.granted(allocation, missing))
     }
 
     /// RFC 8656, section 8.2.
-    fn refresh(&mut self, key: Key<Allocation>, message: &Message<'_>, now: Time) -> Result<Granted, Refusal> {
+    fn refresh(
+        &mut self,
+        key: Key<Allocation>,
+        message: &Message<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Granted, Refusal> {
         let named = family_attribute(message, AttributeType::REQUESTED_ADDRESS_FAMILY, Refusal::PeerFamily)?;
-        let Self { turn, timers, .. } = self;
-        let turn = turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         if named.is_some_and(|family| allocation.relayed(family).is_none()) {
             return Err(Refusal::PeerFamily);
         }
         let concerned = |family| named.is_none_or(|named| named == family);
         if message.fixed(AttributeType::LIFETIME) == Some([0; 4]) {
             for family in [Family::V4, Family::V6].into_iter().filter(|&family| concerned(family)) {
-                self.remove_family(key, family);
+                self.remove_family(key, family, cx);
             }
             return Ok(Granted::Refreshed { lifetime_s: 0 });
         }
         let lifetime_s = lifetime(message);
-        let expires = now + Duration::from_secs(u64::from(lifetime_s));
+        let expires = cx.now + Duration::from_secs(u64::from(lifetime_s));
         for family in [Family::V4, Family::V6].into_iter().filter(|&family| concerned(family)) {
             if let Some(relayed) = allocation.relayed_mut(family) {
                 relayed.expires = expires;
             }
         }
-        timers.set(TimerOwner::allocation(key), allocation.expires());
+        cx.timers.set(TimerOwner::allocation(key), allocation.expires());
         Ok(Granted::Refreshed { lifetime_s })
     }
 
@@ -416,18 +411,18 @@ impl Engine {
         &mut self,
         key: Key<Allocation>,
         message: &Message<'_>,
-        now: Time,
+        cx: &mut Context<'_>,
     ) -> Result<Granted, Refusal> {
-        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
-        let limits = turn.limits;
-        let tariff = turn.new_peers;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        let now = cx.now;
+        let limits = self.limits;
+        let tariff = self.new_peers;
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         let peers = || message.xor_addresses(AttributeType::XOR_PEER_ADDRESS);
         let (mut count, mut new) = (0, 0);
         for peer in peers() {
             let peer = canonical(peer.ok_or(Refusal::BadRequest)?);
             allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
-            allocation.permissible(&turn.policy, peer.ip()).ok_or(Refusal::Forbidden)?;
+            allocation.permissible(&self.policy, peer.ip()).ok_or(Refusal::Forbidden)?;
             // Candidates of one host differ in their ports only.
             let named = peers().take(count).flatten().any(|earlier| canonical(earlier).ip() == peer.ip());
             count += 1;
@@ -443,12 +438,11 @@ impl Engine {
         }
         // Sockets first: a permission without one would be none.
         for peer in peers().flatten().map(canonical) {
-            self.open_port_for(key, peer)?;
+            self.open_port_for(key, peer, cx)?;
         }
-        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         for peer in peers().flatten().map(canonical) {
-            if let Some(permit) = allocation.permissible(&turn.policy, peer.ip()) {
+            if let Some(permit) = allocation.permissible(&self.policy, peer.ip()) {
                 allocation.set_permission(peer.ip(), permit, now);
             }
         }
@@ -456,11 +450,16 @@ impl Engine {
     }
 
     /// RFC 8656, section 12.2.
-    fn channel_bind(&mut self, key: Key<Allocation>, message: &Message<'_>, now: Time) -> Result<Granted, Refusal> {
-        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
-        let limits = turn.limits;
-        let tariff = turn.new_peers;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+    fn channel_bind(
+        &mut self,
+        key: Key<Allocation>,
+        message: &Message<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Granted, Refusal> {
+        let now = cx.now;
+        let limits = self.limits;
+        let tariff = self.new_peers;
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         if allocation.tcp {
             return Err(Refusal::Forbidden);
         }
@@ -477,8 +476,8 @@ impl Engine {
         }
         allocation.relayed(Family::of(&peer)).ok_or(Refusal::PeerFamily)?;
         let scope = allocation.owner.scope;
-        let permit = turn.policy.permit(scope, peer.ip()).ok_or(Refusal::Forbidden)?;
-        let way = turn.policy.way(scope, peer).ok_or(Refusal::Forbidden)?;
+        let permit = self.policy.permit(scope, peer.ip()).ok_or(Refusal::Forbidden)?;
+        let way = self.policy.way(scope, peer).ok_or(Refusal::Forbidden)?;
         let new = usize::from(allocation.permit(peer.ip(), now).is_none());
         if can_bind.is_err()
             || allocation.permissions(now) + new > limits.permissions_per_allocation
@@ -486,44 +485,45 @@ impl Engine {
         {
             return Err(Refusal::Capacity);
         }
-        self.open_port_for(key, peer)?;
-        let turn = self.turn.as_mut().ok_or(Refusal::AllocationMismatch)?;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
+        self.open_port_for(key, peer, cx)?;
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::AllocationMismatch)?;
         allocation.set_permission(peer.ip(), permit, now);
         allocation.bind(number, peer, way, now);
         Ok(Granted::Done)
     }
 
     /// A socket, if this peer cannot be reached without.
-    fn open_port_for(&mut self, key: Key<Allocation>, peer: SocketAddr) -> Result<(), Refusal> {
-        let turn = self.turn.as_ref().ok_or(Refusal::Capacity)?;
-        let allocation = turn.allocations.get(key).ok_or(Refusal::Capacity)?;
+    fn open_port_for(&mut self, key: Key<Allocation>, peer: SocketAddr, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let allocation = self.allocations.get(key).ok_or(Refusal::Capacity)?;
         if allocation.tcp {
-            return self.open_port(key, Family::of(&peer));
+            return self.open_port(key, Family::of(&peer), cx);
         }
         let scope = allocation.owner.scope;
-        let outside = match turn.policy.permit(scope, peer.ip()) {
-            Some(Permit::All) => !matches!(turn.policy.way(scope, peer), Some(Way::Inner(_))),
+        let outside = match self.policy.permit(scope, peer.ip()) {
+            Some(Permit::All) => !matches!(self.policy.way(scope, peer), Some(Way::Inner(_))),
             // The port is a hint: a permission is for all media of ours at that address.
-            Some(Permit::Media) => turn.policy.way(scope, peer) == Some(Way::Port),
+            Some(Permit::Media) => self.policy.way(scope, peer) == Some(Way::Port),
             None => false,
         };
-        if outside { self.open_port(key, Family::of(&peer)) } else { Ok(()) }
+        if outside { self.open_port(key, Family::of(&peer), cx) } else { Ok(()) }
     }
 
     /// Has the relayed address become a socket, unless it is one.
-    pub(super) fn open_port(&mut self, key: Key<Allocation>, family: Family) -> Result<(), Refusal> {
-        let Self { turn, effects, counters, .. } = self;
-        let turn = turn.as_mut().ok_or(Refusal::Capacity)?;
-        let allocation = turn.allocations.get_mut(key).ok_or(Refusal::Capacity)?;
+    pub(super) fn open_port(
+        &mut self,
+        key: Key<Allocation>,
+        family: Family,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let allocation = self.allocations.get_mut(key).ok_or(Refusal::Capacity)?;
         let relayed = allocation.relayed_mut(family).as_mut().ok_or(Refusal::PeerFamily)?;
         if matches!(relayed.socket, Socket::Open(_)) {
             return Ok(());
         }
-        let (number, address) = turn.ports.open(relayed.place, key).ok_or(Refusal::Capacity)?;
+        let (number, address) = self.ports.open(relayed.place, key).ok_or(Refusal::Capacity)?;
         relayed.socket = Socket::Open(number);
-        counters.turn_ports += 1;
-        effects.push_back(if allocation.tcp {
+        cx.counters.turn_ports += 1;
+        cx.effects.push_back(if allocation.tcp {
             Effect::Edge { client: allocation.client, task: EdgeTask::Listen { address } }
         } else {
             Effect::OpenPort { local: local_of(number), address }
