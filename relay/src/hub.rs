@@ -438,7 +438,7 @@ mod tests {
             generation: 1,
             transport: Transport::browser(
                 IceParameters { local_ufrag, local_pwd, remote_ufrag, remote_pwd },
-                Fingerprint([0; 32]),
+                Fingerprint::Sha256([0; 32]),
             ),
             codecs: Vec::new(),
             extensions: Default::default(),
@@ -453,7 +453,7 @@ mod tests {
         let notify = Arc::new(Notify::new());
         let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
         let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
-        let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
+        let hello = Hello { version: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards: vec![], turn: None };
         (
             Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify, None, Draining::default()),
             commands,
@@ -547,7 +547,7 @@ mod tests {
             ours.push((to_shard, from_shard));
             theirs.push((commands, news));
         }
-        let hello = Hello { version: 1, fingerprint: Fingerprint([0; 32]), shards: vec![], turn: None };
+        let hello = Hello { version: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards: vec![], turn: None };
         let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify, None, Draining::default());
         let mut told = |hub: &mut Hub, shard: usize| {
             let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()

@@ -212,7 +212,7 @@ fn certificate() -> (Certificate, Fingerprint) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let certificate = Certificate::generate_self_signed(["client".to_owned()]).unwrap();
     let digest = boring::hash::hash(boring::hash::MessageDigest::sha256(), &certificate.certificate[0]).unwrap();
-    (certificate, Fingerprint(digest[..].try_into().unwrap()))
+    (certificate, Fingerprint::Sha256(digest[..].try_into().unwrap()))
 }
 
 async fn handshake(socket: UdpSocket, certificate: Certificate) -> DTLSConn {
@@ -284,7 +284,7 @@ async fn a_new_link_finds_what_the_old_one_left() {
     let (mut control, _) = whole.link().await;
     let (certificate, fingerprint) = certificate();
     for (participant, shard) in [(1, 0), (2, 1), (3, 1)] {
-        let fingerprint = if participant == 1 { fingerprint } else { Fingerprint([1; 32]) };
+        let fingerprint = if participant == 1 { fingerprint } else { Fingerprint::Sha256([1; 32]) };
         control.command(Command::PutParticipant(Box::new(spec(participant, shard, fingerprint)))).await.unwrap();
     }
     let note = Command::SetNote { participant: ParticipantId(2), note: "new".into() };
@@ -315,7 +315,7 @@ async fn impossible_commands_are_refused() {
     let whole = Whole::start(DriverChoice::Auto).await;
     let (mut control, _) = whole.link().await;
     let participant = ParticipantId(5);
-    let put = |shard| Command::PutParticipant(Box::new(spec(5, shard, Fingerprint([0; 32]))));
+    let put = |shard| Command::PutParticipant(Box::new(spec(5, shard, Fingerprint::Sha256([0; 32]))));
     assert_eq!(control.command(put(2)).await, Err(CommandError::UnknownShard));
     assert_eq!(control.command(put(u16::MAX)).await, Err(CommandError::UnknownShard));
     let slots = Command::AssignSlots { participant, slots: Vec::new() };
@@ -326,10 +326,10 @@ async fn impossible_commands_are_refused() {
     control.command(Command::RemoveParticipant { participant }).await.unwrap();
     control.command(put(1)).await.expect("after removal it may be elsewhere");
 
-    let mut invalid = spec(6, 0, Fingerprint([0; 32]));
+    let mut invalid = spec(6, 0, Fingerprint::Sha256([0; 32]));
     invalid.transport.ice_mut().unwrap().local_ufrag.clear();
     assert!(control.command(Command::PutParticipant(Box::new(invalid))).await.is_err());
-    control.command(Command::PutParticipant(Box::new(spec(6, 1, Fingerprint([0; 32]))))).await.unwrap();
+    control.command(Command::PutParticipant(Box::new(spec(6, 1, Fingerprint::Sha256([0; 32]))))).await.unwrap();
     whole.stop().await;
 }
 
@@ -340,7 +340,7 @@ async fn a_shard_that_dies_comes_back_empty_and_harms_no_other() {
     let (mut control, snapshot) = whole.link().await;
     assert!(snapshot.is_empty());
     for shard in [0, 1] {
-        let put = Command::PutParticipant(Box::new(spec(u64::from(shard), shard, Fingerprint([0; 32]))));
+        let put = Command::PutParticipant(Box::new(spec(u64::from(shard), shard, Fingerprint::Sha256([0; 32]))));
         control.command(put).await.unwrap();
         let socket = socket_to(whole.address(shard, Ipv4Addr::LOCALHOST.into())).await;
         check(&socket, &format!("ufrag{shard:05}")).await;

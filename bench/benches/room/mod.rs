@@ -40,7 +40,7 @@ fn spec(id: u64) -> ParticipantSpec {
                 remote_ufrag: "them".into(),
                 remote_pwd: "x".repeat(24),
             },
-            Fingerprint([0; 32]),
+            Fingerprint::Sha256([0; 32]),
         ),
         codecs: vec![CodecMapping { codec: Codec::Vp8, payload_type: VP8, rtx_payload_type: None }],
         extensions: ExtensionIds {

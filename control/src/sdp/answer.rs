@@ -1,6 +1,6 @@
 //! Writing the answer.
 
-use super::offer::{AcceptedLine, Line, LineCodec, RemoteOffer, Role};
+use super::offer::{AcceptedLine, DtlsRole, Line, LineCodec, RemoteOffer, Role};
 use plausch_relay_api::{Codec, Fingerprint, MediaKind, SlotSpec};
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -34,14 +34,24 @@ impl RemoteOffer {
         // RFC 9429, section 5.3.1.
         write!(sdp, "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n", local.session, local.version)?;
         // RFC 8839, section 5.3: the browser takes the controlling role.
-        sdp.write_str("a=ice-lite\r\na=group:BUNDLE")?;
+        sdp.write_str("a=ice-lite\r\n")?;
+        if self.allow_mixed {
+            sdp.write_str("a=extmap-allow-mixed\r\n")?;
+        }
+        sdp.write_str("a=group:BUNDLE")?;
         for line in &self.lines {
             if let Line::Accepted(line) = line {
                 write!(sdp, " {}", line.mid)?;
             }
         }
-        write!(sdp, "\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 ", local.ufrag, local.pwd)?;
-        for (n, byte) in local.fingerprint.0.iter().enumerate() {
+        write!(
+            sdp,
+            "\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{} ",
+            local.ufrag,
+            local.pwd,
+            local.fingerprint.hash_function()
+        )?;
+        for (n, byte) in local.fingerprint.bytes().iter().enumerate() {
             write!(sdp, "{}{byte:02X}", if n == 0 { "" } else { ":" })?;
         }
         sdp.write_str("\r\n")?;
@@ -73,7 +83,7 @@ impl RemoteOffer {
             MediaKind::Video => "video",
         };
         // 9 is the discard port: the candidates say where we are.
-        write!(sdp, "m={kind} 9 UDP/TLS/RTP/SAVPF")?;
+        write!(sdp, "m={kind} 9 {}", line.protocol)?;
         for codec in &line.codecs {
             write!(sdp, " {}", codec.payload_type)?;
         }
@@ -84,7 +94,14 @@ impl RemoteOffer {
         };
         write!(sdp, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na={direction}\r\n", line.mid)?;
         // GStreamer looks for the role in each m-line only.
-        sdp.write_str("a=setup:passive\r\na=rtcp-mux\r\n")?;
+        let setup = match self.dtls_role {
+            DtlsRole::Client => "active",
+            DtlsRole::Server => "passive",
+        };
+        write!(sdp, "a=setup:{setup}\r\na=rtcp-mux\r\n")?;
+        if line.allow_mixed {
+            sdp.write_str("a=extmap-allow-mixed\r\n")?;
+        }
         if line.rtcp_rsize {
             sdp.write_str("a=rtcp-rsize\r\n")?;
         }
@@ -117,7 +134,7 @@ impl RemoteOffer {
             Codec::Opus => "opus/48000/2",
             Codec::Vp8 => "VP8/90000",
             Codec::Vp9 => "VP9/90000",
-            Codec::H264 => "H264/90000",
+            Codec::H264 | Codec::H264Main | Codec::H264Extended | Codec::H264High | Codec::H264High444 => "H264/90000",
             Codec::Av1 => "AV1/90000",
         };
         write!(sdp, "a=rtpmap:{number} {rtpmap}\r\n")?;
@@ -128,10 +145,14 @@ impl RemoteOffer {
             }
             Codec::Vp8 => {}
             Codec::Vp9 => write!(sdp, "a=fmtp:{number} profile-id=0\r\n")?,
-            Codec::H264 => {
-                let profile = line.profile_level_id.as_deref().unwrap_or("42e01f");
-                let common = "level-asymmetry-allowed=1;packetization-mode=1";
-                write!(sdp, "a=fmtp:{number} {common};profile-level-id={profile}\r\n")?;
+            Codec::H264 | Codec::H264Main | Codec::H264Extended | Codec::H264High | Codec::H264High444 => {
+                // Mode and profile as offered, or they would be another format (RFC 6184, section 8.2.2).
+                let mode = line.h264.as_ref().map_or(1, |format| format.packetization_mode);
+                write!(sdp, "a=fmtp:{number} level-asymmetry-allowed=1;packetization-mode={mode}")?;
+                if let Some(profile) = line.h264.as_ref().and_then(|format| format.profile_level_id.as_deref()) {
+                    write!(sdp, ";profile-level-id={profile}")?;
+                }
+                sdp.write_str("\r\n")?;
             }
             Codec::Av1 => write!(sdp, "a=fmtp:{number} level-idx=5;profile=0;tier=0\r\n")?,
         }

@@ -1,7 +1,7 @@
 //! Offers of WHIP and WHEP: SDP alone, from which what its m-lines are for has to be read.
 
 use super::parse::{Media, parse};
-use super::{CodecPolicy, RemoteOffer, SdpError};
+use super::{CodecPolicy, RemoteOffer, SdpError, SdpReason};
 use plausch_relay_api::SendTrack;
 use plausch_signalling::{MediaState, Offer, Sends, SlotMids};
 
@@ -26,7 +26,7 @@ impl Purpose {
         // A camera without a common codec is left out of an answer; who came to publish it shall be told.
         let offered = usize::from(offer.sends.microphone.is_some()) + usize::from(offer.sends.camera.is_some());
         if remote.sends.len() < offered {
-            return Err(SdpError::Codec);
+            return Err(SdpReason::Codec.into());
         }
         Ok((offer, remote))
     }
@@ -48,27 +48,27 @@ fn publisher(media: &[Media<'_>]) -> Result<Sends, SdpError> {
     let mut sends = Sends::default();
     // GStreamer's webrtcbin says sendrecv of what it only sends, unless it is told otherwise.
     for line in media.iter().filter(|line| is_used(line) && line.direction.sends()) {
-        let mid = line.mid.ok_or(SdpError::NoMid)?.to_owned();
+        let mid = line.mid.ok_or_else(|| SdpReason::NoMid.at_place(line.place))?.to_owned();
         let place = if line.kind == "audio" { &mut sends.microphone } else { &mut sends.camera };
         if place.replace(mid).is_some() {
-            return Err(SdpError::Published);
+            return Err(SdpReason::Published.at_place(line.place));
         }
     }
-    if sends == Sends::default() { Err(SdpError::Published) } else { Ok(sends) }
+    if sends == Sends::default() { Err(SdpReason::Published.into()) } else { Ok(sends) }
 }
 
 fn viewer(media: &[Media<'_>]) -> Result<SlotMids, SdpError> {
     let (mut audio, mut video) = (None, None);
     for line in media.iter().filter(|line| is_used(line) && line.direction.receives()) {
-        let mid = line.mid.ok_or(SdpError::NoMid)?.to_owned();
+        let mid = line.mid.ok_or_else(|| SdpReason::NoMid.at_place(line.place))?.to_owned();
         let place = if line.kind == "audio" { &mut audio } else { &mut video };
         if place.replace(mid).is_some() {
-            return Err(SdpError::Watched);
+            return Err(SdpReason::Watched.at_place(line.place));
         }
     }
     match (audio, video) {
         (Some(audio), Some(video)) => Ok(SlotMids { audio, video }),
-        _ => Err(SdpError::Watched),
+        _ => Err(SdpReason::Watched.into()),
     }
 }
 
@@ -88,9 +88,9 @@ mod tests {
         std::fs::read_to_string(path).unwrap()
     }
 
-    fn read(purpose: Purpose, sdp: &str) -> Result<(Offer, RemoteOffer), SdpError> {
+    fn read(purpose: Purpose, sdp: &str) -> Result<(Offer, RemoteOffer), SdpReason> {
         let policy = CodecPolicy { video: vec![Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1], opus_dtx: true };
-        purpose.read(sdp.to_owned(), &policy)
+        purpose.read(sdp.to_owned(), &policy).map_err(SdpError::reason)
     }
 
     fn answer(remote: &RemoteOffer, slots: &[SlotSpec]) -> String {
@@ -99,7 +99,7 @@ mod tests {
             version: 1,
             ufrag: "ufragufrag12",
             pwd: "pwdpwdpwdpwdpwdpwdpwdpwd",
-            fingerprint: Fingerprint([0x0f; 32]),
+            fingerprint: Fingerprint::Sha256([0x0f; 32]),
             candidates: &["192.0.2.1:7882".parse().unwrap()],
             slots,
         })
@@ -146,7 +146,7 @@ mod tests {
         let sound = sdp.split("m=video").next().unwrap().replace("BUNDLE 0 1", "BUNDLE 0");
         let (_, remote) = read(Purpose::Publish, &sound).unwrap();
         assert_eq!(remote.media_state(), MediaState { microphone: true, ..MediaState::default() });
-        assert_eq!(read(Purpose::Watch, &sound.replace("sendonly", "recvonly")).err(), Some(SdpError::Watched));
+        assert_eq!(read(Purpose::Watch, &sound.replace("sendonly", "recvonly")).err(), Some(SdpReason::Watched));
     }
 
     #[test]
@@ -154,18 +154,18 @@ mod tests {
         let sdp = fixture("obs-publish");
         let two = format!("{sdp}{}", sdp[sdp.find("m=video").unwrap()..].replace("a=mid:1", "a=mid:2"));
         for (sdp, error) in [
-            (sdp.replace("a=sendonly", "a=recvonly"), SdpError::Published),
-            (sdp.replace("a=sendonly", "a=inactive"), SdpError::Published),
-            (sdp.replace("H264/", "H265/"), SdpError::Codec),
-            (sdp.replace("opus/48000/2", "PCMU/8000"), SdpError::Codec),
-            (sdp.replace("a=group:BUNDLE 0 1\r\n", ""), SdpError::Bundle),
-            (sdp.replace("a=mid:1\r\n", ""), SdpError::NoMid),
-            (two, SdpError::Published),
-            (String::new(), SdpError::Version),
-            ("v=0\r\n".to_owned(), SdpError::Published),
+            (sdp.replace("a=sendonly", "a=recvonly"), SdpReason::Published),
+            (sdp.replace("a=sendonly", "a=inactive"), SdpReason::Published),
+            (sdp.replace("H264/", "H265/"), SdpReason::Codec),
+            (sdp.replace("opus/48000/2", "PCMU/8000"), SdpReason::Codec),
+            (sdp.replace("a=group:BUNDLE 0 1\r\n", ""), SdpReason::Bundle),
+            (sdp.replace("a=mid:1\r\n", ""), SdpReason::NoMid),
+            (two, SdpReason::Published),
+            (String::new(), SdpReason::Version),
+            ("v=0\r\n".to_owned(), SdpReason::Published),
         ] {
             assert_eq!(read(Purpose::Publish, &sdp).err(), Some(error), "{sdp}");
         }
-        assert_eq!(read(Purpose::Watch, &sdp).err(), Some(SdpError::Watched));
+        assert_eq!(read(Purpose::Watch, &sdp).err(), Some(SdpReason::Watched));
     }
 }

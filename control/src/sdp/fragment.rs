@@ -1,10 +1,9 @@
 //! `application/trickle-ice-sdpfrag` (RFC 8840), as WHIP and WHEP send it.
 
-use super::SdpError;
 use super::answer::write_candidates;
-use super::parse::{Transport, split_line};
+use super::parse::{Transport, numbered, split_line};
+use super::{Place, SdpError, SdpReason};
 use plausch_relay_api::MediaKind;
-use plausch_relay_api::limits::{SDP_LINE_BYTES, SDP_LINES};
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
@@ -18,24 +17,20 @@ pub struct IceFragment {
 impl IceFragment {
     pub fn read(text: &str) -> Result<Self, SdpError> {
         let mut first = Transport::default();
-        for (n, line) in text.lines().enumerate() {
-            if n >= SDP_LINES {
-                return Err(SdpError::Lines);
-            }
-            if line.len() > SDP_LINE_BYTES {
-                return Err(SdpError::LineLength);
-            }
-            let ('a', value) = split_line(line)? else { continue };
+        for (number, line) in numbered(text) {
+            let line = line?;
+            let ('a', value) = split_line(line).map_err(|reason| reason.at(number, line))? else { continue };
             let Some((name @ ("ice-ufrag" | "ice-pwd"), value)) = value.split_once(':') else { continue };
             // All m-lines are of one transport, so the first says it all.
             let known = if name == "ice-ufrag" { first.ufrag } else { first.pwd };
             if known.is_none() {
-                first.attribute(name, value)?;
+                let place = Place::new(number, line);
+                first.attribute(name, value, place).map_err(|reason| reason.at_place(place))?;
             }
         }
         match (first.ufrag, first.pwd) {
             (Some(ufrag), Some(pwd)) => Ok(Self { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() }),
-            _ => Err(SdpError::Ice),
+            _ => Err(SdpReason::Ice.into()),
         }
     }
 }
@@ -77,6 +72,7 @@ impl LocalFragment<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plausch_relay_api::limits::SDP_LINES;
 
     #[test]
     fn fragments() {
@@ -87,15 +83,18 @@ mod tests {
         let fragment = IceFragment::read(text).unwrap();
         assert_eq!((fragment.ufrag.as_str(), fragment.pwd.as_str()), ("abcd", "0123456789012345678901"));
         for (bad, error) in [
-            ("", SdpError::Ice),
-            ("a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n", SdpError::Ice),
-            ("a=ice-ufrag:abcd\r\n", SdpError::Ice),
-            ("a=ice-ufrag:a\r\na=ice-pwd:0123456789012345678901\r\n", SdpError::Ice),
-            ("nonsense", SdpError::Malformed),
+            ("", SdpReason::Ice),
+            ("a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n", SdpReason::Ice),
+            ("a=ice-ufrag:abcd\r\n", SdpReason::Ice),
+            ("a=ice-ufrag:a\r\na=ice-pwd:0123456789012345678901\r\n", SdpReason::Ice),
+            ("nonsense", SdpReason::Malformed),
         ] {
-            assert_eq!(IceFragment::read(bad), Err(error), "{bad}");
+            assert_eq!(IceFragment::read(bad).map_err(SdpError::reason), Err(error), "{bad}");
         }
-        assert_eq!(IceFragment::read(&"a=x\n".repeat(SDP_LINES + 1)), Err(SdpError::Lines));
+        let long = "a=x\n".repeat(SDP_LINES + 1);
+        assert_eq!(IceFragment::read(&long).map_err(SdpError::reason), Err(SdpReason::Lines));
+        let spaced = text.replace("\r\n", "\r\n\r\n");
+        assert_eq!(IceFragment::read(&spaced).unwrap(), fragment, "empty lines say nothing");
     }
 
     #[test]

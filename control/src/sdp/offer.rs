@@ -1,12 +1,13 @@
 //! What an offer means: which m-line is which track or slot, and which codecs and extensions both sides know.
 
 use super::extension::Extension;
-use super::parse::{Description, Direction, Feedback, Media, Payload, Setup, parse};
-use super::{CodecPolicy, SdpError};
+use super::h264::H264Format;
+use super::parse::{Description, Direction, ExtMap, Feedback, Media, Payload, Setup, parse};
+use super::{CodecPolicy, SdpError, SdpReason};
 use plausch_relay_api::limits::{LAYERS_PER_TRACK, SLOTS_PER_PARTICIPANT};
 use plausch_relay_api::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, SendTrack, TrackKind};
 use plausch_signalling::{Offer, SlotMids};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A browser's offer, checked, and all that is needed to answer it.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct RemoteOffer {
     pub ufrag: String,
     pub pwd: String,
     pub fingerprint: Fingerprint,
+    /// Ours in the DTLS handshake.
+    pub dtls_role: DtlsRole,
     pub codecs: Vec<CodecMapping>,
     pub extensions: ExtensionIds,
     pub sends: Vec<SendTrack>,
@@ -21,6 +24,17 @@ pub struct RemoteOffer {
     /// Every m-line in order: an answer has as many.
     pub(super) lines: Vec<Line>,
     pub(super) opus_dtx: bool,
+    /// The whole session may mix one-byte and two-byte header extensions (RFC 8285, section 6).
+    pub(super) allow_mixed: bool,
+}
+
+/// Who begins the DTLS handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DtlsRole {
+    /// We do: `a=setup:active`.
+    Client,
+    /// The other side does: `a=setup:passive`.
+    Server,
 }
 
 /// How an m-line is answered.
@@ -40,11 +54,14 @@ pub(super) enum Line {
 pub(super) struct AcceptedLine {
     pub(super) mid: String,
     pub(super) kind: MediaKind,
+    /// As offered: an answer repeats it (RFC 9429, section 5.1.2).
+    pub(super) protocol: &'static str,
     pub(super) role: Role,
     pub(super) codecs: Vec<LineCodec>,
     pub(super) extensions: Vec<LineExtension>,
     pub(super) rids: Vec<String>,
     pub(super) rtcp_rsize: bool,
+    pub(super) allow_mixed: bool,
 }
 
 /// What an accepted m-line is for.
@@ -62,8 +79,7 @@ pub(super) struct LineCodec {
     pub(super) codec: Codec,
     pub(super) payload_type: u8,
     pub(super) feedback: Feedback,
-    /// Of H.264, as offered.
-    pub(super) profile_level_id: Option<String>,
+    pub(super) h264: Option<H264Format>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,23 +90,30 @@ pub(super) struct LineExtension {
     pub(super) one_way: bool,
 }
 
-/// The only profile that browsers use (RFC 8829, section 5.1.2).
-const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+/// Names of the one way in which media goes here, DTLS-SRTP over UDP with feedback as negotiated: all that RFC 9429, section
+/// 5.1.2, has an answerer accept.
+const PROTOCOLS: [&str; 6] =
+    ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"];
 
 impl RemoteOffer {
     /// Reads an offer and decides how each m-line is answered.
     pub fn read(offer: &Offer, policy: &CodecPolicy) -> Result<Self, SdpError> {
         if offer.slots.len() > SLOTS_PER_PARTICIPANT {
-            return Err(SdpError::Slots);
+            return Err(SdpReason::Slots.into());
         }
         let description = parse(&offer.sdp)?;
+        if let Some(place) = description.ice_lite {
+            return Err(SdpReason::BothLite.at_place(place));
+        }
         let roles = roles(offer)?;
         let media = used_media(&description, &roles)?;
+        check_extension_numbers(&description, &media)?;
 
+        let order = codec_order(policy);
         let mut chosen = Vec::new();
         for (media, role) in &media {
             if let Some(role) = role {
-                choose_codecs(media, role.kind, policy, &mut chosen);
+                choose_codecs(media, role.kind, &order, &mut chosen);
             }
         }
         let mut extensions = ExtensionIds::default();
@@ -98,34 +121,48 @@ impl RemoteOffer {
         let mut lines = Vec::new();
         for (media, role) in &media {
             let line = match role {
-                Some(role) => accept(media, *role, &chosen, policy, &mut extensions, &mut sends)?,
+                Some(role) => {
+                    let extmaps = description.extensions.iter().chain(&media.extensions);
+                    let extensions = accept_extensions(extmaps, *role, &mut extensions);
+                    accept(media, *role, &chosen, &order, extensions, &mut sends)?
+                }
                 None => None,
             };
             lines.push(line.map_or_else(|| reject(media), Line::Accepted));
         }
 
-        let first = media.iter().zip(&lines).find(|(_, line)| matches!(line, Line::Accepted(_)));
-        let Some(((first, _), _)) = first else { return Err(SdpError::Codec) };
-        let session = &description.transport;
-        let transport = &first.transport;
-        let (Some(ufrag), Some(pwd)) = (transport.ufrag.or(session.ufrag), transport.pwd.or(session.pwd)) else {
-            return Err(SdpError::Ice);
+        let accepted = || media.iter().zip(&lines).filter(|(_, line)| matches!(line, Line::Accepted(_)));
+        let Some(((first, _), _)) = accepted().next() else {
+            return Err(media
+                .first()
+                .map_or(SdpReason::Codec.into(), |(media, _)| SdpReason::Codec.at_place(media.place)));
         };
-        // We are the DTLS server: a lite agent cannot know when the way to the browser is open.
-        if !matches!(transport.setup.or(session.setup), Some(Setup::ActPass | Setup::Active)) {
-            return Err(SdpError::Setup);
-        }
-        let fingerprint = transport.fingerprint.or(session.fingerprint).ok_or(SdpError::Fingerprint)?;
+        // One transport for all: what the first m-line that says something says (RFC 9143, section 7.1.3).
+        let transports = || accepted().map(|((media, _), _)| &media.transport).chain([&description.transport]);
+        let (Some(ufrag), Some(pwd)) =
+            (transports().find_map(|transport| transport.ufrag), transports().find_map(|transport| transport.pwd))
+        else {
+            return Err(SdpReason::Ice.at_place(first.place));
+        };
+        let fingerprint = transports().find_map(|transport| transport.fingerprint);
+        let fingerprint = fingerprint.ok_or_else(|| SdpReason::Fingerprint.at_place(first.place))?;
+        // RFC 4145, section 4: who says nothing is active.
+        let dtls_role = match transports().find_map(|transport| transport.setup) {
+            None | Some((Setup::ActPass | Setup::Active, _)) => DtlsRole::Server,
+            Some((Setup::Passive, _)) => DtlsRole::Client,
+        };
         Ok(Self {
             ufrag: ufrag.to_owned(),
             pwd: pwd.to_owned(),
             fingerprint,
+            dtls_role,
             codecs: chosen,
             extensions,
             sends,
             slots: offer.slots.clone(),
             lines,
             opus_dtx: policy.opus_dtx,
+            allow_mixed: description.allow_mixed,
         })
     }
 
@@ -142,10 +179,10 @@ struct Intent {
     role: Role,
 }
 
-fn roles(offer: &Offer) -> Result<HashMap<&str, Intent>, SdpError> {
+fn roles(offer: &Offer) -> Result<HashMap<&str, Intent>, SdpReason> {
     let mut roles = HashMap::new();
     let mut add = |mid, kind, role| match roles.insert(mid, Intent { kind, role }) {
-        Some(_) => Err(SdpError::MidTwice),
+        Some(_) => Err(SdpReason::MidTwice),
         None => Ok(()),
     };
     for (mid, track) in [
@@ -172,15 +209,19 @@ fn used_media<'d, 'a>(
     description: &'d Description<'a>,
     roles: &HashMap<&str, Intent>,
 ) -> Result<UsedMedia<'d, 'a>, SdpError> {
-    let bundle: std::collections::HashSet<_> = description.bundle.iter().copied().collect();
-    let mut seen = std::collections::HashSet::new();
+    let bundle: HashSet<_> = description.bundle.iter().copied().collect();
+    // A description of one medium needs no group.
+    let alone = bundle.is_empty() && description.media.len() == 1;
+    let mut seen = HashSet::new();
     let mut found = 0;
+    let mut rtcp_mux = None;
     let mut used = Vec::new();
     for media in &description.media {
+        let refuse = |reason: SdpReason| Err(reason.at_place(media.place));
         if let Some(mid) = media.mid
             && !seen.insert(mid)
         {
-            return Err(SdpError::DuplicateMid);
+            return refuse(SdpReason::DuplicateMid);
         }
         let Some((mid, intent)) = media.mid.and_then(|mid| Some((mid, *roles.get(mid)?))) else {
             used.push((media, None));
@@ -190,7 +231,7 @@ fn used_media<'d, 'a>(
         // Port 0 is a stopped transceiver, unless the line is only waiting to be bundled (RFC 9143, section 6).
         if media.port == 0 && !media.bundle_only {
             match intent.role {
-                Role::Slot(_) => return Err(SdpError::Direction),
+                Role::Slot(_) => return refuse(SdpReason::Direction),
                 Role::Send(_) | Role::Idle => used.push((media, None)),
             }
             continue;
@@ -199,33 +240,68 @@ fn used_media<'d, 'a>(
             MediaKind::Audio => "audio",
             MediaKind::Video => "video",
         };
+        // What the first line of the group says of RTCP holds for all: the others may leave it out (RFC 9429,
+        // section 5.2.1).
+        let mux = *rtcp_mux.get_or_insert(media.rtcp_mux) || media.rtcp_mux;
         match () {
-            _ if media.kind != kind => return Err(SdpError::Kind),
-            _ if media.protocol != PROTOCOL => return Err(SdpError::Protocol),
-            _ if !bundle.contains(mid) => return Err(SdpError::Bundle),
-            _ if !media.rtcp_mux => return Err(SdpError::RtcpMux),
+            _ if media.kind != kind => return refuse(SdpReason::Kind),
+            _ if !PROTOCOLS.contains(&media.protocol) => return refuse(SdpReason::Protocol),
+            _ if !alone && !bundle.contains(mid) => return refuse(SdpReason::Bundle),
+            _ if !mux => return refuse(SdpReason::RtcpMux),
             _ => {}
         }
         let role = match intent.role {
-            Role::Slot(_) if !media.direction.receives() => return Err(SdpError::Direction),
+            Role::Slot(_) if !media.direction.receives() => return refuse(SdpReason::Direction),
             Role::Send(_) if !media.direction.sends() => Role::Idle,
             role => role,
         };
         used.push((media, Some(Intent { role, ..intent })));
     }
     if found < roles.len() {
-        return Err(SdpError::UnknownMid);
+        return Err(SdpReason::UnknownMid.into());
     }
     Ok(used)
 }
 
-/// Gives each codec that the m-line knows, and that has none yet, its payload type in this connection.
-fn choose_codecs(media: &Media<'_>, kind: MediaKind, policy: &CodecPolicy, chosen: &mut Vec<CodecMapping>) {
-    let wanted: &[Codec] = match kind {
-        MediaKind::Audio => &[Codec::Opus],
-        MediaKind::Video => &policy.video,
+/// A number means one extension in all m-lines that share a transport (RFC 9143, section 9.1), or else packets would be
+/// read wrongly.
+fn check_extension_numbers(description: &Description<'_>, media: &UsedMedia<'_, '_>) -> Result<(), SdpError> {
+    let mut known = HashMap::new();
+    let used = media.iter().filter(|(_, intent)| intent.is_some());
+    for extmap in description.extensions.iter().chain(used.flat_map(|(media, _)| &media.extensions)) {
+        if *known.entry(extmap.id).or_insert(extmap.uri) != extmap.uri {
+            return Err(SdpReason::ExtensionConflict.at_place(extmap.place));
+        }
+    }
+    Ok(())
+}
+
+/// The codecs of a kind, most preferred first. What the policy says of H.264 is said of all its profiles.
+struct CodecOrder {
+    video: Vec<Codec>,
+}
+
+fn codec_order(policy: &CodecPolicy) -> CodecOrder {
+    const H264: [Codec; 5] = [Codec::H264, Codec::H264Main, Codec::H264High, Codec::H264High444, Codec::H264Extended];
+    let profiles = |codec: &Codec| match codec {
+        Codec::H264 => H264.to_vec(),
+        other => vec![*other],
     };
-    for &codec in wanted {
+    CodecOrder { video: policy.video.iter().flat_map(profiles).collect() }
+}
+
+impl CodecOrder {
+    fn of(&self, kind: MediaKind) -> &[Codec] {
+        match kind {
+            MediaKind::Audio => &[Codec::Opus],
+            MediaKind::Video => &self.video,
+        }
+    }
+}
+
+/// Gives each codec that the m-line knows, and that has none yet, its payload type in this connection.
+fn choose_codecs(media: &Media<'_>, kind: MediaKind, order: &CodecOrder, chosen: &mut Vec<CodecMapping>) {
+    for &codec in order.of(kind) {
         if chosen.iter().any(|mapping| mapping.codec == codec) {
             continue;
         }
@@ -234,7 +310,7 @@ fn choose_codecs(media: &Media<'_>, kind: MediaKind, policy: &CodecPolicy, chose
             .iter()
             .filter(|payload| identify(payload) == Some(codec) && usable(payload.number))
             .filter(|payload| chosen.iter().all(|mapping| mapping.payload_type != payload.number))
-            .min_by_key(|payload| codec == Codec::H264 && !is_constrained_baseline(payload));
+            .min_by_key(|payload| h264_preference(payload));
         if let Some(payload) = best {
             chosen.push(CodecMapping { codec, payload_type: payload.number, rtx_payload_type: None });
         }
@@ -246,45 +322,45 @@ fn usable(payload_type: u8) -> bool {
     payload_type <= 127 && !(64..=95).contains(&payload_type)
 }
 
-/// The codec of a payload type, if it is the one profile that we forward.
+/// Of several payload types that are one codec to us, which to take: non-interleaved mode, and Constrained Baseline
+/// rather than Baseline.
+fn h264_preference(payload: &Payload<'_>) -> (bool, bool) {
+    let format = h264(payload);
+    let constrained = |id: &str| id.get(..4).is_some_and(|profile| profile.eq_ignore_ascii_case("42e0"));
+    let preferred = format.as_ref().and_then(|format| format.profile_level_id.as_deref()).is_some_and(constrained);
+    (format.is_some_and(|format| format.packetization_mode == 0), !preferred)
+}
+
+fn h264(payload: &Payload<'_>) -> Option<H264Format> {
+    is_named(payload, "H264", "90000").then(|| H264Format::read(payload.fmtp)).flatten()
+}
+
+/// Whether an `a=rtpmap` has this encoding name and clock rate. What follows, the number of channels, is not looked at:
+/// Opus always says 2 (RFC 7587, section 7), and some write 1 or leave it out.
+fn is_named(payload: &Payload<'_>, name: &str, clock_rate: &str) -> bool {
+    let mut parts = payload.rtpmap.split('/').map(str::trim);
+    parts.next().is_some_and(|found| found.eq_ignore_ascii_case(name)) && parts.next() == Some(clock_rate)
+}
+
+/// The codec of a payload type, if it is one that we forward.
 fn identify(payload: &Payload<'_>) -> Option<Codec> {
-    let rtpmap = payload.rtpmap;
-    let is = |name: &str| rtpmap.eq_ignore_ascii_case(name);
+    let is = |name, clock_rate| is_named(payload, name, clock_rate);
+    let profile_is_0 = |name| parameter(payload.fmtp, name).unwrap_or("0") == "0";
     match () {
-        _ if is("opus/48000/2") => Some(Codec::Opus),
-        _ if is("VP8/90000") => Some(Codec::Vp8),
-        _ if is("VP9/90000") && parameter(payload.fmtp, "profile-id").unwrap_or("0") == "0" => Some(Codec::Vp9),
-        _ if is("H264/90000")
-            && parameter(payload.fmtp, "packetization-mode") == Some("1")
-            && profile_level_id(payload).is_some_and(is_baseline) =>
-        {
-            Some(Codec::H264)
-        }
-        _ if is("AV1/90000") && parameter(payload.fmtp, "profile").unwrap_or("0") == "0" => Some(Codec::Av1),
-        _ => None,
+        _ if is("opus", "48000") => Some(Codec::Opus),
+        _ if is("VP8", "90000") => Some(Codec::Vp8),
+        _ if is("VP9", "90000") && profile_is_0("profile-id") => Some(Codec::Vp9),
+        _ if is("AV1", "90000") && profile_is_0("profile") => Some(Codec::Av1),
+        _ => h264(payload).map(|format| format.codec),
     }
 }
 
 /// The value of one parameter of an `a=fmtp`.
-fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
     fmtp.split(';').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
         key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
     })
-}
-
-fn profile_level_id<'a>(payload: &Payload<'a>) -> Option<&'a str> {
-    parameter(payload.fmtp, "profile-level-id")
-        .filter(|id| id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// RFC 6184, section 8.1: profile_idc 42 with or without the constraint flags; both decode constrained baseline.
-fn is_baseline(profile_level_id: &str) -> bool {
-    profile_level_id.starts_with("42")
-}
-
-fn is_constrained_baseline(payload: &Payload<'_>) -> bool {
-    profile_level_id(payload).is_some_and(|id| id.get(..4).is_some_and(|profile| profile.eq_ignore_ascii_case("42e0")))
 }
 
 /// An accepted m-line; `None` if both sides have no codec in common on a line that is not needed.
@@ -292,13 +368,13 @@ fn accept(
     media: &Media<'_>,
     intent: Intent,
     chosen: &[CodecMapping],
-    policy: &CodecPolicy,
-    ids: &mut ExtensionIds,
+    order: &CodecOrder,
+    extensions: Vec<LineExtension>,
     sends: &mut Vec<SendTrack>,
 ) -> Result<Option<AcceptedLine>, SdpError> {
-    let mid = media.mid.ok_or(SdpError::UnknownMid)?.to_owned();
-    let order: &[Codec] = if intent.kind == MediaKind::Audio { &[Codec::Opus] } else { &policy.video };
+    let mid = media.mid.ok_or(SdpReason::UnknownMid)?.to_owned();
     let codecs: Vec<_> = order
+        .of(intent.kind)
         .iter()
         .filter_map(|&codec| {
             let mapping = chosen.iter().find(|mapping| mapping.codec == codec)?;
@@ -307,7 +383,7 @@ fn accept(
                 codec,
                 payload_type: payload.number,
                 feedback: payload.feedback,
-                profile_level_id: profile_level_id(payload).filter(|_| codec == Codec::H264).map(str::to_owned),
+                h264: h264(payload),
             })
         })
         .collect();
@@ -315,7 +391,7 @@ fn accept(
         // Nobody hears or sees anything without the codecs that every browser has; a screen may be missed.
         return match intent.role {
             Role::Send(TrackKind::Camera | TrackKind::Screen) | Role::Idle => Ok(None),
-            Role::Send(_) | Role::Slot(_) => Err(SdpError::Codec),
+            Role::Send(_) | Role::Slot(_) => Err(SdpReason::Codec.at_place(media.place)),
         };
     }
     let mut rids = Vec::new();
@@ -331,15 +407,18 @@ fn accept(
         };
         sends.push(SendTrack { kind, mid: mid.clone(), ssrcs, rids: rids.clone() });
     }
-    let extensions = accept_extensions(media, intent, ids);
+    // It was found among them before.
+    let protocol = PROTOCOLS.into_iter().find(|known| *known == media.protocol).unwrap_or(PROTOCOLS[0]);
     Ok(Some(AcceptedLine {
         mid,
         kind: intent.kind,
+        protocol,
         role: intent.role,
         codecs,
         extensions,
         rids,
         rtcp_rsize: media.rtcp_rsize,
+        allow_mixed: media.allow_mixed,
     }))
 }
 
@@ -355,9 +434,13 @@ fn simulcast_rids(media: &Media<'_>) -> Vec<String> {
 }
 
 /// Extensions that serve the m-line and that have the same id on all of them.
-fn accept_extensions(media: &Media<'_>, intent: Intent, ids: &mut ExtensionIds) -> Vec<LineExtension> {
+fn accept_extensions<'a>(
+    offered: impl Iterator<Item = &'a ExtMap<'a>>,
+    intent: Intent,
+    ids: &mut ExtensionIds,
+) -> Vec<LineExtension> {
     let mut accepted: Vec<LineExtension> = Vec::new();
-    for offered in &media.extensions {
+    for offered in offered {
         let Some(extension) = Extension::of_uri(offered.uri).filter(|extension| extension.serves(intent.kind)) else {
             continue;
         };

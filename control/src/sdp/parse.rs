@@ -1,7 +1,7 @@
 //! Lines of SDP (RFC 8866) to borrowed, typed sections. One pass, linear in the length, bounded by `limits`;
 //! what we do not use is skipped.
 
-use super::SdpError;
+use super::{Place, SdpError, SdpReason};
 use plausch_relay_api::Fingerprint;
 use plausch_relay_api::limits::{MID_BYTES, SDP_LINE_BYTES, SDP_LINES, SDP_MEDIA_LINES};
 
@@ -19,7 +19,15 @@ const RIDS_PER_LINE: usize = 8;
 pub(super) struct Description<'a> {
     /// MIDs of the BUNDLE group (RFC 9143).
     pub(super) bundle: Vec<&'a str>,
+    /// `a=ice-lite` (RFC 8839, section 5.3).
+    pub(super) ice_lite: Option<Place>,
+    /// `a=extmap-allow-mixed` of the session (RFC 8285, section 6).
+    pub(super) allow_mixed: bool,
     pub(super) transport: Transport<'a>,
+    /// Extensions that the session names for all m-lines.
+    pub(super) extensions: Vec<ExtMap<'a>>,
+    /// What m-lines without a direction of their own have (RFC 8866, section 6.7).
+    direction: Direction,
     pub(super) media: Vec<Media<'a>>,
 }
 
@@ -28,17 +36,17 @@ pub(super) struct Description<'a> {
 pub(super) struct Transport<'a> {
     pub(super) ufrag: Option<&'a str>,
     pub(super) pwd: Option<&'a str>,
+    /// That of the strongest hash function, where there are several (RFC 8122, section 5.1).
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) setup: Option<Setup>,
+    pub(super) setup: Option<(Setup, Place)>,
 }
 
-/// RFC 4145, section 4.
+/// RFC 4145, section 4, without `holdconn`, which nobody needs for DTLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Setup {
     Active,
     Passive,
     ActPass,
-    HoldConn,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -73,6 +81,8 @@ impl Direction {
 /// One m-line with its attributes.
 #[derive(Debug)]
 pub(super) struct Media<'a> {
+    /// Of the m-line.
+    pub(super) place: Place,
     pub(super) kind: &'a str,
     pub(super) port: u16,
     pub(super) protocol: &'a str,
@@ -83,6 +93,7 @@ pub(super) struct Media<'a> {
     pub(super) rtcp_mux: bool,
     pub(super) rtcp_rsize: bool,
     pub(super) bundle_only: bool,
+    pub(super) allow_mixed: bool,
     pub(super) transport: Transport<'a>,
     pub(super) payloads: Payloads<'a>,
     pub(super) extensions: Vec<ExtMap<'a>>,
@@ -102,6 +113,7 @@ pub(super) struct ExtMap<'a> {
     pub(super) id: u16,
     pub(super) direction: Option<Direction>,
     pub(super) uri: &'a str,
+    pub(super) place: Place,
 }
 
 /// The payload types of an m-line, in the order of the m-line.
@@ -163,90 +175,104 @@ impl<'a> Payloads<'a> {
 /// Takes a description apart.
 pub(super) fn parse(sdp: &str) -> Result<Description<'_>, SdpError> {
     let mut description = Description::default();
-    let mut count = 0;
-    for line in sdp.lines() {
-        count += 1;
-        if count > SDP_LINES {
-            return Err(SdpError::Lines);
+    let mut began = false;
+    for (number, line) in numbered(sdp) {
+        let line = line?;
+        let (kind, value) = split_line(line).map_err(|reason| reason.at(number, line))?;
+        if !began && (kind, value) != ('v', "0") {
+            return Err(SdpReason::Version.at(number, line));
         }
-        if line.len() > SDP_LINE_BYTES {
-            return Err(SdpError::LineLength);
-        }
-        let (kind, value) = split_line(line)?;
-        if count == 1 && (kind, value) != ('v', "0") {
-            return Err(SdpError::Version);
-        }
-        match kind {
-            'm' => {
-                if description.media.len() == SDP_MEDIA_LINES {
-                    return Err(SdpError::MediaLines);
-                }
-                description.media.push(Media::parse(value)?);
-            }
-            'a' => description.attribute(value)?,
-            _ => {}
-        }
+        began = true;
+        let place = Place::new(number, line);
+        let taken = match kind {
+            'm' if description.media.len() == SDP_MEDIA_LINES => Err(SdpReason::MediaLines),
+            'm' => Media::parse(value, description.direction, place).map(|media| description.media.push(media)),
+            'a' => description.attribute(value, place),
+            _ => Ok(()),
+        };
+        taken.map_err(|reason| reason.at_place(place))?;
     }
-    if count == 0 {
-        return Err(SdpError::Version);
-    }
-    Ok(description)
+    if began { Ok(description) } else { Err(SdpReason::Version.into()) }
 }
 
-/// `x=value`, without control characters.
-pub(super) fn split_line(line: &str) -> Result<(char, &str), SdpError> {
-    let Some((kind, value)) = line.split_once('=') else { return Err(SdpError::Malformed) };
-    let &[kind] = kind.as_bytes() else { return Err(SdpError::Malformed) };
-    if !kind.is_ascii_lowercase() || value.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err(SdpError::Malformed);
+/// The lines that say something, with their numbers from 1, and without the blanks at their ends. Empty ones are passed
+/// over, as mail programs and editors add them. What comes after too many or too long a line is not read.
+pub(super) fn numbered(text: &str) -> impl Iterator<Item = (u32, Result<&str, SdpError>)> {
+    let lines = text.lines().zip(1u32..).map(|(line, number)| {
+        let checked = match () {
+            _ if number as usize > SDP_LINES => Err(SdpReason::Lines.at(number, line)),
+            _ if line.len() > SDP_LINE_BYTES => Err(SdpReason::LineLength.at(number, line)),
+            _ => Ok(line.trim_end()),
+        };
+        (number, checked)
+    });
+    lines.filter(|(_, line)| !matches!(line, Ok("")))
+}
+
+/// `x=value`. RFC 8866, section 9: a value is anything but NUL and the ends of lines.
+pub(super) fn split_line(line: &str) -> Result<(char, &str), SdpReason> {
+    let Some((kind, value)) = line.split_once('=') else { return Err(SdpReason::Malformed) };
+    let &[kind] = kind.as_bytes() else { return Err(SdpReason::Malformed) };
+    if !kind.is_ascii_lowercase() || value.bytes().any(|byte| byte == 0 || byte == b'\r') {
+        return Err(SdpReason::Malformed);
     }
     Ok((char::from(kind), value))
 }
 
 impl<'a> Description<'a> {
-    fn attribute(&mut self, text: &'a str) -> Result<(), SdpError> {
+    fn attribute(&mut self, text: &'a str, place: Place) -> Result<(), SdpReason> {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         let transport = match self.media.last_mut() {
             Some(media) => {
-                media.attribute(name, value)?;
+                media.attribute(name, value, place)?;
                 &mut media.transport
             }
             None => {
-                if name == "group"
-                    && let Some(mids) = value.strip_prefix("BUNDLE ")
-                    && self.bundle.is_empty()
-                {
-                    self.bundle = mids.split_ascii_whitespace().take(SDP_MEDIA_LINES).collect();
+                match name {
+                    "group" => {
+                        let mut words = value.split_ascii_whitespace();
+                        if words.next() == Some("BUNDLE") && self.bundle.is_empty() {
+                            self.bundle = words.take(SDP_MEDIA_LINES).collect();
+                        }
+                    }
+                    "ice-lite" => self.ice_lite = Some(place),
+                    "extmap-allow-mixed" => self.allow_mixed = true,
+                    "extmap" => add_extmap(&mut self.extensions, value, place)?,
+                    _ => {
+                        if let Some(direction) = Direction::read(name) {
+                            self.direction = direction;
+                        }
+                    }
                 }
                 &mut self.transport
             }
         };
-        transport.attribute(name, value)
+        transport.attribute(name, value, place)
     }
 }
 
 impl<'a> Transport<'a> {
-    pub(super) fn attribute(&mut self, name: &str, value: &'a str) -> Result<(), SdpError> {
+    pub(super) fn attribute(&mut self, name: &str, value: &'a str, place: Place) -> Result<(), SdpReason> {
         match name {
             // RFC 8839, section 5.4.
             "ice-ufrag" if is_ice(value, 4) => self.ufrag = Some(value),
             "ice-pwd" if is_ice(value, 22) => self.pwd = Some(value),
-            "ice-ufrag" | "ice-pwd" => return Err(SdpError::Ice),
+            "ice-ufrag" | "ice-pwd" => return Err(SdpReason::Ice),
             "fingerprint" => {
-                if let Some(hash) = value.get(..8)
-                    && hash.eq_ignore_ascii_case("sha-256 ")
-                {
-                    self.fingerprint = Some(parse_fingerprint(&value[8..]).ok_or(SdpError::Fingerprint)?);
+                // Of hash functions that are too weak or unknown nothing is read.
+                if let Some(found) = parse_fingerprint(value)? {
+                    let best = self.fingerprint.filter(|known| known.bytes().len() >= found.bytes().len());
+                    self.fingerprint = Some(best.unwrap_or(found));
                 }
             }
             "setup" => {
-                self.setup = Some(match value {
+                let setup = match value {
                     "active" => Setup::Active,
                     "passive" => Setup::Passive,
                     "actpass" => Setup::ActPass,
-                    "holdconn" => Setup::HoldConn,
-                    _ => return Err(SdpError::Setup),
-                });
+                    _ => return Err(SdpReason::Setup),
+                };
+                self.setup = Some((setup, place));
             }
             _ => {}
         }
@@ -255,30 +281,34 @@ impl<'a> Transport<'a> {
 }
 
 impl<'a> Media<'a> {
-    /// `<kind> <port> <protocol> <format> …`
-    fn parse(value: &'a str) -> Result<Self, SdpError> {
+    /// `<kind> <port>[/<ports>] <protocol> <format> …`
+    fn parse(value: &'a str, direction: Direction, place: Place) -> Result<Self, SdpReason> {
         let mut words = value.split_ascii_whitespace();
-        let mut word = || words.next().filter(|word| is_token(word)).ok_or(SdpError::Malformed);
+        let mut word = || words.next().filter(|word| is_token(word)).ok_or(SdpReason::Malformed);
         let kind = word()?;
-        let port = word()?.parse().map_err(|_| SdpError::Malformed)?;
+        let port = word()?;
+        let port = port.split_once('/').map_or(port, |(port, _)| port);
+        let port = port.parse().map_err(|_| SdpReason::Malformed)?;
         let protocol = word()?;
         let first_format = word()?;
         let mut payloads = Payloads::new();
         if kind == "audio" || kind == "video" {
             for format in [first_format].into_iter().chain(words) {
-                payloads.add(format.parse().map_err(|_| SdpError::Malformed)?);
+                payloads.add(format.parse().map_err(|_| SdpReason::Malformed)?);
             }
         }
         Ok(Self {
+            place,
             kind,
             port,
             protocol,
             first_format,
             mid: None,
-            direction: Direction::SendRecv,
+            direction,
             rtcp_mux: false,
             rtcp_rsize: false,
             bundle_only: false,
+            allow_mixed: false,
             transport: Transport::default(),
             payloads,
             extensions: Vec::new(),
@@ -289,13 +319,14 @@ impl<'a> Media<'a> {
         })
     }
 
-    fn attribute(&mut self, name: &str, value: &'a str) -> Result<(), SdpError> {
+    fn attribute(&mut self, name: &str, value: &'a str, place: Place) -> Result<(), SdpReason> {
         match name {
             "mid" if is_token(value) && value.len() <= MID_BYTES => self.mid = Some(value),
-            "mid" => return Err(SdpError::Malformed),
+            "mid" => return Err(SdpReason::Malformed),
             "rtcp-mux" => self.rtcp_mux = true,
             "rtcp-rsize" => self.rtcp_rsize = true,
             "bundle-only" => self.bundle_only = true,
+            "extmap-allow-mixed" => self.allow_mixed = true,
             "rtpmap" => {
                 if let Some((payload, rtpmap)) = self.payloads.attribute(value) {
                     payload.rtpmap = rtpmap;
@@ -307,7 +338,7 @@ impl<'a> Media<'a> {
                 }
             }
             "rtcp-fb" => self.feedback(value),
-            "extmap" => self.extmap(value)?,
+            "extmap" => add_extmap(&mut self.extensions, value, place)?,
             "rid" => {
                 let mut words = value.split_ascii_whitespace();
                 if let (Some(rid), Some("send")) = (words.next(), words.next())
@@ -320,7 +351,7 @@ impl<'a> Media<'a> {
             "simulcast" => self.simulcast(value),
             "ssrc" => {
                 let number = value.split_ascii_whitespace().next().unwrap_or_default();
-                let ssrc = number.parse().map_err(|_| SdpError::Malformed)?;
+                let ssrc = number.parse().map_err(|_| SdpReason::Malformed)?;
                 if self.ssrcs.len() < SSRCS_PER_LINE && !self.ssrcs.contains(&ssrc) {
                     self.ssrcs.push(ssrc);
                 }
@@ -330,7 +361,7 @@ impl<'a> Media<'a> {
                     && let Some(second) = pair.split_ascii_whitespace().nth(1)
                     && self.repair_ssrcs.len() < SSRCS_PER_LINE
                 {
-                    self.repair_ssrcs.push(second.parse().map_err(|_| SdpError::Malformed)?);
+                    self.repair_ssrcs.push(second.parse().map_err(|_| SdpReason::Malformed)?);
                 }
             }
             _ => {
@@ -350,24 +381,11 @@ impl<'a> Media<'a> {
             "transport-cc" => feedback.transport_cc = true,
             _ => {}
         };
-        if let Some((payload, kind)) = self.payloads.attribute(value) {
+        if let Some(kind) = value.strip_prefix("* ") {
+            self.payloads.list.iter_mut().for_each(|payload| set(&mut payload.feedback, kind.trim_start()));
+        } else if let Some((payload, kind)) = self.payloads.attribute(value) {
             set(&mut payload.feedback, kind);
         }
-    }
-
-    /// `<id>[/<direction>] <uri> …`
-    fn extmap(&mut self, value: &'a str) -> Result<(), SdpError> {
-        let mut words = value.split_ascii_whitespace();
-        let (Some(id), Some(uri)) = (words.next(), words.next()) else { return Err(SdpError::Malformed) };
-        let (id, direction) = match id.split_once('/') {
-            Some((id, direction)) => (id, Some(Direction::read(direction).ok_or(SdpError::Malformed)?)),
-            None => (id, None),
-        };
-        let id = id.parse().map_err(|_| SdpError::Malformed)?;
-        if self.extensions.len() < EXTENSIONS_PER_LINE {
-            self.extensions.push(ExtMap { id, direction, uri });
-        }
-        Ok(())
     }
 
     /// `send l;m;h recv …`: streams are separated by `;`, alternatives by `,`, a paused one begins with `~`.
@@ -385,6 +403,21 @@ impl<'a> Media<'a> {
             }
         }
     }
+}
+
+/// `<id>[/<direction>] <uri> …`
+fn add_extmap<'a>(extensions: &mut Vec<ExtMap<'a>>, value: &'a str, place: Place) -> Result<(), SdpReason> {
+    let mut words = value.split_ascii_whitespace();
+    let (Some(id), Some(uri)) = (words.next(), words.next()) else { return Err(SdpReason::Malformed) };
+    let (id, direction) = match id.split_once('/') {
+        Some((id, direction)) => (id, Some(Direction::read(direction).ok_or(SdpReason::Malformed)?)),
+        None => (id, None),
+    };
+    let id = id.parse().map_err(|_| SdpReason::Malformed)?;
+    if extensions.len() < EXTENSIONS_PER_LINE {
+        extensions.push(ExtMap { id, direction, uri, place });
+    }
+    Ok(())
 }
 
 /// RFC 8866, section 9: visible ASCII without separators; `/` as well, for protocols.
@@ -405,13 +438,24 @@ fn is_ice(text: &str, min: usize) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-/// `AB:CD:…`, 32 of them.
-fn parse_fingerprint(text: &str) -> Option<Fingerprint> {
-    let mut bytes = [0; 32];
-    let mut pairs = text.trim().split(':');
-    for byte in &mut bytes {
-        let pair = pairs.next().filter(|pair| pair.len() == 2)?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
+/// `sha-256 AB:CD:…`; `None` for another hash function.
+fn parse_fingerprint(value: &str) -> Result<Option<Fingerprint>, SdpReason> {
+    let (function, text) = value.split_once(' ').ok_or(SdpReason::Fingerprint)?;
+    let len = match function.to_ascii_lowercase().as_str() {
+        "sha-256" => 32,
+        "sha-384" => 48,
+        "sha-512" => 64,
+        _ => return Ok(None),
+    };
+    let mut bytes = Vec::with_capacity(len);
+    for pair in text.trim().split(':') {
+        if pair.len() != 2 || bytes.len() == len || !pair.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(SdpReason::Fingerprint);
+        }
+        bytes.push(u8::from_str_radix(pair, 16).map_err(|_| SdpReason::Fingerprint)?);
     }
-    pairs.next().is_none().then_some(Fingerprint(bytes))
+    if bytes.len() != len {
+        return Err(SdpReason::Fingerprint);
+    }
+    Fingerprint::try_from(bytes).map(Some).map_err(|_| SdpReason::Fingerprint)
 }

@@ -42,7 +42,7 @@ impl FakeRelay {
         let shards = vec![shard(0), shard(1)];
         let hello = Hello {
             version: PROTOCOL_VERSION,
-            fingerprint: Fingerprint([0xab; 32]),
+            fingerprint: Fingerprint::Sha256([0xab; 32]),
             shards,
             turn: self.lock().turn_ports.clone(),
         };

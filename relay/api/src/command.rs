@@ -366,7 +366,7 @@ mod tests {
     fn the_release_before_is_understood_and_understands() {
         let spec: ParticipantSpec = serde_json::from_str(OLD).unwrap();
         assert_eq!(spec.transport.ice().unwrap().remote_ufrag, "them");
-        assert_eq!(spec.transport.remote_fingerprint(), Some(Fingerprint([1; 32])));
+        assert_eq!(spec.transport.remote_fingerprint(), Some(Fingerprint::Sha256([1; 32])));
         let slot = SlotSpec::both(SlotId(0), SlotStream::new("1", 10), SlotStream::new("2", 11));
         assert_eq!(spec.slots, [slot]);
         let old: serde_json::Value = serde_json::from_str(OLD).unwrap();

@@ -80,8 +80,8 @@ pub const TRACKS_PER_PARTICIPANT: usize = 4;
 pub const LAYERS_PER_TRACK: usize = 3;
 /// Slots of one participant: 25 tiles and a screen, doubled for a large monitor.
 pub const SLOTS_PER_PARTICIPANT: usize = 50;
-/// Codec mappings of one participant.
-pub const CODECS_PER_PARTICIPANT: usize = 8;
+/// Codec mappings of one participant: Opus, three video codecs and five profiles of a fourth are nine, with slack.
+pub const CODECS_PER_PARTICIPANT: usize = 12;
 /// Bytes of control's note: a name of 64 characters, a room name of 120, tokens and mids; 4 KiB is ten times that.
 pub const NOTE_BYTES: usize = 4096;
 /// Bytes of a MID or RID: what a one-byte header extension carries (RFC 8285, section 4.2).

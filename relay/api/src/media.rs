@@ -48,9 +48,8 @@ pub enum Source {
     Screen,
 }
 
-/// A codec as the relay forwards it. One profile each, chosen in control's SDP code
-/// (VP9 profile 0, H.264 constrained baseline with packetization-mode 1, AV1 profile 0), so that a codec
-/// of one participant is the same codec of another.
+/// A codec as the relay forwards it, one profile each (VP9 profile 0, AV1 profile 0; those of H.264 apart), as control's
+/// SDP code tells them apart, so that a codec of one participant is the same codec of another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Codec {
@@ -60,8 +59,14 @@ pub enum Codec {
     Vp8,
     /// RFC 9628, profile 0.
     Vp9,
-    /// RFC 6184, packetization-mode 1.
+    /// RFC 6184, Constrained Baseline and Baseline.
     H264,
+    H264Main,
+    H264Extended,
+    /// High and Constrained High.
+    H264High,
+    /// High 4:4:4 Predictive.
+    H264High444,
     /// The AV1 RTP payload format of AOMedia.
     Av1,
 }
@@ -71,15 +76,32 @@ impl Codec {
     pub fn clock_rate(self) -> u32 {
         match self {
             Self::Opus => 48_000,
-            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
+            _ => 90_000,
         }
+    }
+
+    /// Whether a decoder of this codec decodes what `sent` produces: its own, and of H.264 the profiles that are a part of
+    /// its own (ITU-T H.264, annex A.2).
+    pub fn decodes(self, sent: Self) -> bool {
+        self == sent
+            || match self {
+                Self::H264Main | Self::H264Extended => sent == Self::H264,
+                Self::H264High => matches!(sent, Self::H264 | Self::H264Main),
+                Self::H264High444 => matches!(sent, Self::H264 | Self::H264Main | Self::H264High),
+                Self::Opus | Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => false,
+            }
+    }
+
+    /// Whether this is a profile of H.264.
+    pub fn is_h264(self) -> bool {
+        matches!(self, Self::H264 | Self::H264Main | Self::H264Extended | Self::H264High | Self::H264High444)
     }
 
     /// Audio or video.
     pub fn media(self) -> MediaKind {
         match self {
             Self::Opus => MediaKind::Audio,
-            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => MediaKind::Video,
+            _ => MediaKind::Video,
         }
     }
 }
@@ -112,10 +134,65 @@ pub struct ExtensionIds {
     pub dependency_descriptor: Option<u8>,
 }
 
-/// SHA-256 of a DTLS certificate in DER (RFC 8122). Other hash functions are refused in control.
+/// The hash of a DTLS certificate in DER (RFC 8122, section 5). On the wire its bytes alone: their number tells the hash
+/// function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(pub [u8; 32]);
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+pub enum Fingerprint {
+    Sha256([u8; 32]),
+    Sha384([u8; 48]),
+    Sha512([u8; 64]),
+}
+
+impl Fingerprint {
+    /// The bytes of the hash.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Sha256(bytes) => bytes,
+            Self::Sha384(bytes) => bytes,
+            Self::Sha512(bytes) => bytes,
+        }
+    }
+
+    /// The hash function as SDP names it (RFC 8122, section 5).
+    pub fn hash_function(&self) -> &'static str {
+        match self {
+            Self::Sha256(_) => "sha-256",
+            Self::Sha384(_) => "sha-384",
+            Self::Sha512(_) => "sha-512",
+        }
+    }
+}
+
+impl TryFrom<&[u8]> for Fingerprint {
+    type Error = FingerprintLength;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, FingerprintLength> {
+        let sha256 = || bytes.try_into().map(Self::Sha256);
+        let sha384 = || bytes.try_into().map(Self::Sha384);
+        let sha512 = || bytes.try_into().map(Self::Sha512);
+        sha256().or_else(|_| sha384()).or_else(|_| sha512()).map_err(|_| FingerprintLength)
+    }
+}
+
+impl TryFrom<Vec<u8>> for Fingerprint {
+    type Error = FingerprintLength;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, FingerprintLength> {
+        Self::try_from(bytes.as_slice())
+    }
+}
+
+impl From<Fingerprint> for Vec<u8> {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.bytes().to_vec()
+    }
+}
+
+/// The hash has the length of no function that is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a fingerprint has 32, 48 or 64 bytes")]
+pub struct FingerprintLength;
 
 /// A protection profile of SRTP (RFC 5764, section 4.1.2; RFC 7714, section 14.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -152,6 +229,25 @@ impl SrtpProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_its_bytes_on_the_wire() {
+        // As the release before wrote it.
+        let json = serde_json::to_string(&[7u8; 32]).unwrap();
+        assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), Fingerprint::Sha256([7; 32]));
+        for fingerprint in [Fingerprint::Sha256([1; 32]), Fingerprint::Sha384([2; 48]), Fingerprint::Sha512([3; 64])] {
+            let json = serde_json::to_string(&fingerprint).unwrap();
+            assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), fingerprint);
+        }
+        assert!(serde_json::from_str::<Fingerprint>("[1,2,3]").is_err());
+    }
+
+    #[test]
+    fn a_decoder_of_high_decodes_what_is_less() {
+        assert!(Codec::H264High.decodes(Codec::H264) && Codec::H264High.decodes(Codec::H264Main));
+        assert!(!Codec::H264.decodes(Codec::H264High) && !Codec::H264Main.decodes(Codec::H264Extended));
+        assert!(Codec::Vp8.decodes(Codec::Vp8) && !Codec::Vp8.decodes(Codec::Vp9));
+    }
 
     /// A relay may hold notes from a release that knew more extensions than this one.
     #[test]

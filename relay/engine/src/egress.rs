@@ -206,9 +206,11 @@ impl Exit<'_> {
         }
     }
 
-    /// The subscriber's payload type for a codec, if it has negotiated that.
+    /// The subscriber's payload type for what a codec produces: its own, or else that of another which it decodes by.
     pub(crate) fn payload_type(&self, codec: Codec) -> Option<u8> {
-        self.spec.codecs.iter().find(|mapping| mapping.codec == codec).map(|mapping| mapping.payload_type)
+        let mut mappings = self.spec.codecs.iter();
+        let exact = mappings.clone().find(|mapping| mapping.codec == codec);
+        exact.or_else(|| mappings.find(|mapping| mapping.codec.decodes(codec))).map(|mapping| mapping.payload_type)
     }
 
     /// Writes a packet with its new header into the batch and seals it there. Called for the same packet and place

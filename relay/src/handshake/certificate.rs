@@ -28,8 +28,9 @@ const VALID_DAYS: u32 = 3650;
 pub fn context() -> Result<(SslContext, Fingerprint), ErrorStack> {
     let key = PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)?;
     let certificate = self_signed(&key)?;
-    let mut fingerprint = Fingerprint([0; 32]);
-    fingerprint.0.copy_from_slice(&certificate.digest(MessageDigest::sha256())?);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(&certificate.digest(MessageDigest::sha256())?);
+    let fingerprint = Fingerprint::Sha256(digest);
 
     let mut builder = SslContext::builder(SslMethod::dtls())?;
     builder.set_certificate(&certificate)?;

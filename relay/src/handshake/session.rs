@@ -198,9 +198,14 @@ impl Session {
 }
 
 fn certificate_matches(ssl: &SslRef, expected: Fingerprint) -> bool {
+    let hash_function = match expected {
+        Fingerprint::Sha256(_) => MessageDigest::sha256(),
+        Fingerprint::Sha384(_) => MessageDigest::sha384(),
+        Fingerprint::Sha512(_) => MessageDigest::sha512(),
+    };
     ssl.peer_certificate()
-        .and_then(|certificate| certificate.digest(MessageDigest::sha256()).ok())
-        .is_some_and(|digest| *digest == expected.0)
+        .and_then(|certificate| certificate.digest(hash_function).ok())
+        .is_some_and(|digest| &*digest == expected.bytes())
 }
 
 /// What BoringSSL reads from and writes to: one datagram per call.

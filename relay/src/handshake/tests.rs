@@ -58,7 +58,7 @@ impl Client {
         }
         let mut ssl = Ssl::new(&builder.build()).unwrap();
         ssl.set_mtu(1200).unwrap();
-        let mut fingerprint = Fingerprint([0; 32]);
+        let mut fingerprint = Fingerprint::Sha256([0; 32]);
         fingerprint.0.copy_from_slice(&certificate.digest(MessageDigest::sha256()).unwrap());
         Self { stream: SslStream::new(ssl, Datagrams::default()).unwrap(), fingerprint }
     }
@@ -192,7 +192,7 @@ fn another_certificate_than_the_announced_one_is_refused() {
     let (context, _) = context().unwrap();
     for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
         let mut client = Client::new(version, ALL_PROFILES);
-        let mut server = Session::new(&context, Fingerprint([7; 32])).unwrap();
+        let mut server = Session::new(&context, Fingerprint::Sha256([7; 32])).unwrap();
         client.connect();
         let mut failed = false;
         for _ in 0..10 {
@@ -340,7 +340,7 @@ fn sessions_are_bounded_and_freed() {
         assert!(matches!(input, DtlsInput::Send(_)));
     }
     // Left over from a session that ended: no new session.
-    thread.send(9, Fingerprint([0; 32]), vec![23; 60]);
+    thread.send(9, Fingerprint::Sha256([0; 32]), vec![23; 60]);
     let wait = Instant::now();
     while thread.counters.drop_not_hello.load(Ordering::Relaxed) == 0 && wait.elapsed() < Duration::from_secs(5) {
         thread::sleep(Duration::from_millis(1));
@@ -365,7 +365,7 @@ async fn an_independent_client_gets_the_same_keys() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let certificate = Certificate::generate_self_signed(["client".to_owned()]).unwrap();
     let digest = boring::hash::hash(MessageDigest::sha256(), &certificate.certificate[0]).unwrap();
-    let fingerprint = Fingerprint(digest[..].try_into().unwrap());
+    let fingerprint = Fingerprint::Sha256(digest[..].try_into().unwrap());
     let server_socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client_socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     client_socket.connect(server_socket.local_addr().unwrap()).await.unwrap();

@@ -65,7 +65,7 @@ impl Setup {
                 room,
                 shard: SHARD,
                 generation: 1,
-                transport: Transport::browser(ice_parameters(random), Fingerprint([participant.0 as u8; 32])),
+                transport: Transport::browser(ice_parameters(random), Fingerprint::Sha256([participant.0 as u8; 32])),
                 codecs,
                 extensions: random_extensions(random),
                 sends: Vec::new(),

@@ -4,7 +4,7 @@ mod world;
 
 use super::*;
 use crate::sdp::RemoteOffer;
-use plausch_relay_api::{ParticipantSnapshot, Source};
+use plausch_relay_api::{Fingerprint, ParticipantSnapshot, Source};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use world::{SHARDS, World, fresh, offer};
@@ -182,7 +182,7 @@ fn an_offer_of_the_same_connection_keeps_what_runs() {
     assert_ne!(ufrag(&restarted), ufrag(&before));
     assert_eq!(plan(&offer(1, "abcd"), 1), Err(OfferError::SlotsChanged));
     let mut other = offer(2, "abcd");
-    other.fingerprint.0[0] ^= 1;
+    other.fingerprint = Fingerprint::Sha256([0xee; 32]);
     assert_eq!(plan(&other, 1), Err(OfferError::CertificateChanged));
     assert_eq!(plan(&other, 2).unwrap().generation, 2);
     assert_eq!(plan(&offer(2, "abcd"), 0), Err(OfferError::Stale));

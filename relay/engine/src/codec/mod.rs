@@ -24,7 +24,9 @@ pub fn begins_key_frame(codec: Codec, payload: &[u8], dependency_descriptor: Opt
         Codec::Opus => !payload.is_empty(),
         Codec::Vp8 => vp8::begins_key_frame(payload),
         Codec::Vp9 => vp9::begins_key_frame(payload),
-        Codec::H264 => h264::begins_key_frame(payload),
+        Codec::H264 | Codec::H264Main | Codec::H264Extended | Codec::H264High | Codec::H264High444 => {
+            h264::begins_key_frame(payload)
+        }
         Codec::Av1 => av1::begins_coded_video_sequence(payload, dependency_descriptor),
     }
 }

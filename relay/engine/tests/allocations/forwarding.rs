@@ -39,7 +39,7 @@ fn spec(id: u64, room: RoomId) -> ParticipantSpec {
                 remote_ufrag: "them".into(),
                 remote_pwd: PASSWORD.into(),
             },
-            Fingerprint([0; 32]),
+            Fingerprint::Sha256([0; 32]),
         ),
         codecs: vec![
             CodecMapping { codec: Codec::Opus, payload_type: 111, rtx_payload_type: None },

@@ -102,7 +102,7 @@ pub(super) fn spec(id: u64) -> ParticipantSpec {
                 remote_ufrag: "them".into(),
                 remote_pwd: "x".repeat(24),
             },
-            Fingerprint([id as u8; 32]),
+            Fingerprint::Sha256([id as u8; 32]),
         ),
         codecs: vec![
             CodecMapping { codec: Codec::Opus, payload_type: OPUS, rtx_payload_type: None },

@@ -115,7 +115,7 @@ fn commands_that_cannot_be_are_refused_and_change_nothing() {
         &|spec| spec.slots[1].video = spec.slots[0].audio.clone(),
         &|spec| {
             let ice = spec.transport.ice().unwrap().clone();
-            spec.transport = Transport::browser(ice, Fingerprint([9; 32]));
+            spec.transport = Transport::browser(ice, Fingerprint::Sha256([9; 32]));
         },
         &|spec| spec.slots.truncate(3),
         &|spec| spec.slots[3].video.as_mut().unwrap().mid = "another".into(),
