@@ -119,7 +119,9 @@ pub fn payload(codec: Codec, descriptor: Vp8Descriptor, picture: Picture, label:
             vp9_header(&mut out, picture, label);
             tail(&mut out);
         }
-        Codec::H264 => h264(&mut out, label, tail),
+        Codec::H264 | Codec::H264Main | Codec::H264Extended | Codec::H264High | Codec::H264High444 => {
+            h264(&mut out, label, tail);
+        }
         Codec::Av1 => av1(&mut out, label, tail),
     }
     out

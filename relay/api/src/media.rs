@@ -91,19 +91,6 @@ impl Codec {
                 Self::Opus | Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => false,
             }
     }
-
-    /// Whether this is a profile of H.264.
-    pub fn is_h264(self) -> bool {
-        matches!(self, Self::H264 | Self::H264Main | Self::H264Extended | Self::H264High | Self::H264High444)
-    }
-
-    /// Audio or video.
-    pub fn media(self) -> MediaKind {
-        match self {
-            Self::Opus => MediaKind::Audio,
-            _ => MediaKind::Video,
-        }
-    }
 }
 
 /// The payload type that one participant's PeerConnection uses for a codec, in both directions.

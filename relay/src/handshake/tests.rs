@@ -58,8 +58,9 @@ impl Client {
         }
         let mut ssl = Ssl::new(&builder.build()).unwrap();
         ssl.set_mtu(1200).unwrap();
-        let mut fingerprint = Fingerprint::Sha256([0; 32]);
-        fingerprint.0.copy_from_slice(&certificate.digest(MessageDigest::sha256()).unwrap());
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&certificate.digest(MessageDigest::sha256()).unwrap());
+        let fingerprint = Fingerprint::Sha256(digest);
         Self { stream: SslStream::new(ssl, Datagrams::default()).unwrap(), fingerprint }
     }
 
