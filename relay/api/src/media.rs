@@ -91,6 +91,14 @@ impl Codec {
                 Self::Opus | Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => false,
             }
     }
+
+    /// Audio or video.
+    pub fn media(self) -> MediaKind {
+        match self {
+            Self::Opus => MediaKind::Audio,
+            _ => MediaKind::Video,
+        }
+    }
 }
 
 /// The payload type that one participant's PeerConnection uses for a codec, in both directions.
