@@ -92,7 +92,7 @@ fn dtls_goes_to_a_handshake_thread_and_back() {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Dtls { participant: ParticipantId(1), generation: 1, fingerprint, datagram } => {
-                assert_eq!(fingerprint.0, [1; 32]);
+                assert_eq!(fingerprint.bytes(), [1; 32]);
                 Some(datagram.clone())
             }
             _ => None,
