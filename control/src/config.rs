@@ -4,6 +4,7 @@ use crate::admission::rates::Rate;
 use crate::http::caller::Host;
 use crate::sdp::CodecPolicy;
 use anyhow::{Context, Result, bail, ensure};
+use plausch_daemon::log::LEVELS;
 use plausch_relay_api::Codec;
 use plausch_relay_api::limits::{PARTICIPANTS_PER_ROOM, PARTICIPANTS_PER_SHARD};
 use serde::Deserialize;
@@ -140,9 +141,9 @@ impl Config {
             ensure!(*codec != Codec::Opus, "media.video_codecs names opus, which is for sound; remove it");
             ensure!(seen.insert(codec), "media.video_codecs names a codec twice; remove one");
         }
-        let log_level = file.log.level;
-        if !["error", "warn", "info", "debug"].contains(&log_level.as_str()) {
-            bail!("log.level must be \"error\", \"warn\", \"info\" or \"debug\"");
+        let log_level = variable("PLAUSCH_LOG_LEVEL").unwrap_or(file.log.level);
+        if !LEVELS.contains(&log_level.as_str()) {
+            bail!("log.level must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"");
         }
         let limits = file.limits.check()?;
         Ok(Self {

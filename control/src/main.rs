@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use plausch_control::config::{Config, DEFAULT};
 use plausch_control::server::Server;
-use std::io::IsTerminal;
+use plausch_daemon::{descriptors, log};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("plausch-control: {error:#}");
+            log::say(&format!("plausch-control: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -41,16 +41,13 @@ fn main() -> ExitCode {
 fn start() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.action.unwrap_or(Action::Run) {
-        Action::PrintConfig => {
-            print!("{DEFAULT}");
-            Ok(())
-        }
+        Action::PrintConfig => log::print(DEFAULT).context("cannot write the configuration"),
         Action::Run => {
             let config = Config::load(arguments.config.as_deref())?;
-            // Other crates speak at their level only: their lines may hold addresses.
-            let filter = format!("warn,plausch_control={level},plausch_link={level}", level = config.log_level);
-            let colours = std::io::stderr().is_terminal();
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+            let _log = log::start(&config.log_level, &["plausch_control", "plausch_link", "plausch_daemon"]);
+            if let Err(error) = descriptors::raise_limit() {
+                tracing::warn!("the limit of open sockets stays as it is: {error}");
+            }
             let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
             runtime.block_on(serve(config))
         }

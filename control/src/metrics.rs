@@ -80,6 +80,8 @@ impl Metrics {
         line("plausch_messages_sent_total", "counter", "Messages of rooms that were sent to clients.", &sent);
         let writes = of(&self.message_writes);
         line("plausch_message_writes_total", "counter", "Writes that took: those of a moment go together.", &writes);
+        let lost = one(plausch_daemon::log::lost_lines());
+        line("plausch_log_lines_lost_total", "counter", "Lines of the log that could not be written.", &lost);
         line("plausch_relay_linked", "gauge", "Whether a relay is linked.", &one(u64::from(now.relay_linked)));
         line("plausch_relay_connections_total", "counter", "Links of relays so far.", &of(&self.relay_connections));
         line("plausch_command_errors_total", "counter", "Commands the relay refused.", &of(&self.command_errors));

@@ -2,6 +2,7 @@
 //! before anything starts, and what is wrong is said in one sentence.
 
 use crate::cpus;
+use plausch_daemon::log::LEVELS;
 use plausch_relay_api::limits;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -331,8 +332,9 @@ impl Config {
             ));
         }
         file.limits.check()?;
-        if !["error", "warn", "info", "debug"].contains(&file.log.level.as_str()) {
-            return Err(wrong!("log.level is '{}', but must be error, warn, info or debug", file.log.level));
+        let log_level = env("PLAUSCH_LOG_LEVEL").filter(|level| !level.is_empty()).unwrap_or(file.log.level);
+        if !LEVELS.contains(&log_level.as_str()) {
+            return Err(wrong!("log.level is '{log_level}', but must be error, warn, info, debug or trace"));
         }
         if file.media.driver == DriverChoice::Xdp && file.media.device.is_empty() {
             return Err(wrong!("media.driver is \"xdp\", which needs a network device: name it in media.device"));
@@ -353,7 +355,7 @@ impl Config {
             state: state_directory(file.state.directory, env)?,
             drain: Duration::from_secs(file.shutdown.drain_seconds),
             limits: file.limits,
-            log_level: file.log.level,
+            log_level,
         })
     }
 }

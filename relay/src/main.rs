@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use plausch_daemon::log;
 use plausch_relay::config::{Config, DEFAULT};
 use plausch_relay::host;
 use plausch_relay::process::Relay;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Carries the sound and pictures of Plausch.
 #[derive(Parser)]
@@ -34,17 +34,14 @@ enum Action {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.action {
-        Some(Action::PrintConfig) => {
-            print!("{DEFAULT}");
-            Ok(())
-        }
+        Some(Action::PrintConfig) => log::print(DEFAULT).context("cannot write the configuration"),
         Some(Action::Check) => check(arguments.config),
         Some(Action::Run) | None => run(arguments.config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("plausch-relay: {error:#}.");
+            log::say(&format!("plausch-relay: {error:#}."));
             ExitCode::FAILURE
         }
     }
@@ -52,16 +49,13 @@ fn main() -> ExitCode {
 
 fn check(file: Option<PathBuf>) -> Result<()> {
     let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
-    for finding in host::check(&config) {
-        println!("{finding}");
-    }
-    Ok(())
+    let findings: String = host::check(&config).iter().map(|finding| format!("{finding}\n")).collect();
+    log::print(&findings).context("cannot write what was found")
 }
 
 fn run(file: Option<PathBuf>) -> Result<()> {
     let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&config.log_level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let _log = log::start(&config.log_level, &["plausch_relay", "plausch_link", "plausch_daemon"]);
     // One thread is plenty: all that is heavy has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {

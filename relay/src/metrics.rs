@@ -98,6 +98,8 @@ impl Numbers {
         metric("drop_edge_ring", CounterKind::Counter, &by_shard(&|status| status.drop_edge_ring));
         metric("relay_port_failures", CounterKind::Counter, &by_shard(&|status| status.relay_port_failures));
 
+        let lost = plausch_daemon::log::lost_lines();
+        let _ = writeln!(text, "# TYPE plausch_log_lines_lost_total counter\nplausch_log_lines_lost_total {lost}");
         let draining = u8::from(self.draining.is_on());
         let _ = writeln!(text, "# TYPE plausch_draining gauge\nplausch_draining {draining}");
         let handshakes = &*self.handshakes;

@@ -3,8 +3,8 @@
 use crate::config::{Config, DriverChoice, Turn};
 use crate::cpus;
 use crate::drain::{Drain, Draining};
+use crate::driver::Waker;
 use crate::driver::xdp::{Device, Queue, Steering};
-use crate::driver::{self, Waker};
 use crate::edge::ends::{ShardEnds, rings};
 use crate::edge::{self, Admission, EdgeCounters};
 use crate::handshake::{self, Bounds, HandshakeCounters, Port};
@@ -15,6 +15,7 @@ use crate::ring::{Wake, ring};
 use crate::shard::{self, DriverSetup, Rings, Setup, Status};
 use crate::sockets::{self, ShardSockets};
 use anyhow::{Context, Result, bail};
+use plausch_daemon::descriptors;
 use plausch_engine::EngineConfig;
 use plausch_engine::turn::{MediaAddress, TcpAllocations, TurnConfig, TurnLimits};
 use plausch_link::Identity;
@@ -55,8 +56,8 @@ impl Relay {
             })?),
             None => None,
         };
-        if let Err(error) = driver::raise_descriptor_limit() {
-            tracing::debug!("the limit of descriptors stays as it is: {error}");
+        if let Err(error) = descriptors::raise_limit() {
+            tracing::warn!("the limit of open sockets stays as it is: {error}");
         }
         let bound = sockets::bind_all(config)?;
         let shard_count = bound.shards.len();

@@ -13,6 +13,7 @@ mod leaving;
 mod lossy;
 mod moving;
 mod people;
+mod privacy;
 mod processes;
 mod restarts;
 mod service;

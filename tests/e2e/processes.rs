@@ -42,6 +42,58 @@ async fn sigterm_ends_both_cleanly_also_during_a_call() {
     assert_eq!(service.terminate(Process::Relay).await.code(), Some(0));
 }
 
+/// A disk that is full, and a pipe whose reader has gone or does not read, cost lines of the log and no call.
+#[tokio::test]
+async fn logs_that_cannot_be_written_end_nothing() {
+    let mut service = Service::prepare().await;
+    service.log_everything();
+    // Nobody ever reads from this one, and it is full.
+    let (unread, mut full) = std::io::pipe().unwrap();
+    fill(&mut full);
+    for round in 0..3 {
+        let stderr = |_| match round {
+            0 => Stdio::from(File::options().write(true).open("/dev/full").unwrap()),
+            1 => {
+                let (reader, writer) = std::io::pipe().unwrap();
+                drop(reader);
+                Stdio::from(writer)
+            }
+            _ => Stdio::from(full.try_clone().unwrap()),
+        };
+        for process in [Process::Control, Process::Relay] {
+            service.start_writing_to(process, stderr(process));
+        }
+        service.ready(SOON).await;
+        let anna = join(&service, "room", "Anna").await;
+        let bert = join(&service, "room", "Bert").await;
+        receives(&anna, &bert.participant()).await;
+        // The relay has something to say then, and control when it starts.
+        service.kill(Process::Control);
+        service.start_writing_to(Process::Control, stderr(Process::Control));
+        service.ready(SOON).await;
+        anna.wait_for("the re-attachment", SOON, |stats| stats.reattached >= 1).await.unwrap();
+        receives(&bert, &anna.participant()).await;
+        assert!(service.lives(Process::Relay) && service.lives(Process::Control), "round {round}");
+        let lost = service.relay_metric("plausch_log_lines_lost_total").await;
+        assert!(round == 2 || lost >= 1.0, "round {round}: lost lines are counted, not {lost}");
+        drop((anna, bert));
+        for process in [Process::Control, Process::Relay] {
+            assert_eq!(service.terminate(process).await.code(), Some(0), "round {round}: {process:?}");
+        }
+    }
+    drop(unread);
+}
+
+/// Writes until there is no more room.
+fn fill(pipe: &mut std::io::PipeWriter) {
+    use std::io::Write;
+    let flags =
+        |pipe: &std::io::PipeWriter, nonblocking| socket2::SockRef::from(pipe).set_nonblocking(nonblocking).unwrap();
+    flags(pipe, true);
+    while pipe.write(&[b'x'; 4096]).is_ok() {}
+    flags(pipe, false);
+}
+
 #[tokio::test]
 async fn health_is_told_truly() {
     let mut service = Service::prepare().await;

@@ -51,6 +51,8 @@ pub(crate) struct Service {
     pub(crate) dir: PathBuf,
     pub(crate) ports: Ports,
     children: BTreeMap<&'static str, Child>,
+    /// The most talkative level of logging, for ourselves and for whatever else listens to the environment.
+    talkative: bool,
     _place: SemaphorePermit<'static>,
 }
 
@@ -106,6 +108,11 @@ impl Ports {
 }
 
 impl Ports {
+    /// Every port on which one of the two processes may listen.
+    pub(crate) fn all(&self) -> Vec<u16> {
+        (self.http..self.http + PORT_BLOCK).chain(self.relay..self.relay + RELAY_PORTS).collect()
+    }
+
     /// The range of relay ports, as the relay's configuration has it.
     pub(crate) fn relay_ports(&self) -> String {
         format!("{}-{}", self.relay, self.relay + RELAY_PORTS - 1)
@@ -129,7 +136,7 @@ impl Service {
         let dir = std::env::temp_dir().join(format!("plausch-e2e-{}-{}", std::process::id(), ports.http));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
-        Self { dir, ports, children: BTreeMap::new(), _place: place }
+        Self { dir, ports, children: BTreeMap::new(), talkative: false, _place: place }
     }
 
     /// Address for clients.
@@ -150,6 +157,12 @@ impl Service {
         let path = self.dir.join(format!("{}.toml", process.name()));
         fs::write(&path, configuration).unwrap();
         self.launch(process, Some(&path));
+    }
+
+    /// Starts a process whose standard error goes elsewhere.
+    pub(crate) fn start_writing_to(&mut self, process: Process, stderr: Stdio) {
+        let child = self.command(process).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        self.children.insert(process.name(), child);
     }
 
     fn launch(&mut self, process: Process, configuration: Option<&Path>) {
@@ -175,7 +188,15 @@ impl Service {
             .env("PLAUSCH_TURN_TLS_PORT", self.ports.turn_tls.to_string())
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null());
+        if self.talkative {
+            command.env("PLAUSCH_LOG_LEVEL", "trace").env("RUST_LOG", "trace");
+        }
         command
+    }
+
+    /// From now on processes start with all that can be switched on in their logs.
+    pub(crate) fn log_everything(&mut self) {
+        self.talkative = true;
     }
 
     fn log_path(&self, process: Process) -> PathBuf {

@@ -16,7 +16,7 @@ mod waker;
 pub mod xdp;
 
 pub(crate) use socket::set_option;
-pub use socket::{bind, bind_shared, latest_wait, raise_descriptor_limit, received_buffer, share};
+pub use socket::{bind, bind_shared, latest_wait, received_buffer, share};
 pub use waker::Waker;
 
 use plausch_engine::{LocalSocket, RxPacket, TxBatch};

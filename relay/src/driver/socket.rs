@@ -67,19 +67,6 @@ fn bind_with(address: SocketAddr, buffers: Buffers, shared: bool) -> io::Result<
     Ok(socket.into())
 }
 
-/// Lets this process have as many descriptors as its hard limit allows: relay ports and connections are many.
-pub fn raise_descriptor_limit() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the struct lives until the call returns, which fills it.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the struct lives until the call returns, which only reads it.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// The receive buffer that the kernel granted, as it counts: twice what was asked for.
 pub fn received_buffer(socket: &UdpSocket) -> usize {
     socket2::SockRef::from(socket).recv_buffer_size().unwrap_or(0)
