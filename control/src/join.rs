@@ -140,7 +140,7 @@ impl Service {
         let token = self.secret.token(&key, participant);
         let shard = state.rooms.shard_of(Some(&key), &state.shards());
         let ice = shard.and_then(|shard| self.ice_servers_at(&state, shard, host));
-        let Some(welcome) = state.rooms.welcome(participant, token, answer, ice) else {
+        let Some(welcome) = state.rooms.welcome(participant, token.into(), answer, ice) else {
             return Err(ErrorCode::NoRelay.into());
         };
         state.attach(participant, session, outgoing);
@@ -315,7 +315,7 @@ fn fresh(remote: &RemoteOffer) -> Fresh {
 
 fn answer(remote: &RemoteOffer, spec: &ParticipantSpec, hello: &Arc<Hello>, version: u32) -> String {
     // Who offers SDP has ICE.
-    let (ufrag, pwd) = spec.transport.ice().map_or(("", ""), |ice| (&ice.local_ufrag, &ice.local_pwd));
+    let (ufrag, pwd) = spec.transport.ice().map_or(("", ""), |ice| (ice.local_ufrag.as_str(), ice.local_pwd.reveal()));
     remote.answer(&LocalSide {
         // RFC 9429, section 5.2.1: a 63-bit number.
         session: spec.participant.0 >> 1,

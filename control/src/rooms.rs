@@ -15,12 +15,11 @@ pub use reconcile::Note;
 
 use crate::config::Limits;
 
-use bytes::Bytes;
 use member::{Member, Presence};
 use names::RoomKey;
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
 use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
-use plausch_signalling::{Answer, ErrorCode, IceServers, MediaState, ServerMessage};
+use plausch_signalling::{Answer, ErrorCode, IceServers, MediaState, ResumeToken, RoomTitle, ServerMessage};
 use room::{Outbox, Room};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -178,7 +177,7 @@ impl Rooms {
     pub fn welcome(
         &self,
         participant: ParticipantId,
-        resume: String,
+        resume: ResumeToken,
         answer: Option<Answer>,
         ice: Option<IceServers>,
     ) -> Option<ServerMessage> {
@@ -186,7 +185,7 @@ impl Rooms {
         Some(ServerMessage::Welcome {
             participant: participant.to_string(),
             resume,
-            room: room.title.clone(),
+            room: RoomTitle::new(room.title.clone()),
             answer,
             ice,
             participants: room.others(participant),
@@ -407,7 +406,7 @@ impl Rooms {
     }
 
     /// Control's memory of a participant, for the relay to keep.
-    fn note(&self, participant: ParticipantId) -> Option<Bytes> {
+    fn note(&self, participant: ParticipantId) -> Option<plausch_relay_api::Note> {
         let room = self.room_of(participant)?;
         let member = room.members.get(&participant)?;
         Note::of(self.control, room, member).encode()

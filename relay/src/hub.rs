@@ -426,7 +426,9 @@ async fn send(sender: &mut plausch_link::Sender<Event>, event: &Event) -> Result
 mod tests {
     use super::*;
     use crate::ring::{Wake, ring};
-    use plausch_relay_api::{Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate, Transport};
+    use plausch_relay_api::{
+        Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate, TlsKey, Transport, TurnSecret,
+    };
 
     fn put(participant: ParticipantId) -> Command {
         let ice = ["ours", "our-password", "theirs", "their-password"].map(String::from);
@@ -437,7 +439,7 @@ mod tests {
             shard: ShardId(0),
             generation: 1,
             transport: Transport::browser(
-                IceParameters { local_ufrag, local_pwd, remote_ufrag, remote_pwd },
+                IceParameters { local_ufrag, local_pwd: local_pwd.into(), remote_ufrag, remote_pwd: remote_pwd.into() },
                 Fingerprint::Sha256([0; 32]),
             ),
             codecs: Vec::new(),
@@ -531,9 +533,14 @@ mod tests {
     }
 
     fn settings(secret: &'static [u8]) -> Box<TurnSettings> {
-        let certificate = TlsCertificate { chain: "chain".into(), key: "key".into() };
+        let certificate = TlsCertificate { chain: "chain".into(), key: TlsKey::new("key") };
         let http = Some(([127, 0, 0, 1], 1).into());
-        Box::new(TurnSettings { secrets: vec![secret.into()], certificate: Some(certificate), http, ports: vec![7] })
+        Box::new(TurnSettings {
+            secrets: vec![TurnSecret::new(secret)],
+            certificate: Some(certificate),
+            http,
+            ports: vec![7],
+        })
     }
 
     #[test]
@@ -569,7 +576,7 @@ mod tests {
         hub.link = 1;
         assert_eq!(told(&mut hub, 1), None);
         let mut many = settings(b"two");
-        many.secrets = vec!["x".into(); TURN_SECRETS + 1];
+        many.secrets = vec![TurnSecret::new("x"); TURN_SECRETS + 1];
         let refused = dispatch_all(&mut hub, [Command::SetTurn(many)]);
         assert!(matches!(refused[..], [Some(Event::Done { result: Err(CommandError::Limit(_)), .. })]), "{refused:?}");
     }

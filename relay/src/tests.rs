@@ -162,9 +162,9 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
         transport: Transport::browser(
             IceParameters {
                 local_ufrag: format!("ufrag{participant:05}"),
-                local_pwd: LOCAL_PWD.to_owned(),
+                local_pwd: LOCAL_PWD.to_owned().into(),
                 remote_ufrag: "abcd".to_owned(),
-                remote_pwd: "browser-password-012345".to_owned(),
+                remote_pwd: "browser-password-012345".to_owned().into(),
             },
             fingerprint,
         ),
@@ -177,7 +177,7 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
             rids: Vec::new(),
         }],
         slots: Vec::new(),
-        note: format!("note of {participant}").into_bytes().into(),
+        note: Note::new(format!("note of {participant}")),
     }
 }
 
@@ -191,7 +191,7 @@ async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
         Box::new(stun::attributes::RawAttribute { typ: ATTR_USE_CANDIDATE, length: 0, value: Vec::new() }),
         Box::new(stun::attributes::RawAttribute { typ: ATTR_ICE_CONTROLLING, length: 8, value: vec![9; 8] }),
         Box::new(stun::attributes::RawAttribute { typ: ATTR_PRIORITY, length: 4, value: vec![1; 4] }),
-        Box::new(MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned())),
+        Box::new(MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned().into())),
         Box::new(stun::fingerprint::FINGERPRINT),
     ];
     request.build(&attributes).unwrap();
@@ -201,7 +201,7 @@ async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
     let mut response = Message::new();
     response.unmarshal_binary(&buffer[..len]).unwrap();
     assert_eq!((response.typ, response.transaction_id), (BINDING_SUCCESS, request.transaction_id));
-    MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned()).check(&mut response).unwrap();
+    MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned().into()).check(&mut response).unwrap();
     let mut mapped = XorMappedAddress::default();
     mapped.get_from(&response).unwrap();
     SocketAddr::new(mapped.ip, mapped.port)
@@ -287,7 +287,7 @@ async fn a_new_link_finds_what_the_old_one_left() {
         let fingerprint = if participant == 1 { fingerprint } else { Fingerprint::Sha256([1; 32]) };
         control.command(Command::PutParticipant(Box::new(spec(participant, shard, fingerprint)))).await.unwrap();
     }
-    let note = Command::SetNote { participant: ParticipantId(2), note: "new".into() };
+    let note = Command::SetNote { participant: ParticipantId(2), note: Note::new("new") };
     control.command(note).await.unwrap();
     drop(control);
 
@@ -299,13 +299,13 @@ async fn a_new_link_finds_what_the_old_one_left() {
 
     let (mut control, mut snapshot) = whole.link().await;
     snapshot.sort_by_key(|participant| participant.spec.participant);
-    let notes: Vec<&[u8]> = snapshot.iter().map(|participant| &participant.spec.note[..]).collect();
+    let notes: Vec<&[u8]> = snapshot.iter().map(|participant| participant.spec.note.reveal()).collect();
     assert_eq!(notes, [&b"note of 1"[..], b"new", b"note of 3"]);
     assert_eq!(snapshot.iter().map(|participant| participant.connected).collect::<Vec<_>>(), [true, false, false]);
     assert_eq!(snapshot[0].spec, spec(1, 0, fingerprint));
 
     // Commands that name the participant only still find its shard.
-    let note = Command::SetNote { participant: ParticipantId(3), note: "newer".into() };
+    let note = Command::SetNote { participant: ParticipantId(3), note: Note::new("newer") };
     control.command(note).await.unwrap();
     whole.stop().await;
 }

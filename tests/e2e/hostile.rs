@@ -4,7 +4,9 @@ use crate::people::{SOON, all_meet, join, longest_pause, receives};
 use crate::service::{Process, Service, get};
 use futures_util::{SinkExt, StreamExt};
 use plausch_client::{Client, ClientError, JoinOptions};
-use plausch_signalling::{ClientMessage, ErrorCode, MediaState, Offer, Sends, ServerMessage, VERSION};
+use plausch_signalling::{
+    ClientMessage, ErrorCode, MediaState, Offer, PersonName, RoomTitle, Sends, ServerMessage, VERSION,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use stun::agent::TransactionId;
@@ -202,8 +204,8 @@ fn join_message(version: u32, sdp: String) -> String {
     let offer = Offer { id: 1, connection: 1, sdp, sends: Sends::default(), slots: Vec::new() };
     let join = ClientMessage::Join {
         version,
-        room: "room".into(),
-        name: "Mallory".into(),
+        room: RoomTitle::new("room"),
+        name: PersonName::new("Mallory"),
         resume: None,
         offer: Some(offer),
         media: MediaState::default(),
@@ -271,7 +273,7 @@ async fn bad_names_are_refused_and_human_ones_taken() {
     let anna = join(&service, "Kulturverein Marion", "Anna Müller-Lüdenscheidt").await;
     let bert = join(&service, "kulturvereinmarion", "Bert 🎈").await;
     all_meet(&[&anna, &bert]).await;
-    assert_eq!(anna.stats().participants[0].name, "Bert 🎈");
+    assert_eq!(anna.stats().participants[0].name.reveal(), "Bert 🎈");
 }
 
 #[tokio::test]

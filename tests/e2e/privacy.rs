@@ -4,8 +4,8 @@
 use crate::people::{SOON, all_meet, join_with};
 use crate::service::{Process, Service};
 use futures_util::{SinkExt, StreamExt};
-use plausch_bench::client::{Client, Entry, JoinOptions};
-use plausch_bench::turn::TurnServer;
+use plausch_client::turn::TurnServer;
+use plausch_client::{Client, Entry, JoinOptions};
 use plausch_signalling::{
     ClientMessage, IceServer, MediaState, Offer, PersonName, ResumeToken, RoomTitle, Sends, ServerMessage, VERSION,
 };

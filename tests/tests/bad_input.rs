@@ -94,7 +94,7 @@ impl Scene {
         Check {
             transaction: *b"bad-input-01",
             username: format!("{}:{}", ice.local_ufrag, ice.remote_ufrag),
-            password: ice.local_pwd.clone(),
+            password: ice.local_pwd.reveal().to_owned(),
             use_candidate: true,
             controlling: true,
         }
@@ -349,7 +349,7 @@ fn media_of_strangers_and_before_keys_is_dropped() {
     let ice = setup.ice().clone();
     let path = scene.world.hostile_path();
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
-    let check = Check { username, password: ice.local_pwd, ..scene.check() };
+    let check = Check { username, password: ice.local_pwd.into_revealed(), ..scene.check() };
     let (changed, _) = scene.send(path, &check.encode());
     assert_eq!(value(&changed, "stun_checks"), 1);
     scene.drops(path, &sealed, "drop_srtp_no_keys");

@@ -36,9 +36,9 @@ fn spec(id: u64) -> ParticipantSpec {
         transport: Transport::browser(
             IceParameters {
                 local_ufrag: format!("local-{id:04}"),
-                local_pwd: format!("password-of-participant-{id:04}"),
+                local_pwd: format!("password-of-participant-{id:04}").into(),
                 remote_ufrag: "them".into(),
-                remote_pwd: "x".repeat(24),
+                remote_pwd: "x".repeat(24).into(),
             },
             Fingerprint::Sha256([0; 32]),
         ),
@@ -132,7 +132,7 @@ impl Room {
         let mut writer = MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, TransactionId(transaction));
         let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
         writer.username(username.as_bytes()).ice_role(IceRole::Controlling(1)).priority(1).use_candidate();
-        let key = IntegrityKey::short_term(ice.local_pwd.as_bytes());
+        let key = IntegrityKey::short_term(ice.local_pwd.reveal().as_bytes());
         let len = writer.integrity(&key).fingerprint().finish().unwrap();
         let mut rx = [RxPacket { path: path(id), data: &mut buffer[..len] }];
         self.engine.handle_batch(self.now, &mut rx, &mut self.tx);

@@ -94,8 +94,8 @@ impl Session {
         let offer = local.offer(1, 1);
         let join = ClientMessage::Join {
             version: VERSION,
-            room: options.room.clone(),
-            name: options.name.clone(),
+            room: options.room.clone().into(),
+            name: options.name.clone().into(),
             resume: None,
             offer: Some(offer.clone()),
             media: options.media,
@@ -379,8 +379,8 @@ impl Session {
         let offer = self.pending.as_ref().filter(|pending| pending.new_connection).map(|pending| pending.offer.clone());
         let join = ClientMessage::Join {
             version: VERSION,
-            room: self.options.room.clone(),
-            name: self.options.name.clone(),
+            room: self.options.room.clone().into(),
+            name: self.options.name.clone().into(),
             resume,
             offer,
             media,

@@ -3,7 +3,7 @@
 use super::receive::Receiver;
 use super::stats::{RtcpStats, SentStats, State, Stats, Timings};
 use super::{JoinOptions, stamp};
-use plausch_signalling::{MediaState, Participant, ServerMessage, SlotContent};
+use plausch_signalling::{MediaState, Participant, ResumeToken, ServerMessage, SlotContent};
 use socket2::Socket;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ pub(crate) struct Live {
     pub(crate) state: State,
     timings: Timings,
     pub(crate) participant: String,
-    pub(crate) resume: Option<String>,
+    pub(crate) resume: Option<ResumeToken>,
     participants: Vec<Participant>,
     slots: Vec<SlotContent>,
     speakers: Vec<String>,
@@ -57,7 +57,7 @@ impl Live {
     pub(crate) fn entered(
         &mut self,
         participant: String,
-        resume: String,
+        resume: ResumeToken,
         participants: Vec<Participant>,
         slots: Vec<SlotContent>,
     ) {

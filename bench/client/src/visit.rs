@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::stats::State;
 use super::transport::{News, Setup, Transport};
 use futures_util::future::select_all;
-use plausch_signalling::{SlotContent, Source};
+use plausch_signalling::{ResumeToken, SlotContent, Source};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -67,7 +67,7 @@ impl Visit {
             sending = Some((local, published.remote));
         }
         let tag = u64::from_str_radix(&participant, 16).unwrap_or(0);
-        shared.live().entered(participant, String::new(), Vec::new(), Vec::new());
+        shared.live().entered(participant, ResumeToken::default(), Vec::new(), Vec::new());
         let (told_tx, told) = mpsc::channel(1);
         let (leave, leave_rx) = oneshot::channel();
         let talking = tokio::spawn(talk(door, options.slots, identity.clone(), told_tx, leave_rx));

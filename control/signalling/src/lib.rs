@@ -6,10 +6,23 @@
 //! Ids of participants are strings of 16 hexadecimal digits. Unknown fields are ignored by both sides; an
 //! unknown `type` gets an `error` of code `bad-message` and changes nothing.
 
+use plausch_relay_api::TurnPassword;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Raised when a message changes in a way that the other side cannot ignore.
 pub const VERSION: u32 = 1;
+
+plausch_relay_api::private! {
+    /// A person's name.
+    PersonName(String as str);
+    /// A room's name as somebody typed it.
+    RoomTitle(String as str);
+    /// Opens an identity again.
+    ResumeToken(String as str);
+    /// The user name of time-limited TURN credentials.
+    TurnUserName(String as str);
+}
 
 /// Client → control.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,12 +32,12 @@ pub enum ClientMessage {
     Join {
         version: u32,
         /// As typed; control normalises it.
-        room: String,
+        room: RoomTitle,
         /// The person's name as others see it.
-        name: String,
+        name: PersonName,
         /// Of an earlier `welcome`: come back as the same participant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        resume: Option<String>,
+        resume: Option<ResumeToken>,
         /// Needed without `resume`. With `resume` and without `offer`, the running media is kept if the relay
         /// still has it; otherwise `media-lost` follows the `welcome` and the client offers again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,7 +50,7 @@ pub enum ClientMessage {
     /// `ice-servers`.
     IceServers {
         /// As in `join`.
-        room: String,
+        room: RoomTitle,
     },
     /// What the participant sends changed.
     Media { media: MediaState },
@@ -46,7 +59,7 @@ pub enum ClientMessage {
 }
 
 /// An SDP offer and what its m-lines are for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Offer {
     /// Counts the offers of this client; the `answer` repeats it.
@@ -57,6 +70,13 @@ pub struct Offer {
     pub sends: Sends,
     /// Receiving slots in order; slot n is the n-th. Later offers of the same connection may only append.
     pub slots: Vec<SlotMids>,
+}
+
+/// Without the SDP: passwords and addresses are in it.
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer").field("id", &self.id).field("connection", &self.connection).finish_non_exhaustive()
+    }
 }
 
 /// MIDs of the sending m-lines; what the client never sends is left out.
@@ -99,9 +119,9 @@ pub enum ServerMessage {
         /// The client's own id.
         participant: String,
         /// Secret: opens this identity again.
-        resume: String,
+        resume: ResumeToken,
         /// The room's name as it was first typed.
-        room: String,
+        room: RoomTitle,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         answer: Option<Answer>,
         /// Credentials to go on with, from now on.
@@ -146,12 +166,19 @@ pub enum ServerMessage {
 }
 
 /// An SDP answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// Of the offer that is answered.
     pub id: u32,
     pub sdp: String,
+}
+
+/// Without the SDP: passwords and addresses are in it.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// Where TURN is to be had.
@@ -173,9 +200,8 @@ pub struct IceServers {
 pub struct IceServer {
     /// RFC 7065.
     pub urls: Vec<String>,
-    pub username: String,
-    /// Secret.
-    pub credential: String,
+    pub username: TurnUserName,
+    pub credential: TurnPassword,
 }
 
 /// Another participant.
@@ -183,7 +209,7 @@ pub struct IceServer {
 #[serde(rename_all = "camelCase")]
 pub struct Participant {
     pub id: String,
-    pub name: String,
+    pub name: PersonName,
     pub media: MediaState,
     /// `false` while the participant's connection is lost and may still come back.
     pub connected: bool,

@@ -11,7 +11,7 @@ use plausch_relay_api::limits::{
     SIGNALLING_BURST_MESSAGES, SIGNALLING_GATHER_MAX_MS, SIGNALLING_GATHER_MS, SIGNALLING_IDLE_MS,
     SIGNALLING_MESSAGES_PER_SECOND, SIGNALLING_PING_MS, SIGNALLING_QUEUE_MESSAGES, SIGNALLING_SILENCE_MS,
 };
-use plausch_signalling::{ClientMessage, ErrorCode, ServerMessage};
+use plausch_signalling::{ClientMessage, ErrorCode, ResumeToken, ServerMessage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -147,7 +147,7 @@ impl Session {
             Message::Text(text) => match serde_json::from_str(&text) {
                 Ok(ClientMessage::Leave) => return Some(End::Left),
                 Ok(ClientMessage::IceServers { room }) => {
-                    let ice = self.service.ice_servers(self.prefix, &room, self.host.as_ref()).await;
+                    let ice = self.service.ice_servers(self.prefix, room.reveal(), self.host.as_ref()).await;
                     let sent = send(socket, Message::Text(encode(&ServerMessage::IceServers { ice }))).await;
                     return (!sent).then_some(End::Lost);
                 }
@@ -166,6 +166,8 @@ impl Session {
     async fn handle(&mut self, message: ClientMessage) -> Result<(), Problem> {
         match (message, self.participant) {
             (ClientMessage::Join { version, room, name, resume, offer, media }, None) => {
+                let (room, name) = (room.into_revealed(), name.into_revealed());
+                let resume = resume.map(ResumeToken::into_revealed);
                 let join = Join { version, room, name, resume, offer, media };
                 let outgoing = self.outgoing.clone();
                 let joined = self.service.join(self.number, self.prefix, self.host.as_ref(), outgoing, join).await?;

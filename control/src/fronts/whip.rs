@@ -164,7 +164,8 @@ fn add_links(response: &mut Response, ice: &IceServers) {
         for url in &server.urls {
             let link = format!(
                 "<{url}>; rel=\"ice-server\"; username=\"{}\"; credential=\"{}\"; credential-type=\"password\"",
-                server.username, server.credential
+                server.username.reveal(),
+                server.credential.reveal()
             );
             if let Ok(link) = HeaderValue::from_str(&link) {
                 response.headers_mut().append(header::LINK, link);

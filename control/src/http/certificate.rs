@@ -4,7 +4,7 @@
 use crate::config::Certificate;
 use crate::state_dir::StateDir;
 use anyhow::{Context, Result, ensure};
-use plausch_relay_api::TlsCertificate;
+use plausch_relay_api::{TlsCertificate, TlsKey};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl CertificateStore {
             Certificate::Generated { names } => {
                 let pem = state.secret_file(GENERATED, || generate(names))?;
                 let pem = bytes::Bytes::from(pem);
-                (None, TlsCertificate { chain: pem.clone(), key: pem })
+                (None, TlsCertificate { chain: pem.clone(), key: pem.into() })
             }
         };
         let tls = server_config(&present)?;
@@ -64,7 +64,7 @@ fn read_files(certificate: &Path, key: &Path) -> Result<TlsCertificate> {
         let content = std::fs::read(path);
         content.with_context(|| format!("cannot read {}; make it readable for this user", path.display()))
     };
-    Ok(TlsCertificate { chain: read(certificate)?.into(), key: read(key)?.into() })
+    Ok(TlsCertificate { chain: read(certificate)?.into(), key: TlsKey::new(read(key)?) })
 }
 
 fn server_config(pair: &TlsCertificate) -> Result<Arc<ServerConfig>> {
@@ -72,7 +72,7 @@ fn server_config(pair: &TlsCertificate) -> Result<Arc<ServerConfig>> {
         .collect::<Result<_, _>>()
         .context("the certificate of HTTPS is not PEM; give another file")?;
     ensure!(!chain.is_empty(), "the certificate file of HTTPS holds no certificate; give another file");
-    let key = PrivateKeyDer::from_pem_slice(&pair.key)
+    let key = PrivateKeyDer::from_pem_slice(pair.key.reveal())
         .context("the key of HTTPS is not a private key in PEM; give another file")?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

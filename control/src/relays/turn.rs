@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use plausch_relay_api::limits::{TURN_CREDENTIAL_S, TURN_SECRET_S, TURN_SECRETS};
-use plausch_relay_api::{Hello, ShardId, TlsCertificate, TurnPorts, TurnSettings};
+use plausch_relay_api::{Hello, ShardId, TlsCertificate, TurnPorts, TurnSecret, TurnSettings};
 use plausch_signalling::{IceServer, IceServers};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,14 +37,14 @@ impl TurnKey {
     }
 
     /// The secrets in force: the present day's first, then those by which earlier credentials are still valid.
-    fn secrets(&self, now: UnixSeconds) -> Vec<Bytes> {
+    fn secrets(&self, now: UnixSeconds) -> Vec<TurnSecret> {
         let present = period(now);
         (0..TURN_SECRETS as u64).map_while(|age| present.checked_sub(age)).map(|period| self.secret(period)).collect()
     }
 
-    fn secret(&self, period: u64) -> Bytes {
+    fn secret(&self, period: u64) -> TurnSecret {
         let message = [CONTEXT, &period.to_be_bytes()].concat();
-        Bytes::copy_from_slice(hmac::sign(&self.0, &message).as_ref())
+        TurnSecret::new(Bytes::copy_from_slice(hmac::sign(&self.0, &message).as_ref()))
     }
 
     /// What a client is told: where TURN is to be had at `host`, and by which credentials. The shard is the one of the
@@ -53,7 +53,7 @@ impl TurnKey {
         let lifetime_seconds = TURN_CREDENTIAL_S as u32;
         let Some(ports) = &hello.turn else { return IceServers { lifetime_seconds, ..IceServers::default() } };
         let username = format!("{}:{shard}:{:016x}", now.0 + TURN_CREDENTIAL_S, random::id());
-        let credential = password(&self.secret(period(now)), &username);
+        let credential = password(self.secret(period(now)).reveal(), &username);
         let media = candidates(hello, shard).first();
         // Firefox reaches no TURN server on loopback.
         let elsewhere = media.filter(|_| host.is_loopback()).map(|media| match media.ip() {
@@ -63,7 +63,11 @@ impl TurnKey {
         let host = elsewhere.as_deref().unwrap_or(host.as_str());
         let direct = media.map(|media| format!("turn:{host}:{}?transport=udp", media.port()));
         IceServers {
-            servers: vec![IceServer { urls: urls(ports, host), username, credential }],
+            servers: vec![IceServer {
+                urls: urls(ports, host),
+                username: username.into(),
+                credential: credential.into(),
+            }],
             direct,
             lifetime_seconds,
         }
@@ -144,7 +148,7 @@ impl Edge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plausch_relay_api::{Fingerprint, ShardInfo};
+    use plausch_relay_api::{Fingerprint, ShardInfo, TlsKey};
 
     const DAY: u64 = 86_400;
 
@@ -169,6 +173,7 @@ mod tests {
             let host = Host::parse("plausch.example").unwrap();
             let ice = key.ice_servers(&hello, ShardId(3), &host, UnixSeconds(made));
             let IceServer { username, credential, .. } = &ice.servers[0];
+            let (username, credential) = (username.reveal(), credential.reveal());
             let (expiry, rest) = username.split_once(':').unwrap();
             let expiry: u64 = expiry.parse().unwrap();
             assert_eq!(expiry, made + u64::from(ice.lifetime_seconds));
@@ -176,10 +181,13 @@ mod tests {
             for used in [made, made + 3600, expiry] {
                 let secrets = edge.settings(&key, UnixSeconds(used), true).secrets;
                 assert!(secrets.len() <= TURN_SECRETS);
-                assert!(secrets.iter().any(|secret| password(secret, username) == *credential), "{made} {used}");
+                assert!(
+                    secrets.iter().any(|secret| password(secret.reveal(), username) == credential),
+                    "{made} {used}"
+                );
             }
             let later = edge.settings(&key, UnixSeconds(made + 2 * DAY), true).secrets;
-            assert!(later.iter().all(|secret| password(secret, username) != *credential), "{made}");
+            assert!(later.iter().all(|secret| password(secret.reveal(), username) != credential), "{made}");
         }
     }
 
@@ -228,7 +236,7 @@ mod tests {
         let now = UnixSeconds(0);
         let empty = edge.version(now);
         edge.set_http("127.0.0.1:1".parse().unwrap());
-        edge.set_certificate(TlsCertificate { chain: Bytes::from_static(b"c"), key: Bytes::from_static(b"k") });
+        edge.set_certificate(TlsCertificate { chain: Bytes::from_static(b"c"), key: TlsKey::new("k") });
         assert_ne!(edge.version(now), empty);
         assert_ne!(edge.version(now), edge.version(UnixSeconds(DAY)));
         assert_eq!(edge.version(now), edge.version(UnixSeconds(DAY - 1)));

@@ -54,11 +54,11 @@ impl Rooms {
             Some(transport) if connection == transport.spec.generation => Some(&transport.spec),
             _ => None,
         };
-        let ice = |local_ufrag, local_pwd| IceParameters {
+        let ice = |local_ufrag, local_pwd: String| IceParameters {
             local_ufrag,
-            local_pwd,
+            local_pwd: local_pwd.into(),
             remote_ufrag: offer.ufrag.clone(),
-            remote_pwd: offer.pwd.clone(),
+            remote_pwd: offer.pwd.clone().into(),
         };
         let (ice, kept) = match previous {
             Some(spec) => {

@@ -4,7 +4,6 @@ use super::Rooms;
 use super::member::{Member, Presence, Transport};
 use super::names::{RoomKey, person_name, room_title};
 use super::room::{Outbox, Room};
-use bytes::Bytes;
 use plausch_relay_api::limits::NOTE_BYTES;
 use plausch_relay_api::{Command, ParticipantId, ParticipantSnapshot};
 use plausch_signalling::MediaState;
@@ -44,10 +43,10 @@ impl Note {
     }
 
     /// As the relay keeps it. Names are limited so that it always fits.
-    pub fn encode(&self) -> Option<Bytes> {
+    pub fn encode(&self) -> Option<plausch_relay_api::Note> {
         let json = serde_json::to_vec(self).ok()?;
         debug_assert!(json.len() <= NOTE_BYTES);
-        Some(json.into())
+        Some(plausch_relay_api::Note::new(json))
     }
 
     /// `None` for what no control wrote.
@@ -120,7 +119,7 @@ impl Rooms {
     /// Somebody whom only the relay knows. `false` if nobody is to know.
     fn adopt(&mut self, known: ParticipantSnapshot, now: Duration) -> bool {
         let ParticipantSnapshot { spec, assignments, connected } = known;
-        let Some(note) = Note::decode(&spec.note) else { return false };
+        let Some(note) = Note::decode(spec.note.reveal()) else { return false };
         // Our own note on somebody whom we do not know: they left while the link was down.
         if note.control == self.control {
             return false;

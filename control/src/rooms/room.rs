@@ -89,7 +89,7 @@ impl Room {
 fn describe(id: ParticipantId, member: &Member) -> Participant {
     Participant {
         id: id.to_string(),
-        name: member.name.clone(),
+        name: member.name.clone().into(),
         media: member.media,
         connected: member.shown_connected,
     }

@@ -1,7 +1,9 @@
 //! A signalling client.
 
 use futures_util::{SinkExt, StreamExt};
-use plausch_signalling::{ClientMessage, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
+use plausch_signalling::{
+    ClientMessage, ErrorCode, MediaState, Offer, PersonName, ResumeToken, RoomTitle, ServerMessage, VERSION,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -40,7 +42,8 @@ impl Client {
     }
 
     pub(crate) async fn send_join(&mut self, room: &str, name: &str, resume: Option<String>, offer: Option<Offer>) {
-        let (room, name) = (room.to_owned(), name.to_owned());
+        let (room, name) = (RoomTitle::new(room), PersonName::new(name));
+        let resume = resume.map(ResumeToken::new);
         self.send(&ClientMessage::Join { version: VERSION, room, name, resume, offer, media: MEDIA }).await;
     }
 
@@ -57,7 +60,7 @@ impl Client {
         match &welcome {
             ServerMessage::Welcome { participant, resume, .. } => {
                 self.id = participant.clone();
-                self.resume = resume.clone();
+                self.resume = resume.reveal().to_owned();
             }
             other => panic!("no welcome but {other:?}"),
         }

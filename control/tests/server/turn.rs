@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use plausch_control::server::Server;
 use plausch_relay_api::limits::TURN_CREDENTIAL_S;
 use plausch_relay_api::{TurnPorts, TurnSettings};
-use plausch_signalling::{ClientMessage, IceServers, ServerMessage};
+use plausch_signalling::{ClientMessage, IceServers, RoomTitle, ServerMessage};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn settings(world: &World) -> TurnSettings {
 
 /// Asks before joining.
 async fn ask(client: &mut Client, room: &str) -> IceServers {
-    client.send(&ClientMessage::IceServers { room: room.into() }).await;
+    client.send(&ClientMessage::IceServers { room: RoomTitle::new(room) }).await;
     match client.next().await {
         ServerMessage::IceServers { ice } => ice,
         other => panic!("no servers but {other:?}"),
@@ -105,11 +105,11 @@ async fn clients_get_credentials_that_the_relay_can_check() {
                 "turns:plausch.example:443?transport=tcp",
             ]
         );
-        let [expiry, of, _] = server.username.split(':').collect::<Vec<_>>()[..] else { panic!("{server:?}") };
+        let [expiry, of, _] = server.username.reveal().split(':').collect::<Vec<_>>()[..] else { panic!("{server:?}") };
         let lives = expiry.parse::<u64>().unwrap() - now;
         assert!((TURN_CREDENTIAL_S - 60..=TURN_CREDENTIAL_S).contains(&lives), "{lives}");
         assert_eq!(of, shard.to_string());
-        assert_eq!(server.credential, password(&settings.secrets[0], &server.username));
+        assert_eq!(server.credential.reveal(), password(settings.secrets[0].reveal(), server.username.reveal()));
         names.push(server.username.clone());
     }
     names.sort();
@@ -118,7 +118,7 @@ async fn clients_get_credentials_that_the_relay_can_check() {
     // Whose room is on another shard is sent there.
     let mut boris = Client::connect(address, &[]).await;
     let elsewhere = ask(&mut boris, "another room").await;
-    assert!(!elsewhere.servers[0].username.contains(&format!(":{shard}:")), "{elsewhere:?}");
+    assert!(!elsewhere.servers[0].username.reveal().contains(&format!(":{shard}:")), "{elsewhere:?}");
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn whip_and_whep_name_turn() {
             let rest = link.strip_prefix(&format!("<{url}>; rel=\"ice-server\"; username=\"")).unwrap();
             let (username, rest) = rest.split_once("\"; credential=\"").unwrap();
             let credential = rest.strip_suffix("\"; credential-type=\"password\"").unwrap();
-            assert_eq!(credential, password(&secrets[0], username), "{link}");
+            assert_eq!(credential, password(secrets[0].reveal(), username), "{link}");
         }
     }
 }

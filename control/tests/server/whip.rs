@@ -78,7 +78,7 @@ async fn a_publisher_is_seen_like_anybody() {
     let mut anna = world.joined("Über uns", "Anna").await;
     let session = post(&world, "/whip/%C3%9Cber%20uns?name=Kamera%201", "obs-publish").await;
     let ServerMessage::ParticipantJoined { participant } = anna.next().await else { panic!() };
-    assert_eq!((participant.name.as_str(), participant.connected), ("Kamera 1", true));
+    assert_eq!((participant.name.reveal(), participant.connected), ("Kamera 1", true));
     assert!(participant.media.camera && participant.media.microphone && !participant.media.screen);
     let ServerMessage::Slots { slots } = anna.next().await else { panic!() };
     assert_eq!(slots[0].participant, participant.id);
@@ -163,7 +163,7 @@ async fn ice_restarts_and_candidates() {
         "{}",
         restart.body
     );
-    assert!(restart.body.contains(&format!("a=ice-pwd:{}\r\n", after.transport.ice().unwrap().local_pwd)));
+    assert!(restart.body.contains(&format!("a=ice-pwd:{}\r\n", after.transport.ice().unwrap().local_pwd.reveal())));
     assert_eq!(patch(&session.tag, FRAGMENT, &fragment("new2")).await.status, 412, "the old tag");
 
     // What the relay does not take changes nothing.
@@ -208,8 +208,8 @@ async fn a_viewer_follows_who_speaks_or_who_is_named() {
     let mut names = Vec::new();
     while names.len() < 4 {
         if let ServerMessage::ParticipantJoined { participant } = bert.next().await {
-            assert!(participant.name == "Late" || !participant.media.camera);
-            names.push(participant.name);
+            assert!(participant.name.reveal() == "Late" || !participant.media.camera);
+            names.push(participant.name.into_revealed());
         }
     }
     assert_eq!(names, ["WHEP", "Wall", "WHEP", "WHEP"]);

@@ -2,6 +2,7 @@
 
 use crate::ids::{ParticipantId, RoomId, ShardId, SlotId};
 use crate::media::{CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, SrtpProfile, TrackKind};
+use crate::private::{IcePassword, Note, TlsKey, TurnSecret};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ pub enum Command {
     /// Replaces all slot assignments of the participant: a slot that is not named is emptied.
     AssignSlots { participant: ParticipantId, slots: Vec<SlotAssignment> },
     /// Replaces control's note of the participant.
-    SetNote { participant: ParticipantId, note: Bytes },
+    SetNote { participant: ParticipantId, note: Note },
     /// Replaces what control says of TURN: for all shards and the edge.
     SetTurn(Box<TurnSettings>),
 }
@@ -38,12 +39,12 @@ impl Command {
 }
 
 /// What control says of TURN. The relay forgets it when it ends, and goes on with it while control is away.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TurnSettings {
     /// Secrets of time-limited credentials, newest first, at most `limits::TURN_SECRETS`. User names are
     /// `expiry:shard:anything`, with the expiry in Unix seconds and the shard to serve it; the password is the
     /// base64 of HMAC-SHA1(secret, user name). Such users reach the relay's own media addresses only.
-    pub secrets: Vec<Bytes>,
+    pub secrets: Vec<TurnSecret>,
     /// With which the edge answers TLS. `None`: it takes no TLS.
     pub certificate: Option<TlsCertificate>,
     /// Where control takes the HTTP of the edge's TLS ports: plain, each connection begun by a PROXY protocol
@@ -53,17 +54,11 @@ pub struct TurnSettings {
     pub ports: Vec<u16>,
 }
 
-impl std::fmt::Debug for TurnSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TurnSettings").field("http", &self.http).finish_non_exhaustive()
-    }
-}
-
 /// A certificate chain and its private key, both PEM.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TlsCertificate {
     pub chain: Bytes,
-    pub key: Bytes,
+    pub key: TlsKey,
 }
 
 /// All that the relay must know of one participant.
@@ -84,7 +79,7 @@ pub struct ParticipantSpec {
     pub slots: Vec<SlotSpec>,
     /// Control's own memory of this participant, opaque to the relay and given back in its snapshot:
     /// this is how a restarted control finds its rooms again.
-    pub note: Bytes,
+    pub note: Note,
 }
 
 /// How a participant is reached. In JSON a browser's fields stand beside the others of the [`ParticipantSpec`], as they
@@ -151,17 +146,11 @@ pub struct KeyedTransport {
 
 /// SRTP master keys of both directions (RFC 3711, section 3.2.1). They serve one generation of one participant, and
 /// one life of the shard: what begins anew counts its packets anew, and no key may see an index twice.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SrtpKeys {
     pub profile: SrtpProfile,
     pub from_participant: SrtpMasterKey,
     pub to_participant: SrtpMasterKey,
-}
-
-impl std::fmt::Debug for SrtpKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SrtpKeys").field("profile", &self.profile).finish_non_exhaustive()
-    }
 }
 
 /// A master key and its salt, with the profile's lengths.
@@ -182,9 +171,9 @@ impl std::fmt::Debug for SrtpMasterKey {
 pub struct IceParameters {
     /// Ours: unique in the relay, it finds the participant of a check.
     pub local_ufrag: String,
-    pub local_pwd: String,
+    pub local_pwd: IcePassword,
     pub remote_ufrag: String,
-    pub remote_pwd: String,
+    pub remote_pwd: IcePassword,
 }
 
 /// An m-line on which the participant sends.

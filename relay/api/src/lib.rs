@@ -10,6 +10,7 @@ pub mod framing;
 pub mod ids;
 pub mod limits;
 pub mod media;
+pub mod private;
 
 pub use command::{
     BrowserTransport, Command, CommandError, IceParameters, KeyedTransport, ParticipantSpec, SendTrack, SlotAssignment,
@@ -18,3 +19,4 @@ pub use command::{
 pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel, TurnPorts};
 pub use ids::{CommandId, ParticipantId, RoomId, ShardId, SlotId};
 pub use media::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, Source, SrtpProfile, TrackKind};
+pub use private::{ClientAddress, IcePassword, Note, TlsKey, TurnPassword, TurnSecret};

@@ -1,6 +1,7 @@
 //! Packets in and out, many at a time.
 
 use plausch_relay_api::limits::{DATAGRAM_BYTES, RTP_BYTES};
+use std::fmt;
 use std::net::SocketAddr;
 
 /// Where a shard takes packets: an index into the list of sockets that the driver was opened with; or from
@@ -44,10 +45,17 @@ impl LocalSocket {
 }
 
 /// Where a packet came from or goes to: our socket and their address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Path {
     pub local: LocalSocket,
     pub remote: SocketAddr,
+}
+
+/// Without the address: it is a person's.
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Path").field("local", &self.local).finish_non_exhaustive()
+    }
 }
 
 /// One received datagram. The engine decrypts it in place.

@@ -46,7 +46,7 @@ impl Engine {
                 Ok(())
             }
             Command::SetNote { participant, note } => {
-                if note.len() > NOTE_BYTES {
+                if note.reveal().len() > NOTE_BYTES {
                     return Err(CommandError::Limit("bytes of the note".to_owned()));
                 }
                 self.find_mut(participant)?.1.spec.note = note;

@@ -28,7 +28,7 @@ impl Credentials {
     fn new(parameters: &IceParameters) -> Self {
         Self {
             ufrag: parameters.local_ufrag.as_bytes().into(),
-            key: IntegrityKey::short_term(parameters.local_pwd.as_bytes()),
+            key: IntegrityKey::short_term(parameters.local_pwd.reveal().as_bytes()),
         }
     }
 }
@@ -224,9 +224,9 @@ mod tests {
     fn parameters(ufrag: &str) -> IceParameters {
         IceParameters {
             local_ufrag: ufrag.into(),
-            local_pwd: "p".repeat(22),
+            local_pwd: "p".repeat(22).into(),
             remote_ufrag: "them".into(),
-            remote_pwd: "q".repeat(22),
+            remote_pwd: "q".repeat(22).into(),
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn check(spec: &ParticipantSpec) -> Result<(), CommandError> {
         Transport::Browser(browser) => check_ice(&browser.ice)?,
         Transport::Keyed { keyed } => check_keyed(keyed)?,
     }
-    if spec.note.len() > NOTE_BYTES {
+    if spec.note.reveal().len() > NOTE_BYTES {
         return limit("bytes of the note");
     }
     check_codecs(spec)?;
@@ -48,7 +48,7 @@ fn check_ice(ice: &IceParameters) -> Result<(), CommandError> {
     if ufrags.iter().any(|ufrag| !UFRAG_CHARS.contains(&ufrag.len())) {
         return invalid("an ICE user fragment has 4 to 256 characters");
     }
-    if pwds.iter().any(|pwd| !PWD_CHARS.contains(&pwd.len())) {
+    if pwds.iter().any(|pwd| !PWD_CHARS.contains(&pwd.reveal().len())) {
         return invalid("an ICE password has 22 to 256 characters");
     }
     Ok(())

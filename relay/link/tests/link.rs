@@ -3,7 +3,7 @@
 
 use plausch_link::{Connection, Dialer, Identity, Listener};
 use plausch_relay_api::framing::CommandFrame;
-use plausch_relay_api::{Command, CommandId, Event, ParticipantId, ShardId};
+use plausch_relay_api::{Command, CommandId, Event, Note, ParticipantId, ShardId};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ async fn connected(identity: &Identity) -> (Listener, RelayEnd, ControlEnd) {
 fn command(number: u64) -> CommandFrame {
     CommandFrame {
         id: CommandId(number),
-        command: Command::SetNote { participant: ParticipantId(number), note: vec![7u8; 4096].into() },
+        command: Command::SetNote { participant: ParticipantId(number), note: Note::new(vec![7u8; 4096]) },
     }
 }
 

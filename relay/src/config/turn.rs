@@ -2,7 +2,7 @@
 
 use super::ConfigError;
 use plausch_engine::turn::{Prefix, StaticUser};
-use plausch_relay_api::limits;
+use plausch_relay_api::{TurnSecret, limits};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ pub struct Turn {
     pub relay_ports: RangeInclusive<u16>,
     pub edge_threads: usize,
     pub users: Vec<StaticUser>,
-    pub shared_secrets: Vec<Vec<u8>>,
+    pub shared_secrets: Vec<TurnSecret>,
     pub allow_peers: Vec<Prefix>,
     pub tcp_allocations: bool,
     pub nat_discovery: bool,
@@ -177,7 +177,7 @@ fn users(users: Vec<User>) -> Result<Vec<StaticUser>, ConfigError> {
     Ok(users.into_iter().map(|User { name, password }| StaticUser { name, password }).collect())
 }
 
-fn shared_secrets(secrets: Vec<String>) -> Result<Vec<Vec<u8>>, ConfigError> {
+fn shared_secrets(secrets: Vec<String>) -> Result<Vec<TurnSecret>, ConfigError> {
     if secrets.len() > limits::TURN_SHARED_SECRETS {
         return Err(wrong!("turn.shared_secrets: at most {} secrets", limits::TURN_SHARED_SECRETS));
     }
@@ -186,7 +186,7 @@ fn shared_secrets(secrets: Vec<String>) -> Result<Vec<Vec<u8>>, ConfigError> {
             "turn.shared_secrets: a secret has at least {SECRET_BYTES_LEAST} characters, as `openssl rand -hex 32` makes it"
         ));
     }
-    Ok(secrets.into_iter().map(String::into_bytes).collect())
+    Ok(secrets.into_iter().map(TurnSecret::new).collect())
 }
 
 /// Whoever guesses a shared secret has a relay of his own: 16 characters of hexadecimal are 64 bits.
@@ -250,7 +250,7 @@ mod tests {
              [[turn.users]]\nname = \"talk\"\npassword = \"secret\"\n[[turn.users]]\nname = \"matrix\"\npassword = \"x\"",
         );
         assert_eq!(turn.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["talk", "matrix"]);
-        assert_eq!(turn.shared_secrets, [b"0123456789abcdef"]);
+        assert_eq!(turn.shared_secrets, [TurnSecret::new("0123456789abcdef")]);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let expected =
             [Prefix { address: address("10.0.0.0"), bits: 8 }, Prefix { address: address("2001:db8::1"), bits: 128 }];

@@ -215,7 +215,7 @@ struct Floor {
 }
 
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Origin {
     listener: LocalSocket,
     local: SocketAddr,

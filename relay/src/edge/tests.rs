@@ -3,8 +3,8 @@
 use super::ends::{ShardEnds, rings};
 use super::*;
 use crate::ring::Wake;
-use plausch_relay_api::TlsCertificate;
 use plausch_relay_api::limits::EDGE_QUEUE_BYTES;
+use plausch_relay_api::{TlsCertificate, TlsKey};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -131,7 +131,7 @@ impl Certificate {
     }
 
     fn pem(&self) -> TlsCertificate {
-        TlsCertificate { chain: self.0.cert.pem().into(), key: self.0.signing_key.serialize_pem().into() }
+        TlsCertificate { chain: self.0.cert.pem().into(), key: TlsKey::new(self.0.signing_key.serialize_pem()) }
     }
 
     fn der(&self) -> &CertificateDer<'static> {
@@ -295,7 +295,7 @@ async fn turn_over_tls_begins_with_control_s_certificate_and_outlives_it() {
     wrong.key = new.pem().key;
     let settings = TurnSettings { certificate: Some(wrong), ..TurnSettings::default() };
     assert!(matches!(edge.shared.set(&settings), Err(CommandError::Invalid(_))));
-    let nonsense = TlsCertificate { chain: "x".into(), key: "y".into() };
+    let nonsense = TlsCertificate { chain: "x".into(), key: TlsKey::new("y") };
     let settings = TurnSettings { certificate: Some(nonsense), ..TurnSettings::default() };
     assert!(matches!(edge.shared.set(&settings), Err(CommandError::Invalid(_))));
     tls_to(edge.tls, &old, &[]).await.expect("the good one stays");

@@ -31,7 +31,7 @@ impl Certificates {
         if chain.is_empty() {
             return Err("the certificate chain is empty".to_owned());
         }
-        let key = PrivateKeyDer::from_pem_slice(&certificate.key)
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.reveal())
             .map_err(|_| "the key of the certificate is not PEM".to_owned())?;
         let key = CertifiedKey::from_der(chain, key, &self.provider)
             .map_err(|error| format!("certificate and key cannot be used: {error}"))?;

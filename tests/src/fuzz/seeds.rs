@@ -444,7 +444,7 @@ pub fn demux() -> Seeds {
     }
     let ice = setup.ice();
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
-    record(Op::Raw, &check(&username, &ice.local_pwd).encode(), &mut strangers);
+    record(Op::Raw, &check(&username, ice.local_pwd.reveal()).encode(), &mut strangers);
     record(Op::Stranger, &check(&username, "not the password of this one").encode(), &mut strangers);
     let mut silence = call.clone();
     for _ in 0..30 {

@@ -12,7 +12,7 @@ use plausch_engine::{
     Counters, EdgeNews, EdgeTask, Effect, Engine, EngineCommand, EngineConfig, LocalSocket, Path, RxPacket, Time,
     TxBatch,
 };
-use plausch_relay_api::ShardId;
+use plausch_relay_api::{ShardId, TurnSecret};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub fn config() -> EngineConfig {
         nonce_key: [3; 32],
         unix_seconds: 1_795_500_000,
         users: vec![StaticUser { name: "talk".into(), password: "a password".into() }],
-        shared_secrets: vec![b"of another program".to_vec()],
+        shared_secrets: vec![TurnSecret::new("of another program")],
         media: vec![MediaAddress { address: address(MEDIA), here: true }],
         host_addresses: relay.to_vec(),
         allow_peers: vec![],

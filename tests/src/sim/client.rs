@@ -216,11 +216,11 @@ impl Client {
         let check = Check {
             transaction,
             username: format!("{}:{}", self.ice.local_ufrag, self.ice.remote_ufrag),
-            password: self.ice.local_pwd.clone(),
+            password: self.ice.local_pwd.reveal().to_owned(),
             use_candidate,
             controlling: true,
         };
-        self.checks.insert(transaction, (path, self.ice.local_pwd.clone()));
+        self.checks.insert(transaction, (path, self.ice.local_pwd.reveal().to_owned()));
         Upward {
             path,
             bytes: check.encode().into(),

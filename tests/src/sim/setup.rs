@@ -2,11 +2,10 @@
 
 use crate::media::Vp8Descriptor;
 use crate::random::Random;
-use bytes::Bytes;
 use plausch_engine::srtp::Profile;
 use plausch_relay_api::{
-    Codec, CodecMapping, ExtensionIds, Fingerprint, IceParameters, ParticipantId, ParticipantSpec, RoomId, SendTrack,
-    ShardId, SlotId, SlotSpec, SlotStream, TrackKind, Transport,
+    Codec, CodecMapping, ExtensionIds, Fingerprint, IceParameters, Note, ParticipantId, ParticipantSpec, RoomId,
+    SendTrack, ShardId, SlotId, SlotSpec, SlotStream, TrackKind, Transport,
 };
 
 /// The shard that is simulated.
@@ -70,7 +69,7 @@ impl Setup {
                 extensions: random_extensions(random),
                 sends: Vec::new(),
                 slots: Vec::new(),
-                note: Bytes::from(random.bytes(20)),
+                note: Note::new(random.bytes(20)),
             },
             profile: *random.pick(&[Profile::Aes128CmSha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm]),
             video,
@@ -154,9 +153,9 @@ impl Setup {
 pub fn ice_parameters(random: &mut Random) -> IceParameters {
     IceParameters {
         local_ufrag: random.ice_chars(8),
-        local_pwd: random.ice_chars(24),
+        local_pwd: random.ice_chars(24).into(),
         remote_ufrag: random.ice_chars(4),
-        remote_pwd: random.ice_chars(22),
+        remote_pwd: random.ice_chars(22).into(),
     }
 }
 

@@ -167,9 +167,9 @@ impl Service {
             }
             let ice = IceParameters {
                 local_ufrag: random::ice_chars::<12>(),
-                local_pwd: random::ice_chars::<24>(),
+                local_pwd: random::ice_chars::<24>().into(),
                 remote_ufrag: fragment.ufrag,
-                remote_pwd: fragment.pwd,
+                remote_pwd: fragment.pwd.into(),
             };
             if state.relay.is_none() {
                 return Err(ErrorCode::NoRelay.into());
@@ -194,7 +194,7 @@ impl Service {
         drop(state);
         let (kind, mid) = first_line(&spec).ok_or(Refusal::NotFound)?;
         let ice = spec.transport.ice().ok_or(Refusal::NotFound)?;
-        let (ufrag, pwd) = (&ice.local_ufrag, &ice.local_pwd);
+        let (ufrag, pwd) = (&ice.local_ufrag, ice.local_pwd.reveal());
         let candidates = candidates(&hello, spec.shard);
         let fragment = LocalFragment { ufrag, pwd, kind, mid, candidates }.text();
         Ok(Patched::Restarted { tag: ufrag.clone(), fragment })

@@ -271,7 +271,7 @@ fn notes_that_no_control_wrote_are_not_adopted() {
     let mut world = World::new();
     world.join(1, "r", 3, 1).unwrap();
     world.join(2, "r", 3, 1).unwrap();
-    world.relay.participants.get_mut(&ParticipantId(1)).unwrap().spec.note = Bytes::from_static(b"{}");
+    world.relay.participants.get_mut(&ParticipantId(1)).unwrap().spec.note = plausch_relay_api::Note::new("{}");
     world.restart_control();
     world.check();
     assert_eq!(world.rooms.participants(), 1);

@@ -9,7 +9,9 @@ use crate::rooms::room::Outbox;
 use crate::rooms::{Entry, Fresh, Rooms};
 use crate::sdp::{CodecPolicy, RemoteOffer};
 use plausch_relay_api::{Codec, Command, ParticipantId, ParticipantSnapshot, RoomId, ShardId, SlotAssignment};
-use plausch_signalling::{ErrorCode, MediaState, Offer, Participant, Sends, ServerMessage, SlotContent, SlotMids};
+use plausch_signalling::{
+    ErrorCode, MediaState, Offer, Participant, ResumeToken, Sends, ServerMessage, SlotContent, SlotMids,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::time::Duration;
@@ -163,7 +165,7 @@ impl World {
 
     pub(super) fn welcome(&mut self, participant: ParticipantId, session: u64) {
         let mut client = Client { session, ..Client::default() };
-        let welcome = self.rooms.welcome(participant, String::new(), None, None).unwrap();
+        let welcome = self.rooms.welcome(participant, ResumeToken::default(), None, None).unwrap();
         client.hear(participant, welcome);
         self.clients.insert(participant, client);
     }

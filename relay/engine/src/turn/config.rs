@@ -1,7 +1,7 @@
 //! What TURN is made with.
 
 use crate::batch::LocalSocket;
-use plausch_relay_api::limits;
+use plausch_relay_api::{TurnSecret, limits};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -19,7 +19,7 @@ pub struct TurnConfig {
     pub users: Vec<StaticUser>,
     /// Secrets of time-limited users of other programs: `expiry` or `expiry:anything`, the password is the base64 of
     /// HMAC-SHA1(secret, user name).
-    pub shared_secrets: Vec<Vec<u8>>,
+    pub shared_secrets: Vec<TurnSecret>,
     /// The addresses at which browsers are told to reach media, of all shards of the process: local ones and announced ones.
     pub media: Vec<MediaAddress>,
     /// All addresses of this host.

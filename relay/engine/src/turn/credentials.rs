@@ -144,14 +144,14 @@ impl Credentials {
             users,
             by_name,
             by_hash,
-            shared: config.shared_secrets.iter().map(|secret| sha1_key(secret)).collect(),
+            shared: config.shared_secrets.iter().map(|secret| sha1_key(secret.reveal())).collect(),
             secrets: Vec::new(),
         }
     }
 
     /// Control has other secrets.
     pub(super) fn set(&mut self, settings: &TurnSettings) {
-        self.secrets = settings.secrets.iter().take(TURN_SECRETS).map(|secret| sha1_key(secret)).collect();
+        self.secrets = settings.secrets.iter().take(TURN_SECRETS).map(|secret| sha1_key(secret.reveal())).collect();
     }
 
     /// What a client needs to authenticate itself (RFC 8489, section 9.2.4).

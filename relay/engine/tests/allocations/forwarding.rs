@@ -35,9 +35,9 @@ fn spec(id: u64, room: RoomId) -> ParticipantSpec {
         transport: Transport::browser(
             IceParameters {
                 local_ufrag: format!("ufrag-{id}"),
-                local_pwd: PASSWORD.into(),
+                local_pwd: IcePassword::new(PASSWORD),
                 remote_ufrag: "them".into(),
-                remote_pwd: PASSWORD.into(),
+                remote_pwd: IcePassword::new(PASSWORD),
             },
             Fingerprint::Sha256([0; 32]),
         ),

@@ -10,7 +10,7 @@ use plausch_engine::stun::{
 };
 use plausch_engine::turn::{MediaAddress, RelayAddress, StaticUser, TurnConfig, TurnLimits};
 use plausch_engine::{Effect, Engine, EngineCommand, EngineConfig, LocalSocket, Path, RxPacket, Time, TxBatch};
-use plausch_relay_api::{Command, ShardId, TurnSettings};
+use plausch_relay_api::{Command, ShardId, TurnSecret, TurnSettings};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Bench {
         let now = Time::from_millis(1_000);
         let mut engine = Engine::new(EngineConfig { turn: Some(turn), ..EngineConfig::new(ShardId(0), 1) }, now);
         let mut tx = TxBatch::new(1 << 20, 1024);
-        let settings = TurnSettings { secrets: vec![SECRET.into()], ..TurnSettings::default() };
+        let settings = TurnSettings { secrets: vec![TurnSecret::new(SECRET)], ..TurnSettings::default() };
         let set = EngineCommand::Control(Command::SetTurn(Box::new(settings)));
         engine.handle_command(now, set, &mut tx).unwrap();
         Self { engine, tx, now, requests: 0 }

@@ -98,9 +98,9 @@ pub(super) fn spec(id: u64) -> ParticipantSpec {
         transport: Transport::browser(
             IceParameters {
                 local_ufrag: format!("local-{id}-1"),
-                local_pwd: format!("password-of-participant-{id}"),
+                local_pwd: format!("password-of-participant-{id}").into(),
                 remote_ufrag: "them".into(),
-                remote_pwd: "x".repeat(24),
+                remote_pwd: "x".repeat(24).into(),
             },
             Fingerprint::Sha256([id as u8; 32]),
         ),
@@ -258,7 +258,7 @@ impl World {
         if nominate {
             writer.use_candidate();
         }
-        let key = IntegrityKey::short_term(ice.local_pwd.as_bytes());
+        let key = IntegrityKey::short_term(ice.local_pwd.reveal().as_bytes());
         let len = writer.integrity(&key).fingerprint().finish().unwrap();
         buffer.truncate(len);
         buffer

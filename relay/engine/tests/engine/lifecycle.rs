@@ -73,7 +73,7 @@ fn tracks_and_slots_may_grow() {
     world.send(0, &Rtp::audio(100, 1));
     let mut more = spec(2);
     more.slots.push(slot_spec(4));
-    more.note = vec![b'{', b'}'].into();
+    more.note = Note::new("{}");
     world.put(more).unwrap();
     world.assign(2, vec![assignment(0, 1, Source::Person), assignment(4, 1, Source::Screen)]).unwrap();
     let mut more = spec(1);
@@ -104,8 +104,8 @@ fn commands_that_cannot_be_are_refused_and_change_nothing() {
         CommandError::UfragTaken
     );
     let invalid: [&dyn Fn(&mut ParticipantSpec); 13] = [
-        &|spec| spec.transport.ice_mut().unwrap().local_pwd = "short".into(),
-        &|spec| spec.transport.ice_mut().unwrap().local_pwd = "another-password-of-participant-1".into(),
+        &|spec| spec.transport.ice_mut().unwrap().local_pwd = IcePassword::new("short"),
+        &|spec| spec.transport.ice_mut().unwrap().local_pwd = IcePassword::new("another-password-of-participant-1"),
         &|spec| spec.codecs[0].payload_type = 72,
         &|spec| spec.codecs[0].payload_type = VP8,
         &|spec| spec.codecs[0].payload_type = 100,
@@ -124,10 +124,11 @@ fn commands_that_cannot_be_are_refused_and_change_nothing() {
     for (number, change) in invalid.into_iter().enumerate() {
         assert!(matches!(refused(&mut world, change), CommandError::Invalid(_)), "{number}");
     }
-    let limited: [&dyn Fn(&mut ParticipantSpec); 3] =
-        [&|spec| spec.slots = (0..51).map(slot_spec).collect(), &|spec| spec.note = vec![0; 5_000].into(), &|spec| {
-            spec.sends[1].rids = ["a", "b", "c", "d"].map(String::from).to_vec()
-        }];
+    let limited: [&dyn Fn(&mut ParticipantSpec); 3] = [
+        &|spec| spec.slots = (0..51).map(slot_spec).collect(),
+        &|spec| spec.note = Note::new(vec![0; 5_000]),
+        &|spec| spec.sends[1].rids = ["a", "b", "c", "d"].map(String::from).to_vec(),
+    ];
     for (number, change) in limited.into_iter().enumerate() {
         assert!(matches!(refused(&mut world, change), CommandError::Limit(_)), "{number}");
     }

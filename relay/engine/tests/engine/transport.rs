@@ -24,7 +24,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
     let answer = Message::parse(&world.clients[0].stun[0]).unwrap();
     assert_eq!(answer.class, Class::Success);
     assert_eq!(answer.xor_mapped_address(), Some(world.clients[0].path.remote));
-    let key = IntegrityKey::short_term(world.clients[0].spec.transport.ice().unwrap().local_pwd.as_bytes());
+    let key = IntegrityKey::short_term(world.clients[0].spec.transport.ice().unwrap().local_pwd.reveal().as_bytes());
     assert_eq!(answer.check_integrity(&key), IntegrityCheck::Valid);
     assert_eq!(world.engine.counters().stun_checks, 1);
 }
@@ -35,7 +35,7 @@ fn strangers_get_no_answer_and_leave_nothing() {
     world.put(spec(1)).unwrap();
     world.add_client(spec(1));
     let good = world.binding_request(0, true, IceRole::Controlling(1));
-    world.clients[0].spec.transport.ice_mut().unwrap().local_pwd = "a-wrong-password-of-some-length".into();
+    world.clients[0].spec.transport.ice_mut().unwrap().local_pwd = IcePassword::new("a-wrong-password-of-some-length");
     let wrong_password = world.binding_request(0, true, IceRole::Controlling(1));
     world.clients[0].spec.transport.ice_mut().unwrap().local_ufrag = "nobody".into();
     let unknown = world.binding_request(0, true, IceRole::Controlling(1));
@@ -203,7 +203,7 @@ fn an_ice_restart_keeps_the_media() {
     let mut world = World::meeting(2);
     let mut restarted = spec(1);
     restarted.transport.ice_mut().unwrap().local_ufrag = "local-1-2".into();
-    restarted.transport.ice_mut().unwrap().local_pwd = "another-password-of-participant-1".into();
+    restarted.transport.ice_mut().unwrap().local_pwd = IcePassword::new("another-password-of-participant-1");
     world.put(restarted.clone()).unwrap();
     world.check(0, true);
     assert_eq!(world.engine.counters().drop_stun_unknown_user, 0, "the old fragment is still valid");

@@ -12,7 +12,7 @@ use plausch_engine::stun::{
     AttributeType, Class, IntegrityCheck, IntegrityKey, IntegrityKind, Message, MessageWriter, Method, TransactionId,
 };
 use plausch_engine::turn::{MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
-use plausch_relay_api::{Command, ShardId, TurnSettings};
+use plausch_relay_api::{Command, ShardId, TurnSecret, TurnSettings};
 use std::net::SocketAddr;
 
 pub(super) const NOW_UNIX: u64 = 1_795_500_000;
@@ -59,7 +59,7 @@ pub(super) fn turn_config() -> TurnConfig {
 
 pub(super) fn world_with(turn: TurnConfig) -> World {
     let mut world = World::with(EngineConfig { turn: Some(turn), ..EngineConfig::new(ShardId(0), 42) });
-    let settings = TurnSettings { secrets: vec![SECRET.into()], ..TurnSettings::default() };
+    let settings = TurnSettings { secrets: vec![TurnSecret::new(SECRET)], ..TurnSettings::default() };
     world.control(Command::SetTurn(Box::new(settings))).unwrap();
     world
 }

@@ -6,7 +6,7 @@ use plausch_engine::batch::Path;
 use plausch_engine::effect::{EdgeNews, EdgeTask, Effect, EngineCommand};
 use plausch_engine::stun::{AttributeType, Class, Message, MessageWriter, Method};
 use plausch_engine::turn::{ConnectionId, Prefix, TcpAllocations, TurnConfig, TurnLimits};
-use plausch_relay_api::{Command, TurnSettings};
+use plausch_relay_api::{Command, TurnSecret, TurnSettings};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -30,7 +30,8 @@ fn tcp_config() -> TurnConfig {
 
 fn tcp_world() -> World {
     let mut world = world_with(tcp_config());
-    let settings = TurnSettings { secrets: vec![SECRET.into()], ports: vec![CONTROL_PORT], ..TurnSettings::default() };
+    let settings =
+        TurnSettings { secrets: vec![TurnSecret::new(SECRET)], ports: vec![CONTROL_PORT], ..TurnSettings::default() };
     world.control(Command::SetTurn(Box::new(settings))).unwrap();
     world
 }

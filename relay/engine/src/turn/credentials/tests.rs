@@ -4,6 +4,7 @@ use super::super::config::{StaticUser, TurnLimits};
 use super::*;
 use crate::batch::LocalSocket;
 use crate::stun::{Class, Method, TransactionId};
+use plausch_relay_api::TurnSecret;
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
@@ -81,7 +82,7 @@ fn config() -> TurnConfig {
         nonce_key: [7; 32],
         unix_seconds: NOW,
         users: vec![StaticUser { name: "talk".into(), password: "a password".into() }],
-        shared_secrets: vec![b"of another program".to_vec()],
+        shared_secrets: vec![TurnSecret::new("of another program")],
         media: vec![],
         host_addresses: vec![],
         allow_peers: vec![],
@@ -154,7 +155,7 @@ impl Login {
 
 fn credentials() -> Credentials {
     let mut credentials = Credentials::new(&config(), &mut Random::new(5));
-    let secrets = vec![b"new".as_slice().into(), b"old".as_slice().into(), b"third".as_slice().into()];
+    let secrets = ["new", "old", "third"].map(TurnSecret::new).to_vec();
     credentials.set(&TurnSettings { secrets, ..TurnSettings::default() });
     credentials
 }
@@ -264,7 +265,7 @@ fn an_allocation_outlives_its_users_name_and_secret() {
     let login = Login::derived(b"new", &format!("{}:0:x", NOW + 5));
     let user = login.try_at(&credentials, NOW).ok().unwrap();
     let owner = Owner { id: user.id, scope: user.scope, key: user.key };
-    credentials.set(&TurnSettings { secrets: vec![b"another".as_slice().into()], ..TurnSettings::default() });
+    credentials.set(&TurnSettings { secrets: vec![TurnSecret::new(b"another".as_slice())], ..TurnSettings::default() });
     let later = NOW + 1_000;
     let nonce = credentials.nonces.make(client().remote, Features::PASSWORD_ALGORITHMS, later);
     let bytes = login.request(&nonce);
