@@ -10,6 +10,7 @@ use crate::slab::Key;
 use crate::slot::{Downlink, Slot};
 use crate::spec;
 use crate::stream::Stream;
+use crate::target::Circumstances;
 use crate::time::Time;
 use crate::timers::Owner;
 use crate::track::Track;
@@ -359,11 +360,11 @@ impl Engine {
         let Some(participant) = self.participants.get(key).filter(|participant| participant.is_connected()) else {
             return;
         };
+        let around = Circumstances { overload: &self.overload, member: key.index(), now };
         for slot in &participant.downlink.slots {
             if let Some(track) = slot.video_track.filter(|_| slot.following(MediaKind::Video).is_none())
                 && let Some(track) = self.tracks.get_mut(track)
-                && let Some(max_layer) = self.overload.max_layer(key.index(), track, slot.max_layer(), None, now)
-                && let Some(layer) = track.layer_to_ask(max_layer, again, now)
+                && let Some(layer) = slot.layer_to_begin(track, again, around)
                 && track.want_key_frame(layer)
             {
                 self.awaited.push(track.owner);

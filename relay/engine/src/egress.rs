@@ -4,13 +4,17 @@
 use crate::batch::{Path, TxBatch};
 use crate::counters::Counters;
 use crate::engine::{Engine, touch};
-use crate::gather::Waiting;
+use crate::gather::{Gathered, Waiting};
+use crate::overload::Overload;
 use crate::packet::Packet;
 use crate::participant::{Participant, Phase};
 use crate::random::Random;
+use crate::room::Room;
 use crate::rtp::{Extension, FIXED_HEADER_LEN, HeaderFields, add_padding, write_header};
+use crate::slab::{Key, Slab};
 use crate::srtp::{MAX_RTP_OVERHEAD, Outbound};
 use crate::stream::{Place, Stream, Verdict};
+use crate::target::{Circumstances, Target};
 use crate::time::Time;
 use crate::track::Track;
 use plausch_relay_api::limits::{DATAGRAM_BYTES, MID_BYTES};
@@ -22,111 +26,132 @@ const FIRST_REPORT: Duration = Duration::from_millis(50);
 /// Packets of a key frame that may have come before its first one: 64 × 1100 bytes are a large picture.
 const CATCH_UP_PACKETS: u64 = 64;
 
+/// What became of a room's packets.
+enum Progress {
+    Done,
+    /// More of the frame is worth waiting for.
+    Waits(Time),
+    /// There is no room left in the outgoing batch.
+    Full,
+}
+
 impl Engine {
     /// Sends what has gathered to whoever follows it, room by room, except where it is worth while to wait for more.
     /// When `tx` is full the rest is due at once.
     pub(crate) fn forward(&mut self, now: Time, tx: &mut TxBatch) {
-        let Self {
-            config,
-            overload,
-            participants,
-            tracks,
-            rooms,
-            counters,
-            random,
-            touched,
-            touched_rooms,
-            gathered,
-            ..
-        } = self;
         self.forward_due = Time::NEVER;
-        let full = gathered.is_full();
         let mut next = 0;
-        while let Some(&room_key) = touched_rooms.get(next) {
-            let Some(room) = rooms.get_mut(room_key) else {
-                touched_rooms.remove(next);
-                continue;
-            };
-            if room.served == 0 {
-                if !full && let Some(until) = room.waits_until(tracks, config.gather_from_members, now) {
+        while let Some(&room) = self.touched_rooms.get(next) {
+            match self.forward_room(room, now, tx) {
+                Progress::Done => {
+                    self.touched_rooms.remove(next);
+                }
+                Progress::Waits(until) => {
                     self.forward_due = self.forward_due.min(until);
                     next += 1;
-                    continue;
                 }
-                counters.rtp_padded += room.arrange(tracks);
-            }
-            let (packets, bytes) = room.batch.iter().fold((0, 0), |(packets, bytes), waiting| {
-                (packets + 1, bytes + PACKET_OVERHEAD + waiting.packet.payload.len())
-            });
-            while let Some(&member) = room.members.get(room.served) {
-                if !tx.has_room(packets, bytes) && !tx.is_empty() {
+                Progress::Full => {
                     // Those who are left have their turn when this is sent.
                     self.forward_due = Time(0);
                     return;
                 }
-                room.served += 1;
-                let Some(participant) = participants.get_mut(member) else { continue };
-                let Participant { spec, access, transport, downlink, .. } = participant;
-                let (Phase::Connected(keys), Some(path)) = (&transport.phase, access.send_path()) else { continue };
-                let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
-                let mut stream_began = false;
-                for (turn, waiting) in room.batch.iter().enumerate() {
-                    let packet = &waiting.packet;
-                    let Some(slot) = downlink.follower(packet.number) else { continue };
-                    let mut max_layer = slot.max_layer();
-                    let Some(stream) = slot.stream_mut(packet.codec.media()) else { continue };
-                    let before = stream.following();
-                    let Some(track) = tracks.get_mut(packet.source.track) else { continue };
-                    if packet.codec.media() == MediaKind::Video {
-                        let shown = before.map(|source| source.layer);
-                        let Some(layer) = overload.max_layer(member.index(), track, max_layer, shown, now) else {
-                            // It goes on with a key frame, so that nobody asks for what is missing.
-                            stream.release();
-                            exit.counters.drop_egress_overload += 1;
-                            continue;
-                        };
-                        max_layer = layer;
-                    }
-                    // Which layer should go out is asked once a frame, and whenever it does not yet.
-                    let wanted = if before != Some(packet.source) || packet.marker {
-                        track.best_layer(max_layer, now)
-                    } else {
-                        Some(packet.source.layer)
-                    };
-                    let sent = exit.forward(stream, packet, gathered.plain(waiting), wanted, now, random);
-                    if stream.following() != before {
-                        stream_began = true;
-                        let rest = room.batch.get(turn + 1..).unwrap_or(&[]);
-                        exit.catch_up(stream, packet, track, rest, now, random);
-                    }
-                    if packet.codec.media() == MediaKind::Video {
-                        overload.note_picture(sent, stream.following().is_none());
-                        if let Some(wanted) = wanted.filter(|&wanted| !follows(stream, wanted, packet))
-                            && !(overload.is_on() && track.asked_for_key_frame(wanted, now))
-                        {
-                            track.want_key_frame(wanted);
-                        }
-                    }
-                }
-                if stream_began {
-                    transport.reports_due = transport.reports_due.min(now + FIRST_REPORT);
-                    touch(participants, touched, member);
-                }
             }
-            room.begin_batch();
-            touched_rooms.remove(next);
         }
-        if touched_rooms.is_empty() {
-            gathered.clear();
+        if self.touched_rooms.is_empty() {
+            self.gathered.clear();
         }
+    }
+
+    /// Sends a room's packets, member by member.
+    fn forward_room(&mut self, key: Key<Room>, now: Time, tx: &mut TxBatch) -> Progress {
+        let Self { config, overload, participants, tracks, rooms, counters, random, touched, gathered, .. } = self;
+        let Some(room) = rooms.get_mut(key) else { return Progress::Done };
+        if room.served == 0 {
+            if !gathered.is_full()
+                && let Some(until) = room.waits_until(tracks, config.gather_from_members, now)
+            {
+                return Progress::Waits(until);
+            }
+            counters.rtp_padded += room.arrange(tracks);
+        }
+        let (packets, bytes) = room.batch.iter().fold((0, 0), |(packets, bytes), waiting| {
+            (packets + 1, bytes + PACKET_OVERHEAD + waiting.packet.payload.len())
+        });
+        let mut delivery = Delivery { tx, overload, tracks, gathered, counters, random, now };
+        while let Some(&member) = room.members.get(room.served) {
+            if !delivery.tx.has_room(packets, bytes) && !delivery.tx.is_empty() {
+                return Progress::Full;
+            }
+            room.served += 1;
+            let Some(participant) = participants.get_mut(member) else { continue };
+            if delivery.send(&room.batch, member.index(), participant) {
+                let reports_due = &mut participant.transport.reports_due;
+                *reports_due = (*reports_due).min(now + FIRST_REPORT);
+                touch(participants, touched, member);
+            }
+        }
+        room.begin_batch();
+        Progress::Done
     }
 }
 
-/// Whether the stream follows the wanted layer, and `packet`'s layer in its present epoch if it is that.
-fn follows(stream: &Stream, wanted: u8, packet: &Packet) -> bool {
-    stream.following().is_some_and(|source| {
-        source.layer == wanted && (source.layer != packet.source.layer || source == packet.source)
-    })
+/// What sending to the members of a room works with.
+struct Delivery<'a> {
+    tx: &'a mut TxBatch,
+    overload: &'a mut Overload,
+    tracks: &'a mut Slab<Track>,
+    gathered: &'a Gathered,
+    counters: &'a mut Counters,
+    random: &'a mut Random,
+    now: Time,
+}
+
+impl Delivery<'_> {
+    /// Sends a member what it follows of a room's packets. `true`: a stream has begun.
+    fn send(&mut self, batch: &[Waiting], member: usize, participant: &mut Participant) -> bool {
+        let Self { tx, overload, tracks, gathered, counters, random, now } = self;
+        let now = *now;
+        let Participant { spec, access, transport, downlink, .. } = participant;
+        let (Phase::Connected(keys), Some(path)) = (&transport.phase, access.send_path()) else { return false };
+        let mut exit = Exit { tx, path, keys: &keys.outbound, spec, counters };
+        let mut began = false;
+        for (turn, waiting) in batch.iter().enumerate() {
+            let packet = &waiting.packet;
+            let media = packet.codec.media();
+            let Some(slot) = downlink.follower(packet.number) else { continue };
+            let Some(track) = tracks.get_mut(packet.source.track) else { continue };
+            let target = match media {
+                MediaKind::Audio => Target::Layer(packet.source.layer),
+                MediaKind::Video => slot.aim(packet, track, Circumstances { overload, member, now }),
+            };
+            let wanted = match target {
+                Target::Layer(layer) => Some(layer),
+                Target::Nothing => None,
+                Target::LeftOut => {
+                    exit.counters.drop_egress_overload += 1;
+                    continue;
+                }
+            };
+            let Some(stream) = slot.stream_mut(media) else { continue };
+            let before = stream.following();
+            let sent = exit.forward(stream, packet, gathered.plain(waiting), wanted, now, random);
+            let after = stream.following();
+            if after != before {
+                began = true;
+                let rest = batch.get(turn + 1..).unwrap_or(&[]);
+                exit.catch_up(stream, packet, track, rest, now, random);
+            }
+            if media == MediaKind::Video {
+                overload.note_picture(sent, after.is_none());
+                if let Some(layer) = slot.awaits(packet)
+                    && !(overload.is_on() && track.asked_for_key_frame(layer, now))
+                {
+                    track.want_key_frame(layer);
+                }
+            }
+        }
+        began
+    }
 }
 
 /// The way out to one subscriber.

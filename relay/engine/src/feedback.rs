@@ -8,6 +8,7 @@ use crate::participant::{Participant, Phase};
 use crate::rtcp::{Nack, Packet, ReportBlock, SenderReport, packets};
 use crate::slab::Key;
 use crate::srtp::rtcp_sender;
+use crate::target::Circumstances;
 use crate::time::Time;
 use crate::track::ReceivedReport;
 use crate::wallclock::{compact_ntp, ntp_micros};
@@ -127,12 +128,8 @@ impl Engine {
             return;
         };
         let Some(track) = slot.video_track.and_then(|track| self.tracks.get_mut(track)) else { return };
-        let following = slot.following(MediaKind::Video).map(|source| source.layer);
-        let to_begin = || {
-            let max_layer = self.overload.max_layer(key.index(), track, slot.max_layer(), None, now)?;
-            track.layer_to_ask(max_layer, false, now)
-        };
-        let Some(layer) = following.or_else(to_begin) else { return };
+        let around = Circumstances { overload: &self.overload, member: key.index(), now };
+        let Some(layer) = slot.layer_to_refresh(track, around) else { return };
         if track.want_key_frame(layer) {
             let owner = track.owner;
             self.touch(owner);

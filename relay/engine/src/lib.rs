@@ -49,6 +49,7 @@ mod slot;
 mod speakers;
 mod spec;
 mod stream;
+mod target;
 mod timers;
 mod track;
 mod transport;

@@ -3,6 +3,7 @@
 use crate::packet::LayerId;
 use crate::slab::Key;
 use crate::stream::Stream;
+use crate::target::Target;
 use crate::time::Time;
 use crate::track::Track;
 use plausch_relay_api::limits::RETRANSMISSIONS_PER_SECOND;
@@ -19,13 +20,15 @@ pub(crate) struct Slot {
     /// The tracks of the assigned source, as far as they are published and the slot has their medium.
     pub audio_track: Option<Key<Track>>,
     pub video_track: Option<Key<Track>>,
+    /// What is to go out as video.
+    pub target: Target,
 }
 
 impl Slot {
     fn new(spec: SlotSpec) -> Self {
         let stream = |media| spec.stream(media).map(|stream| Stream::new(stream.ssrc, &stream.mid, media));
         let (audio, video) = (stream(MediaKind::Audio), stream(MediaKind::Video));
-        Self { spec, assignment: None, audio, video, audio_track: None, video_track: None }
+        Self { spec, assignment: None, audio, video, audio_track: None, video_track: None, target: Target::Nothing }
     }
 
     pub(crate) fn stream_mut(&mut self, media: MediaKind) -> Option<&mut Stream> {
