@@ -3,7 +3,7 @@
 use super::Rooms;
 use super::member::Transport;
 use super::room::Outbox;
-use crate::sdp::RemoteOffer;
+use crate::sdp::{RemoteOffer, SlotLines};
 use plausch_relay_api::{
     IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream, Transport as RelayTransport,
 };
@@ -65,11 +65,12 @@ impl Rooms {
                 if spec.transport.remote_fingerprint() != Some(offer.fingerprint) {
                     return Err(OfferError::CertificateChanged);
                 }
-                let same = |slot: &SlotSpec, mids: &plausch_signalling::SlotMids| {
-                    slot.streams().map(|stream| &stream.mid).eq([&mids.audio, &mids.video])
+                let same = |slot: &SlotSpec, lines: &SlotLines| {
+                    let mid = |stream: &Option<SlotStream>| stream.as_ref().map(|stream| stream.mid.clone());
+                    (mid(&slot.audio), mid(&slot.video)) == (lines.audio.clone(), lines.video.clone())
                 };
                 if offer.slots.len() < spec.slots.len()
-                    || !spec.slots.iter().zip(&offer.slots).all(|(slot, mids)| same(slot, mids))
+                    || !spec.slots.iter().zip(&offer.slots).all(|(slot, lines)| same(slot, lines))
                 {
                     return Err(OfferError::SlotsChanged);
                 }
@@ -82,10 +83,11 @@ impl Rooms {
         let taken = |ssrc: &u32| kept.iter().flat_map(SlotSpec::streams).any(|stream| stream.ssrc == *ssrc);
         let mut ssrcs = fresh.ssrcs.into_iter().filter(|ssrc| !taken(ssrc));
         let mut slots = kept.to_vec();
-        for (n, mids) in offer.slots.iter().enumerate().skip(kept.len()) {
+        for (n, lines) in offer.slots.iter().enumerate().skip(kept.len()) {
             let (Some(audio_ssrc), Some(video_ssrc)) = (ssrcs.next(), ssrcs.next()) else { break };
-            let audio = SlotStream::new(&mids.audio, audio_ssrc);
-            slots.push(SlotSpec::both(SlotId(n as u16), audio, SlotStream::new(&mids.video, video_ssrc)));
+            let stream = |mid: &Option<String>, ssrc| mid.as_ref().map(|mid| SlotStream::new(mid, ssrc));
+            let (audio, video) = (stream(&lines.audio, audio_ssrc), stream(&lines.video, video_ssrc));
+            slots.push(SlotSpec { slot: SlotId(n as u16), audio, video });
         }
         Ok(ParticipantSpec {
             participant,

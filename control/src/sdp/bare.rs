@@ -1,14 +1,14 @@
 //! Offers of WHIP and WHEP: SDP alone, from which what its m-lines are for has to be read.
 
-use super::parse::{Media, parse};
-use super::{CodecPolicy, RemoteOffer, SdpError, SdpReason};
+use super::parse::{Direction, Media, parse};
+use super::{CodecPolicy, RemoteOffer, SdpError, SdpReason, SlotLines};
 use plausch_relay_api::SendTrack;
-use plausch_signalling::{MediaState, Offer, Sends, SlotMids};
+use plausch_signalling::{MediaState, Offer, Sends};
 
 /// What a client without our signalling wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// WHIP.
+    /// WHIP. May watch too, by m-lines that only receive.
     Publish,
     /// WHEP.
     Watch,
@@ -17,18 +17,52 @@ pub enum Purpose {
 impl Purpose {
     /// Reads the first and only offer of such a client.
     pub fn read(self, sdp: String, policy: &CodecPolicy) -> Result<(Offer, RemoteOffer), SdpError> {
-        let (sends, slots) = match self {
-            Self::Publish => (publisher(&parse(&sdp)?.media)?, Vec::new()),
-            Self::Watch => (Sends::default(), vec![viewer(&parse(&sdp)?.media)?]),
-        };
-        let offer = Offer { id: 1, connection: 1, sdp, sends, slots };
-        let remote = RemoteOffer::read(&offer, policy)?;
+        let (sends, slots) = self.lines(&parse(&sdp)?.media)?;
+        let remote = RemoteOffer::read_lines(&sdp, &sends, slots, policy)?;
         // A camera without a common codec is left out of an answer; who came to publish it shall be told.
-        let offered = usize::from(offer.sends.microphone.is_some()) + usize::from(offer.sends.camera.is_some());
+        let offered = usize::from(sends.microphone.is_some()) + usize::from(sends.camera.is_some());
         if remote.sends.len() < offered {
             return Err(SdpReason::Codec.into());
         }
-        Ok((offer, remote))
+        Ok((Offer { id: 1, connection: 1, sdp, sends, slots: Vec::new() }, remote))
+    }
+
+    /// What the m-lines are for: tracks, and slots of the n-th sound with the n-th picture. A line that says sendrecv is for
+    /// the purpose alone: GStreamer's webrtcbin says so of what it only sends, or only receives, unless told otherwise.
+    fn lines(self, media: &[Media<'_>]) -> Result<(Sends, Vec<SlotLines>), SdpError> {
+        let (mut sends, mut slots) = (Sends::default(), Vec::<SlotLines>::new());
+        for line in media.iter().filter(|line| is_used(line)) {
+            let published = match self {
+                Self::Publish => line.direction.sends(),
+                Self::Watch => line.direction == Direction::SendOnly,
+            };
+            if !published && !line.direction.receives() {
+                continue;
+            }
+            let mid = line.mid.ok_or_else(|| SdpReason::NoMid.at_place(line.place))?.to_owned();
+            let sound = line.kind == "audio";
+            if published {
+                let place = if sound { &mut sends.microphone } else { &mut sends.camera };
+                if self == Self::Watch {
+                    return Err(SdpReason::Watched.at_place(line.place));
+                }
+                if place.replace(mid).is_some() {
+                    return Err(SdpReason::Published.at_place(line.place));
+                }
+                continue;
+            }
+            let free = |slot: &SlotLines| if sound { slot.audio.is_none() } else { slot.video.is_none() };
+            let n = slots.iter().position(free).unwrap_or_else(|| {
+                slots.push(SlotLines::default());
+                slots.len() - 1
+            });
+            *(if sound { &mut slots[n].audio } else { &mut slots[n].video }) = Some(mid);
+        }
+        match self {
+            Self::Publish if sends == Sends::default() => Err(SdpReason::Published.into()),
+            Self::Watch if slots.is_empty() => Err(SdpReason::Watched.into()),
+            Self::Publish | Self::Watch => Ok((sends, slots)),
+        }
     }
 }
 
@@ -41,34 +75,6 @@ impl RemoteOffer {
             camera: sends(plausch_relay_api::TrackKind::Camera),
             screen: false,
         }
-    }
-}
-
-fn publisher(media: &[Media<'_>]) -> Result<Sends, SdpError> {
-    let mut sends = Sends::default();
-    // GStreamer's webrtcbin says sendrecv of what it only sends, unless it is told otherwise.
-    for line in media.iter().filter(|line| is_used(line) && line.direction.sends()) {
-        let mid = line.mid.ok_or_else(|| SdpReason::NoMid.at_place(line.place))?.to_owned();
-        let place = if line.kind == "audio" { &mut sends.microphone } else { &mut sends.camera };
-        if place.replace(mid).is_some() {
-            return Err(SdpReason::Published.at_place(line.place));
-        }
-    }
-    if sends == Sends::default() { Err(SdpReason::Published.into()) } else { Ok(sends) }
-}
-
-fn viewer(media: &[Media<'_>]) -> Result<SlotMids, SdpError> {
-    let (mut audio, mut video) = (None, None);
-    for line in media.iter().filter(|line| is_used(line) && line.direction.receives()) {
-        let mid = line.mid.ok_or_else(|| SdpReason::NoMid.at_place(line.place))?.to_owned();
-        let place = if line.kind == "audio" { &mut audio } else { &mut video };
-        if place.replace(mid).is_some() {
-            return Err(SdpReason::Watched.at_place(line.place));
-        }
-    }
-    match (audio, video) {
-        (Some(audio), Some(video)) => Ok(SlotMids { audio, video }),
-        _ => Err(SdpReason::Watched.into()),
     }
 }
 
@@ -131,22 +137,79 @@ mod tests {
     #[test]
     fn viewers() {
         let (offer, remote) = read(Purpose::Watch, &fixture("aiortc-watch")).unwrap();
-        assert_eq!(remote.slots, [SlotMids { audio: "0".into(), video: "1".into() }]);
-        assert!(remote.sends.is_empty());
-        let mids = offer.slots[0].clone();
-        let slot = SlotSpec::both(SlotId(0), SlotStream::new(mids.audio, 1000), SlotStream::new(mids.video, 1001));
+        assert_eq!(remote.slots, [SlotLines { audio: Some("0".into()), video: Some("1".into()) }]);
+        assert!(remote.sends.is_empty() && offer.slots.is_empty());
+        let slot = SlotSpec::both(SlotId(0), SlotStream::new("0", 1000), SlotStream::new("1", 1001));
         let answer = answer(&remote, &[slot]);
         assert_eq!(answer.matches("a=sendonly\r\n").count(), 2, "{answer}");
         assert!(answer.contains("a=ssrc:1001 "));
     }
 
     #[test]
-    fn sound_alone_can_be_published_but_not_watched() {
+    fn sound_alone_can_be_published_and_watched() {
         let sdp = fixture("obs-publish");
         let sound = sdp.split("m=video").next().unwrap().replace("BUNDLE 0 1", "BUNDLE 0");
         let (_, remote) = read(Purpose::Publish, &sound).unwrap();
         assert_eq!(remote.media_state(), MediaState { microphone: true, ..MediaState::default() });
-        assert_eq!(read(Purpose::Watch, &sound.replace("sendonly", "recvonly")).err(), Some(SdpReason::Watched));
+        let (_, remote) = read(Purpose::Watch, &sound.replace("sendonly", "recvonly")).unwrap();
+        assert_eq!(remote.slots, [SlotLines { audio: Some("0".into()), video: None }]);
+    }
+
+    #[test]
+    fn a_viewer_gets_what_it_asks_for() {
+        let sdp = fixture("aiortc-watch");
+        let (head, lines) = sdp.split_at(sdp.find("m=audio").unwrap());
+        let (audio, video) = lines.split_at(lines.find("m=video").unwrap());
+        let offer = |lines: &[String]| {
+            let mids: Vec<_> = (0..lines.len()).map(|n| n.to_string()).collect();
+            let group = format!("a=group:BUNDLE {}\r\n", mids.join(" "));
+            let head: String =
+                head.lines().filter(|line| !line.starts_with("a=group")).map(|l| format!("{l}\r\n")).collect();
+            let number = |(n, line): (usize, &String)| {
+                line.replace("a=mid:0", "a=mid:X")
+                    .replace("a=mid:1", "a=mid:X")
+                    .replace("a=mid:X", &format!("a=mid:{n}"))
+            };
+            head + &group + &lines.iter().enumerate().map(number).collect::<String>()
+        };
+        let [audio, video] = [audio, video].map(str::to_owned);
+        let slot = |audio: Option<&str>, video: Option<&str>| SlotLines {
+            audio: audio.map(str::to_owned),
+            video: video.map(str::to_owned),
+        };
+        for (lines, slots) in [
+            (vec![audio.clone()], vec![slot(Some("0"), None)]),
+            (vec![video.clone()], vec![slot(None, Some("0"))]),
+            (
+                vec![audio.clone(), video.clone(), video.clone()],
+                vec![slot(Some("0"), Some("1")), slot(None, Some("2"))],
+            ),
+            (
+                vec![video.clone(), audio.clone(), audio.clone()],
+                vec![slot(Some("1"), Some("0")), slot(Some("2"), None)],
+            ),
+            (vec![audio.clone(), video.replace("a=recvonly", "a=inactive")], vec![slot(Some("0"), None)]),
+            (vec![audio.replace("a=recvonly", "a=sendrecv"), video.clone()], vec![slot(Some("0"), Some("1"))]),
+        ] {
+            let sdp = offer(&lines);
+            let (_, remote) = read(Purpose::Watch, &sdp).unwrap_or_else(|error| panic!("{error}: {sdp}"));
+            assert_eq!(remote.slots, slots, "{sdp}");
+            let specs: Vec<_> = (0u16..)
+                .zip(&slots)
+                .map(|(n, slot)| {
+                    let stream = |mid: &Option<String>, ssrc| mid.as_ref().map(|mid| SlotStream::new(mid, ssrc));
+                    SlotSpec { slot: SlotId(n), audio: stream(&slot.audio, 1000), video: stream(&slot.video, 1001) }
+                })
+                .collect();
+            let answer = answer(&remote, &specs);
+            assert_eq!(answer.matches("m=audio").count() + answer.matches("m=video").count(), lines.len(), "{answer}");
+            let sent = slots.iter().flat_map(|slot| [&slot.audio, &slot.video]).flatten().count();
+            assert_eq!(answer.matches("a=sendonly\r\n").count(), sent, "{answer}");
+        }
+        // A publisher may watch, too.
+        let sdp = offer(&[audio.replace("a=recvonly", "a=sendonly"), audio.clone(), video]);
+        let (_, remote) = read(Purpose::Publish, &sdp).unwrap();
+        assert_eq!((remote.sends.len(), remote.slots), (1, vec![slot(Some("1"), Some("2"))]));
     }
 
     #[test]

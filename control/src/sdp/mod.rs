@@ -13,7 +13,7 @@ mod parse;
 pub use answer::LocalSide;
 pub use bare::Purpose;
 pub use fragment::{IceFragment, LocalFragment};
-pub use offer::RemoteOffer;
+pub use offer::{DtlsRole, RemoteOffer, SlotLines};
 
 use plausch_relay_api::Codec;
 use std::fmt;
@@ -105,7 +105,7 @@ pub enum SdpReason {
     NoMid,
     #[error("a publisher sends one audio track, or one video track, or one of each")]
     Published,
-    #[error("a viewer receives at least one audio or video track, and sends at most one of each")]
+    #[error("a viewer receives at least one audio or video track, and sends none")]
     Watched,
 }
 

@@ -6,7 +6,7 @@ use super::parse::{Description, Direction, ExtMap, Feedback, Media, Payload, Set
 use super::{CodecPolicy, SdpError, SdpReason};
 use plausch_relay_api::limits::{LAYERS_PER_TRACK, SLOTS_PER_PARTICIPANT};
 use plausch_relay_api::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, SendTrack, TrackKind};
-use plausch_signalling::{Offer, SlotMids};
+use plausch_signalling::{Offer, Sends};
 use std::collections::{HashMap, HashSet};
 
 /// A browser's offer, checked, and all that is needed to answer it.
@@ -20,12 +20,19 @@ pub struct RemoteOffer {
     pub codecs: Vec<CodecMapping>,
     pub extensions: ExtensionIds,
     pub sends: Vec<SendTrack>,
-    pub slots: Vec<SlotMids>,
+    pub slots: Vec<SlotLines>,
     /// Every m-line in order: an answer has as many.
     pub(super) lines: Vec<Line>,
     pub(super) opus_dtx: bool,
     /// The whole session may mix one-byte and two-byte header extensions (RFC 8285, section 6).
     pub(super) allow_mixed: bool,
+}
+
+/// The m-lines of a receiving slot, by MID; at least one of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SlotLines {
+    pub audio: Option<String>,
+    pub video: Option<String>,
 }
 
 /// Who begins the DTLS handshake.
@@ -96,16 +103,30 @@ const PROTOCOLS: [&str; 6] =
     ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"];
 
 impl RemoteOffer {
-    /// Reads an offer and decides how each m-line is answered.
+    /// Reads an offer of our signalling and decides how each m-line is answered.
     pub fn read(offer: &Offer, policy: &CodecPolicy) -> Result<Self, SdpError> {
-        if offer.slots.len() > SLOTS_PER_PARTICIPANT {
+        let slots = offer
+            .slots
+            .iter()
+            .map(|mids| SlotLines { audio: Some(mids.audio.clone()), video: Some(mids.video.clone()) });
+        Self::read_lines(&offer.sdp, &offer.sends, slots.collect(), policy)
+    }
+
+    /// The same for m-lines whose use is known by MID.
+    pub(super) fn read_lines(
+        sdp: &str,
+        sends_by_mid: &Sends,
+        slots: Vec<SlotLines>,
+        policy: &CodecPolicy,
+    ) -> Result<Self, SdpError> {
+        if slots.len() > SLOTS_PER_PARTICIPANT {
             return Err(SdpReason::Slots.into());
         }
-        let description = parse(&offer.sdp)?;
+        let description = parse(sdp)?;
         if let Some(place) = description.ice_lite {
             return Err(SdpReason::BothLite.at_place(place));
         }
-        let roles = roles(offer)?;
+        let roles = roles(sends_by_mid, &slots)?;
         let media = used_media(&description, &roles)?;
         check_extension_numbers(&description, &media)?;
 
@@ -159,7 +180,7 @@ impl RemoteOffer {
             codecs: chosen,
             extensions,
             sends,
-            slots: offer.slots.clone(),
+            slots,
             lines,
             opus_dtx: policy.opus_dtx,
             allow_mixed: description.allow_mixed,
@@ -179,25 +200,28 @@ struct Intent {
     role: Role,
 }
 
-fn roles(offer: &Offer) -> Result<HashMap<&str, Intent>, SdpReason> {
+fn roles<'a>(sends: &'a Sends, slots: &'a [SlotLines]) -> Result<HashMap<&'a str, Intent>, SdpReason> {
     let mut roles = HashMap::new();
     let mut add = |mid, kind, role| match roles.insert(mid, Intent { kind, role }) {
         Some(_) => Err(SdpReason::MidTwice),
         None => Ok(()),
     };
     for (mid, track) in [
-        (&offer.sends.microphone, TrackKind::Microphone),
-        (&offer.sends.camera, TrackKind::Camera),
-        (&offer.sends.screen, TrackKind::Screen),
-        (&offer.sends.screen_audio, TrackKind::ScreenAudio),
+        (&sends.microphone, TrackKind::Microphone),
+        (&sends.camera, TrackKind::Camera),
+        (&sends.screen, TrackKind::Screen),
+        (&sends.screen_audio, TrackKind::ScreenAudio),
     ] {
         if let Some(mid) = mid {
             add(mid.as_str(), track.media(), Role::Send(track))?;
         }
     }
-    for (n, slot) in offer.slots.iter().enumerate() {
-        add(slot.audio.as_str(), MediaKind::Audio, Role::Slot(n))?;
-        add(slot.video.as_str(), MediaKind::Video, Role::Slot(n))?;
+    for (n, slot) in slots.iter().enumerate() {
+        for (mid, kind) in [(&slot.audio, MediaKind::Audio), (&slot.video, MediaKind::Video)] {
+            if let Some(mid) = mid {
+                add(mid.as_str(), kind, Role::Slot(n))?;
+            }
+        }
     }
     Ok(roles)
 }
