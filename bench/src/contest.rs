@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+/// Kernel threads that cost more than this share of a variant are mentioned, and so is a larger share of lost datagrams.
+const ELSEWHERE_COUNTS: f64 = 0.03;
+const MISSING_COUNTS: f64 = 0.001;
+
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -29,8 +33,6 @@ pub(crate) struct Sample {
     pub(crate) elsewhere_ns: u64,
     /// Datagrams that the receivers did not get.
     pub(crate) missing: u64,
-    /// Zero-copy messages that were copied after all.
-    pub(crate) copied: u64,
     pub(crate) used: ThreadUse,
 }
 
@@ -49,7 +51,6 @@ pub(crate) struct Outcome {
     /// Kernel threads' part of it, on average.
     pub(crate) elsewhere_ns: f64,
     pub(crate) missing_ratio: f64,
-    pub(crate) zero_copy_copied: bool,
     /// By getrusage: the part in kernel mode.
     pub(crate) system_share: f64,
     pub(crate) preemptions: u64,
@@ -76,7 +77,6 @@ impl Outcome {
             most_ns: *most,
             elsewhere_ns: elsewhere as f64 / datagrams,
             missing_ratio: missing as f64 / datagrams,
-            zero_copy_copied: samples.iter().any(|sample| sample.copied > 0),
             system_share: used.system_ns as f64 / (used.user_ns + used.system_ns).max(1) as f64,
             preemptions: used.preemptions,
             refused: None,
@@ -85,6 +85,25 @@ impl Outcome {
 
     fn refused(reason: String) -> Self {
         Self { refused: Some(reason), ..Self::default() }
+    }
+
+    /// The figure for people: the median, what kernel threads did of it, the least and the most, and what was lost, the
+    /// last three where they are worth mentioning.
+    pub(crate) fn cell(&self) -> String {
+        if let Some(reason) = &self.refused {
+            return format!("not here: {reason}");
+        }
+        let mut text = format!("{:.0}", self.median_ns);
+        if self.elsewhere_ns > ELSEWHERE_COUNTS * self.median_ns {
+            text += &format!(" +{:.0}", self.elsewhere_ns);
+        }
+        if self.least_ns < self.most_ns {
+            text += &format!(" ({:.0}–{:.0})", self.least_ns, self.most_ns);
+        }
+        if self.missing_ratio > MISSING_COUNTS {
+            text += &format!(" lost {:.1} %", self.missing_ratio * 100.0);
+        }
+        text
     }
 }
 
@@ -203,5 +222,15 @@ mod tests {
     fn the_median_of_two_lies_between_them() {
         assert_eq!(Outcome::of(&[sample(30), sample(10)]).median_ns, 2.0);
         assert!(Outcome::of(&[]).refused.is_some());
+    }
+
+    #[test]
+    fn a_cell_says_what_is_to_be_known_about_its_figure() {
+        let outcome = Outcome { median_ns: 1420.4, least_ns: 1390.0, most_ns: 1500.6, ..Outcome::default() };
+        assert_eq!(outcome.cell(), "1420 (1390–1501)");
+        let noted = Outcome { elsewhere_ns: 200.0, missing_ratio: 0.05, ..outcome.clone() };
+        assert_eq!(noted.cell(), "1420 +200 (1390–1501) lost 5.0 %");
+        let refused = Outcome { refused: Some("Invalid argument".into()), ..outcome };
+        assert_eq!(refused.cell(), "not here: Invalid argument");
     }
 }

@@ -2,7 +2,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod ablation;
 mod arguments;
 mod churn;
 mod contest;
@@ -56,8 +55,6 @@ enum Command {
     OwnLimit(own_limit::OwnLimitArguments),
     /// Makes allocations on a TURN server, sends through them, and measures what relaying costs it.
     Turn(TurnArguments),
-    /// Compares the ways to send and receive datagrams on this machine; needs no server.
-    Ablation(ablation::AblationArguments),
     /// What sealing and sending alone would cost, without any logic; needs no server.
     Floor(floor::FloorArguments),
 }
@@ -77,7 +74,6 @@ async fn main() -> ExitCode {
         Command::Soak(arguments) => soak::run(arguments).await,
         Command::OwnLimit(arguments) => own_limit::run(arguments).await,
         Command::Turn(arguments) => turn::run(arguments).await,
-        Command::Ablation(arguments) => ablation::run(arguments).await,
         Command::Floor(arguments) => floor::run(arguments).await,
     };
     match result {

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use clap::Args;
-use plausch_bench::kernel::{self, Message, SendMethod, Sender, Sockets};
+use plausch_bench::kernel::{self, Message, SendMethod, Sender};
 use plausch_bench::load::{Circumstances, Process};
 use plausch_client::{PACKET_BYTES, StandIn, Stream, loss_ratio};
 use serde::Serialize;
@@ -234,7 +234,7 @@ fn start_source(stand_in: &mut StandIn, packets_per_run: usize) -> anyhow::Resul
     thread::Builder::new().name(SOURCE.to_owned()).spawn(move || {
         let to: Vec<_> = streams.iter().map(Stream::to).collect();
         let arena = TOGETHER * packets_per_run * PACKET_BYTES;
-        let sender = Sender::open(SendMethod::Sendmsg, Sockets::Shared(socket), &to, arena, None)?;
+        let sender = Sender::open(SendMethod::Sendmsg, socket, &to, arena)?;
         let mut source = Source { sender, streams, packets_per_run, next: 0 };
         while let Ok((per_second, duration, done)) = ordered.recv() {
             let _ = done.send(source.run(per_second, duration));

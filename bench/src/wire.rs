@@ -1,4 +1,4 @@
-//! Where the datagrams of the ablation and the floor go: devices and namespaces that end with the program, and
+//! Where the floor's datagrams go: devices and namespaces that end with the program, and
 //! receivers that drain.
 
 use anyhow::{Context, anyhow, bail};
@@ -21,24 +21,10 @@ pub(crate) enum Wire {
     /// A device (ifb) that takes runs whole, as one with hardware segmentation does, and drops everything: the pure
     /// cost of sending. Needs root.
     Drop,
-    /// veth, and XDP in the namespace at its other end drops everything. The kernel splits runs. Needs root.
-    Veth,
     /// veth as in the labs of `sfu`, and sockets in the namespace at its other end that a thread drains. Needs root.
     Lab,
     /// Loopback, and sockets that a thread drains.
     Loopback,
-}
-
-impl Wire {
-    /// For the head of a table.
-    pub(crate) fn describe(self) -> &'static str {
-        match self {
-            Self::Drop => "a device (ifb) that takes runs whole and drops everything",
-            Self::Veth => "veth with an XDP program at its other end that drops everything",
-            Self::Lab => "veth into another namespace, where a thread drains the sockets",
-            Self::Loopback => "loopback, where a thread drains the sockets; their receive path is in the figures",
-        }
-    }
 }
 
 const OUR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 231, 0, 1);
@@ -97,7 +83,7 @@ impl Ground {
                 ip(&format!("route add {DESTINATIONS} dev sent"))?;
                 None
             }
-            Wire::Veth | Wire::Lab => {
+            Wire::Lab => {
                 let peer = Peer::start()?;
                 ip(&format!(
                     "link add sent address 02:00:00:00:00:01 type veth peer name taken address 02:00:00:00:00:02 netns {}",
@@ -105,13 +91,10 @@ impl Ground {
                 ))?;
                 ip(&format!("addr add {OUR_ADDRESS}/24 dev sent"))?;
                 ip("link set sent up")?;
-                let drops = wire == Wire::Veth;
-                peer.call(move || receive_at_other_end(drops))??;
-                if wire == Wire::Lab {
-                    let Receivers { cpus, cable, .. } = receivers.clone();
-                    cable.set_up(&[], "sent", &[], true)?;
-                    peer.call(move || cable.set_up(&[], "taken", &cpus, false))??;
-                }
+                peer.call(receive_at_other_end)??;
+                let Receivers { cpus, cable, .. } = receivers.clone();
+                cable.set_up(&[], "sent", &[], true)?;
+                peer.call(move || cable.set_up(&[], "taken", &cpus, false))??;
                 ip(&format!("neigh add {THEIR_ADDRESS} lladdr 02:00:00:00:00:02 dev sent nud permanent"))?;
                 // As on a real server, everything goes through one gateway.
                 ip(&format!("route add default via {THEIR_ADDRESS}"))?;
@@ -147,15 +130,10 @@ impl Ground {
 }
 
 /// The other end of the cable; on the peer's thread.
-fn receive_at_other_end(drops: bool) -> anyhow::Result<()> {
+fn receive_at_other_end() -> anyhow::Result<()> {
     ip(&format!("addr add {THEIR_ADDRESS}/24 dev taken"))?;
     ip("link set taken up")?;
-    ip(&format!("neigh add {OUR_ADDRESS} lladdr 02:00:00:00:00:01 dev taken nud permanent"))?;
-    if drops {
-        // Holds as long as its descriptor is open, which is until the program ends.
-        std::mem::forget(kernel::drop_all_at("taken").context("cannot load an XDP program into veth")?);
-    }
-    Ok(())
+    ip(&format!("neigh add {OUR_ADDRESS} lladdr 02:00:00:00:00:01 dev taken nud permanent"))
 }
 
 /// Both ends of the datagrams' way.
@@ -177,7 +155,7 @@ impl Ends {
     }
 }
 
-pub(crate) fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
+fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     // As far as the system's limits allow.
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;

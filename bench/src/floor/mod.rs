@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 pub(crate) use load::FloorLoad;
 use load::{Batch, Floor};
-use plausch_bench::kernel::{SendMethod, Sender, Sockets, ThreadUse, thread_cpu_ns};
+use plausch_bench::kernel::{SendMethod, Sender, ThreadUse, thread_cpu_ns};
 use plausch_bench::lab::Cable;
 use serde::Serialize;
 use std::fmt::Write;
@@ -182,9 +182,8 @@ fn contender(ends: &Ends, load: FloorLoad, kind: Kind, real_time: bool, pace: Pa
         Kind::Packets(method) => (Some(method), false),
         Kind::SealOnly => (None, true),
     };
-    let sockets = Sockets::Shared(ends.socket()?);
     let (any, bytes) = (method.unwrap_or(SendMethod::Sendmsg), load.largest_batch_bytes());
-    let sender = Sender::open(any, sockets, &ends.destinations, bytes, None)?;
+    let sender = Sender::open(any, ends.socket()?, &ends.destinations, bytes)?;
     let mut floor = Floor::new(load, sender)?;
     Ok(Box::new(move || {
         let (used, elsewhere) = (ThreadUse::sample(), kernel_threads_ns(pace.cpu));

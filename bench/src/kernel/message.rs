@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::ptr::null_mut;
 
 /// Room for a `sockaddr_in` or a `sockaddr_in6`.
-pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
+const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 
 /// Bytes of a `sockaddr_in` or `sockaddr_in6`.
 #[derive(Clone, Copy)]
 pub(super) struct Name {
-    pub(super) bytes: [u8; NAME_BYTES],
-    pub(super) len: usize,
+    bytes: [u8; NAME_BYTES],
+    len: usize,
 }
 
 impl Name {
@@ -67,15 +67,13 @@ impl Outgoing {
         }
     }
 
-    /// Makes this the message `data` to `name` (or to the peer of a connected socket). The header points to `self`,
-    /// `name` and `data`; it may be used while all three are at rest.
-    pub(super) fn prepare(&mut self, name: Option<&Name>, data: &[u8], segment: usize) -> libc::msghdr {
+    /// Makes this the message `data` to `name`. The header points to `self`, `name` and `data`; it may be used while all
+    /// three are at rest.
+    pub(super) fn prepare(&mut self, name: &Name, data: &[u8], segment: usize) -> *const libc::msghdr {
         self.data = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
         // The kernel only reads names and data; msghdr has no const form.
-        (self.header.msg_name, self.header.msg_namelen) = match name {
-            Some(name) => (name.bytes.as_ptr().cast_mut().cast(), name.len as libc::socklen_t),
-            None => (null_mut(), 0),
-        };
+        self.header.msg_name = name.bytes.as_ptr().cast_mut().cast();
+        self.header.msg_namelen = name.len as libc::socklen_t;
         self.header.msg_iov = &raw mut self.data;
         self.header.msg_iovlen = 1;
         if data.len() > segment {
@@ -86,10 +84,6 @@ impl Outgoing {
             self.header.msg_control = null_mut();
             self.header.msg_controllen = 0;
         }
-        self.header
-    }
-
-    pub(super) fn header(&self) -> *const libc::msghdr {
         &raw const self.header
     }
 }
