@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used)]
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
-use plausch_bench::kernel::{cpus, drop_all_at, enter_new_namespace, pin, thread_id};
+use plausch_bench::ground::kernel::{cpus, drop_all_at, enter_new_namespace, pin, thread_id};
 use plausch_engine::batch::{LocalSocket, Path, TxBatch};
 use plausch_relay::driver::mmsg::Mmsg;
 use plausch_relay::driver::uring::Uring;
