@@ -73,3 +73,20 @@ fn comparisons_that_cannot_be_are_told_in_one_sentence() {
         .unwrap();
     assert_eq!(both.status.code(), Some(2), "a server that is started and one that is named: {both:?}");
 }
+
+/// Nobody waits for the end of a run to learn that its figures go nowhere.
+#[test]
+fn files_that_cannot_be_written_are_refused_before_the_start() {
+    // Nothing listens there: whoever asks first is told of the file, not of the server.
+    let nowhere = "http://127.0.0.1:9";
+    for command in ["sfu", "joins", "churn", "overload", "soak"] {
+        for option in ["--json", "--html"] {
+            let said = refusal(&[command, "--url", nowhere, option, "/nonexistent/run"]);
+            assert!(said.contains("/nonexistent/run") && said.contains("make its folder"), "{command}: {said}");
+        }
+    }
+    let turn = ["turn", "--user", "a", "--password", "b", "--json", "/nonexistent/run"];
+    for command in [&turn[..], &["self", "--json", "/nonexistent/run"], &["floor", "--html", "/nonexistent/run"]] {
+        assert!(refusal(command).contains("make its folder"), "{command:?}");
+    }
+}

@@ -12,7 +12,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use turn::auth::{AuthHandler, generate_auth_key};
@@ -129,8 +130,22 @@ async fn bench(arguments: &[&str]) -> Output {
     spawn_blocking(run).await.unwrap().unwrap()
 }
 
-/// The JSON object of a run that must work, and its table.
+/// The JSON object of a run that must work and find no fault, and its table.
 async fn report(arguments: &[&str]) -> (Value, String) {
+    let (json, output) = measured(arguments).await;
+    assert!(output.status.success(), "{output:?}");
+    (json, String::from_utf8(output.stdout).unwrap())
+}
+
+/// The same of a run that must find fault with the server, which ends with a non-zero exit.
+async fn faulty(arguments: &[&str]) -> (Value, String) {
+    let (json, output) = measured(arguments).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("plausch-bench: "));
+    (json, String::from_utf8(output.stdout).unwrap())
+}
+
+async fn measured(arguments: &[&str]) -> (Value, Output) {
     let file = std::env::temp_dir().join(format!("plausch-bench-turn-{:016x}.json", {
         let mut tag = [0; 8];
         getrandom::fill(&mut tag).unwrap();
@@ -139,11 +154,9 @@ async fn report(arguments: &[&str]) -> (Value, String) {
     let path = file.to_str().unwrap();
     let common = ["--seconds", "1", "--baseline-seconds", "1", "--json", path];
     let output = bench(&[arguments, &common].concat()).await;
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let json = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let json = std::fs::read(&file).unwrap_or_else(|_| panic!("nothing was written: {output:?}"));
     std::fs::remove_file(&file).unwrap();
-    (json, text)
+    (serde_json::from_slice(&json).unwrap(), output)
 }
 
 /// What a run that must fail says.
@@ -182,8 +195,10 @@ async fn every_packet_of_every_flow_is_counted_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_treat_packets_badly_are_told() {
     let run = async |treatment| {
+        let delays = matches!(treatment, Treatment::Delay(_));
         let (_server, address) = server(treatment).await;
-        report(&[["--server", &address, "--rate", "100", "--direction", "up"].as_slice(), &USER].concat()).await
+        let arguments = [["--server", &address, "--rate", "100", "--direction", "up"].as_slice(), &USER].concat();
+        if delays { report(&arguments).await } else { faulty(&arguments).await }
     };
     let (json, text) = run(Treatment::Drop).await;
     let loss = json["loss_ratio"].as_f64().unwrap();
@@ -194,6 +209,34 @@ async fn servers_that_treat_packets_badly_are_told() {
     assert!(text.contains("packets came twice"), "{text}");
     let (json, text) = run(Treatment::Delay(Duration::from_millis(5))).await;
     assert!(json["added_latency_us"]["p50"].as_f64().unwrap() >= 5_000.0, "{text}");
+}
+
+/// The server's own counters tell a limit of its configuration from a bad network.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_the_server_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metrics = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        // Each time somebody asks, more was dropped.
+        for dropped in (0u32..).map(|asked| asked * 50) {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /metrics "));
+            let body = format!("plausch_drop_turn_bandwidth_total{{shard=\"0\"}} {dropped}\n");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+    });
+    let (_server, address) = server(Treatment::Drop).await;
+    let load = ["--server", &address, "--rate", "100", "--direction", "up", "--relay-metrics", &metrics];
+    let (_, text) = faulty(&[load.as_slice(), &USER].concat()).await;
+    assert!(text.contains("SERVER-LIMIT") && text.contains("raise `turn_bytes_per_second`"), "{text}");
+    // Where nothing is lost, no limit was met, whatever the counters say.
+    let (_server, address) = server(Treatment::Right).await;
+    let load = ["--server", &address, "--rate", "20", "--direction", "up", "--relay-metrics", &metrics];
+    let (_, text) = report(&[load.as_slice(), &USER].concat()).await;
+    assert!(!text.contains("SERVER-LIMIT"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,7 +287,9 @@ async fn idle_allocations_and_floods_are_made() {
     assert_eq!(json["allocations"].as_u64(), Some(300), "{text}");
     assert!(json["rss_bytes_per_participant"].as_u64().is_some(), "{text}");
     let flood = ["--spoofed-allocates", "2000", "--spoofed-rate", "2000", "--rate", "20"];
-    let (json, text) = report(&[server.as_slice(), &USER, &flood].concat()).await;
+    // What is lost beside a flood is no fault of the bench.
+    let (json, output) = measured(&[server.as_slice(), &USER, &flood].concat()).await;
+    let text = String::from_utf8(output.stdout).unwrap();
     let flood = &json["flood"];
     assert_eq!(flood["requests"].as_u64(), Some(2000), "{text}");
     assert!((1..=2000).contains(&flood["replies"].as_u64().unwrap()), "{text}");

@@ -94,6 +94,15 @@ pub async fn is_healthy(url: &str, trust: &Trust) -> Result<bool, ClientError> {
     Ok(request(url, trust, "GET", "/api/health", "text/plain", "").await?.status == 200)
 }
 
+/// The text at a path of the server at `url`; `None` where it has none.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub async fn get_text(url: &str, trust: &Trust, path: &str) -> Result<Option<String>, ClientError> {
+    let response = request(url, trust, "GET", path, "text/plain", "").await?;
+    Ok((response.status == 200).then_some(response.body))
+}
+
 /// Text as a part of a path or query (RFC 3986, section 2.1).
 pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();

@@ -65,7 +65,7 @@ pub use entry::Entry;
 pub use error::ClientError;
 pub use flow::{Flow, Traffic, loss_ratio};
 pub use histogram::Histogram;
-pub use http::is_healthy;
+pub use http::{get_text, is_healthy};
 pub use loss::Loss;
 pub use probe::speaks_janus;
 pub use speech::Speech;

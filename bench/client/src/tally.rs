@@ -66,7 +66,7 @@ impl Tally {
     /// What was wrong, a sentence each.
     pub fn faults(&self) -> Vec<String> {
         let counted = [
-            (self.foreign, "packets came from another room"),
+            (self.foreign, "packets came from another room; do not use this server before that is explained"),
             (self.unknown, "packets belonged to no slot"),
             (self.wrong_mid, "packets had no or another slot's MID"),
             (self.undecryptable, "packets could not be decrypted"),

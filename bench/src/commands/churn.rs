@@ -1,17 +1,15 @@
 //! `plausch-bench churn`: people come and go for a time; a relay must not grow by it.
 
-use crate::commands::joins::Times;
 use crate::ground::{Process, ProcessSample};
-use crate::report::Circumstances;
 use crate::report::figures::{counts_ms, mib};
-use crate::report::page::{Columns, Lines, Page, Plot, Series, Table};
+use crate::report::page::{Columns, Lines, Plot, Series};
+use crate::report::{Circumstances, Measurement, Times};
 use crate::run::crowd::Crowd;
 use crate::run::load::LoadArguments;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_client::Histogram;
 use serde::Serialize;
-use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 use tokio::time::interval;
 
@@ -120,48 +118,31 @@ pub(crate) async fn run(arguments: ChurnArguments) -> anyhow::Result<()> {
         descriptors_last: last.as_ref().map(|sample| sample.descriptors),
         circumstances: Circumstances::now(),
     };
-    let mut out = format!("scenario  {}\n", report.scenario);
-    report.lines().iter().for_each(|(name, value)| out += &format!("{name:<9} {value}\n"));
-    stdout().write_all(out.as_bytes())?;
-    load.write_json(&report)?;
-    load.write_html(|| page(&report, course, &times))
+    report.measurement(course, &times)?.conclude(&load.outputs)
 }
 
 impl Report {
-    /// Names and values for people.
-    fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("replaced", self.replaced.to_string()), ("join", self.join_ms.text())];
+    fn measurement(&self, course: Course, times: &Histogram) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&self.scenario, self)?;
+        out.figure("replaced", self.replaced.to_string());
+        out.figure("join", self.join_ms.text());
         if let (Some(first), Some(last)) = (self.rss_bytes_first, self.rss_bytes_last) {
-            let descriptors = |count: Option<usize>| count.unwrap_or_default();
-            let (before, after) = (descriptors(self.descriptors_first), descriptors(self.descriptors_last));
-            lines.push(("relay", format!("{} → {}, {before} → {after} descriptors", mib(first), mib(last))));
+            let [before, after] =
+                [self.descriptors_first, self.descriptors_last].map(|count: Option<usize>| count.unwrap_or_default());
+            out.figure("relay", format!("{} → {}, {before} → {after} descriptors", mib(first), mib(last)));
         }
-        lines
-    }
-}
-
-fn page(report: &Report, course: Course, times: &Histogram) -> Page {
-    let plot = |title: &str, unit, points: Vec<(f64, f64)>| {
-        let series = vec![Series::new(title, points)];
-        Plot::Lines(Lines { title: title.to_owned(), unit, along: "s", series, ..Lines::default() })
-    };
-    Page {
-        title: report.scenario.clone(),
-        warnings: Vec::new(),
-        tables: vec![Table {
-            title: "What happened".to_owned(),
-            head: Vec::new(),
-            rows: report.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
-        }],
-        plots: vec![
+        let plot = |title: &str, unit, points: Vec<(f64, f64)>| {
+            let series = vec![Series::new(title, points)];
+            Plot::Lines(Lines { title: title.to_owned(), unit, along: "s", series, ..Lines::default() })
+        };
+        out.plots = vec![
             plot("Memory of the relay", "MiB", course.memory_mib),
             plot("Descriptors of the relay", "", course.descriptors),
             plot("Slowest join of those who left", "ms", course.slowest_join_ms),
             Plot::Columns(Columns::of("Join times", "participants", "ms", &[("joins".to_owned(), counts_ms(times))])),
-        ],
-        circumstances: std::iter::once(("target".to_owned(), report.target.clone()))
-            .chain(report.circumstances.lines())
-            .collect(),
+        ];
+        out.circumstances(&self.target, None, &self.circumstances);
+        Ok(out)
     }
 }
 
@@ -195,7 +176,7 @@ mod tests {
             slowest_join_ms: vec![(1.0, 9.0), (2.0, 50.0)],
             ..Course::default()
         };
-        let html = page(&report, course, &times).html();
+        let html = report.measurement(course, &times).unwrap().html();
         assert!(html.contains("30.0 MiB → 31.0 MiB, 40 → 41 descriptors") && html.contains("max 50 ms"), "{html}");
         // Descriptors were never seen: no empty picture.
         assert_eq!(html.matches("<svg").count(), 3);

@@ -1,15 +1,15 @@
 //! `plausch-bench joins`: everybody comes at once, as after a lecture's invitation.
 
-use crate::report::Circumstances;
 use crate::report::figures::{counts_ms, cumulative_ms};
-use crate::report::page::{Columns, Lines, Page, Plot, Series, Table};
+use crate::report::page::{Columns, Lines, Plot, Series};
+use crate::report::{Circumstances, Limits, Mark, Measurement, Times};
 use crate::run::crowd::Crowd;
 use crate::run::load::LoadArguments;
+use crate::run::stop::stop_signal;
 use anyhow::bail;
 use clap::Args;
 use plausch_client::{Histogram, Stats};
 use serde::Serialize;
-use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -53,52 +53,18 @@ struct Waits {
     first_picture: Histogram,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Times {
-    p50: Option<f64>,
-    p99: Option<f64>,
-    max: Option<f64>,
-}
-
-impl Times {
-    pub(crate) fn of(histogram: &Histogram) -> Self {
-        let ms = |us: Option<u64>| us.map(|us| us as f64 / 1e3);
-        Self { p50: ms(histogram.quantile(0.5)), p99: ms(histogram.quantile(0.99)), max: ms(histogram.max()) }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let ms = |ms: Option<f64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.0}"));
-        format!("p50 {}  p99 {}  max {} ms", ms(self.p50), ms(self.p99), ms(self.max))
-    }
-}
-
 impl Report {
-    /// Names and values for people.
-    fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![
-            ("joined", format!("{} of {}", self.joined, self.joined + self.failed)),
-            ("connected", self.join_ms.text()),
-            ("first packet", self.first_packet_ms.text()),
-            ("first picture", self.first_key_frame_ms.text()),
-        ];
-        let pause = |pause: f64| ("others", format!("longest pause of a track between publishers {pause:.0} ms"));
-        lines.extend(self.longest_pause_ms.map(pause));
-        lines
-    }
-}
-
-fn page(report: &Report, waits: &Waits) -> Page {
-    let series = |name: &str, waits: &Histogram| Series::new(name, cumulative_ms(waits));
-    let failed = (report.failed > 0).then(|| format!("{} joins failed", report.failed));
-    Page {
-        title: report.scenario.clone(),
-        warnings: failed.into_iter().collect(),
-        tables: vec![Table {
-            title: "What happened".to_owned(),
-            head: Vec::new(),
-            rows: report.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
-        }],
-        plots: vec![
+    fn measurement(&self, waits: &Waits) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&self.scenario, self)?;
+        out.figure("joined", format!("{} of {}", self.joined, self.joined + self.failed));
+        out.figure("connected", self.join_ms.text());
+        out.figure("first packet", self.first_packet_ms.text());
+        out.figure("first picture", self.first_key_frame_ms.text());
+        if let Some(pause) = self.longest_pause_ms {
+            out.figure("others", format!("longest pause of a track between publishers {pause:.0} ms"));
+        }
+        let series = |name: &str, waits: &Histogram| Series::new(name, cumulative_ms(waits));
+        out.plots = vec![
             Plot::Columns(Columns::of(
                 "Time until media can flow",
                 "participants",
@@ -116,10 +82,9 @@ fn page(report: &Report, waits: &Waits) -> Page {
                 ],
                 ..Lines::default()
             }),
-        ],
-        circumstances: std::iter::once(("target".to_owned(), report.target.clone()))
-            .chain(report.circumstances.lines())
-            .collect(),
+        ];
+        out.circumstances(&self.target, None, &self.circumstances);
+        Ok(out)
     }
 }
 
@@ -134,6 +99,7 @@ pub(crate) async fn run(arguments: JoinsArguments) -> anyhow::Result<()> {
     let mut crowd = Crowd::new(load, 1);
     crowd.join_first().await?;
     load.find_relay(&crowd)?;
+    let limits = Limits::watch(load.target().metrics).await;
     let publishers = load.rooms as usize * usize::from(load.publishers);
     crowd.join(publishers - 1, PUBLISHERS_PER_SECOND).await?;
     crowd.talk(true);
@@ -141,8 +107,16 @@ pub(crate) async fn run(arguments: JoinsArguments) -> anyhow::Result<()> {
     crowd.clear_pauses();
     let storm = crowd.waiting();
     eprintln!("{publishers} publishers are here; {storm} viewers join within one second");
-    let failures = crowd.try_join(storm, storm as u32).await;
-    let in_vain = wait_for_media(&crowd, load).await;
+    let mut failures = Vec::new();
+    let mut in_vain = 0;
+    let storming = async {
+        failures = crowd.try_join(storm, storm as u32).await;
+        in_vain = wait_for_media(&crowd, load).await;
+    };
+    let stopped = tokio::select! {
+        () = storming => false,
+        () = stop_signal() => true,
+    };
     let viewers: Vec<Stats> = crowd.stats(false).collect();
     let pause = |stats: &Stats| stats.tracks().filter(|track| track.packets > 0).map(|track| track.longest_pause).max();
     let longest_pause_ms = crowd.stats(true).filter_map(|stats| pause(&stats)).max().map(|p| p.as_secs_f64() * 1e3);
@@ -169,16 +143,18 @@ pub(crate) async fn run(arguments: JoinsArguments) -> anyhow::Result<()> {
         longest_pause_ms,
         circumstances: Circumstances::now(),
     };
-    let mut out = format!("scenario      {}\n", report.scenario);
-    report.lines().iter().for_each(|(name, value)| out += &format!("{name:<13} {value}\n"));
-    stdout().write_all(out.as_bytes())?;
-    load.write_json(&report)?;
-    load.write_html(|| page(&report, &waits))?;
-    match (failures.first(), in_vain) {
-        (Some(first), _) => bail!("{} of {storm} joins failed; the first: {first}", failures.len()),
-        (None, 0) => Ok(()),
-        (None, in_vain) => bail!("{in_vain} participants had no media within {} s", MEDIA_WITHIN.as_secs()),
+    let mut measurement = report.measurement(&waits)?;
+    measurement.stopped(stopped);
+    for limit in limits.met(0.0, in_vain > 0 || !failures.is_empty()).await {
+        measurement.warn(Mark::ServerLimit, limit);
     }
+    if let Some(first) = failures.first() {
+        measurement.wrong(&[format!("{} of {storm} joins failed; the first: {first}", failures.len())]);
+    }
+    if in_vain > 0 {
+        measurement.wrong(&[format!("{in_vain} participants had no media within {} s", MEDIA_WITHIN.as_secs())]);
+    }
+    measurement.conclude(&load.outputs)
 }
 
 /// How many viewers have waited in vain.
@@ -224,8 +200,8 @@ mod tests {
             longest_pause_ms: Some(41.0),
             circumstances: Circumstances::now(),
         };
-        let html = page(&report, &waits).html();
-        for text in ["3 joins failed", "100 of 103", "max 500 ms", "between publishers 41 ms", "% of the viewers"] {
+        let html = report.measurement(&waits).unwrap().html();
+        for text in ["100 of 103", "max 500 ms", "between publishers 41 ms", "% of the viewers"] {
             assert!(html.contains(text), "{text}");
         }
         assert_eq!(html.matches("<svg").count(), 2);

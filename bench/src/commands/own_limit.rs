@@ -3,13 +3,14 @@
 use crate::ground::Process;
 use crate::ground::kernel::{self, Message, SendMethod, Sender};
 use crate::report::Circumstances;
-use anyhow::anyhow;
+use crate::report::page::{Lines, Plot, Series};
+use crate::report::{Measurement, Outputs};
+use crate::run::stop::{Stopped, stop_signal};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_client::{PACKET_BYTES, StandIn, Stream, loss_ratio};
 use serde::Serialize;
-use std::fs;
-use std::io::{self, Write, stdout};
-use std::path::PathBuf;
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,9 +56,8 @@ pub(crate) struct OwnLimitArguments {
     /// Decrypt every n-th packet, as `sfu` does.
     #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     decrypt_every: u32,
-    /// Write the figures to this file as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 /// What `--json` holds.
@@ -114,35 +114,60 @@ impl Step {
 
 /// Raises the rate for each length of run, and says what the clients took.
 pub(crate) async fn run(arguments: OwnLimitArguments) -> anyhow::Result<()> {
+    arguments.outputs.check()?;
     let clients = usize::from(arguments.clients);
     let mut report = Report {
         scenario: format!("self: {clients} clients that decrypt one packet of {}", arguments.decrypt_every),
         circumstances: Circumstances::now(),
         limits: Vec::new(),
     };
-    for run in &arguments.runs {
-        let mut stand_in = StandIn::connect(clients, arguments.decrypt_every).await?;
-        let limit = limit(&arguments, &mut stand_in, *run).await;
-        stand_in.stop().await;
-        report.limits.push(limit?);
+    let limits = &mut report.limits;
+    let all = async {
+        for run in &arguments.runs {
+            let mut stand_in = StandIn::connect(clients, arguments.decrypt_every).await?;
+            let limit = limit(&arguments, &mut stand_in, *run).await;
+            stand_in.stop().await;
+            limits.push(limit?);
+        }
+        Ok::<_, anyhow::Error>(false)
+    };
+    let stopped = tokio::select! {
+        all = all => all?,
+        () = stop_signal() => true,
+    };
+    if report.limits.is_empty() {
+        bail!(Stopped);
     }
-    let mut out = format!("scenario     {}\nmachine      {}\n", report.scenario, report.circumstances.machine);
-    for limit in &report.limits {
-        out += &format!(
-            "runs of {:<3}  {:.0} packets/s without loss (ended by {}), {:.0} ns of CPU each: {:.0} packets/s per CPU\n",
-            limit.packets_per_run,
-            limit.packets_per_second,
-            limit.ended_by,
-            limit.cpu_ns_per_packet,
-            limit.packets_per_second_per_cpu
-        );
+    let mut measurement = report.measurement()?;
+    measurement.stopped(stopped);
+    measurement.conclude(&arguments.outputs)
+}
+
+impl Report {
+    fn measurement(&self) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&self.scenario, self)?;
+        out.figure("machine", self.circumstances.machine.clone());
+        for limit in &self.limits {
+            let text = format!(
+                "{:.0} packets/s without loss (ended by {}), {:.0} ns of CPU each: {:.0} packets/s per CPU",
+                limit.packets_per_second, limit.ended_by, limit.cpu_ns_per_packet, limit.packets_per_second_per_cpu
+            );
+            out.figure(&format!("runs of {}", limit.packets_per_run), text);
+        }
+        let loss = |limit: &Limit| {
+            let points = limit.steps.iter().map(|step| (step.wanted_per_second / 1e3, step.loss() * 100.0));
+            Series::new(format!("runs of {}", limit.packets_per_run), points)
+        };
+        out.plots = vec![Plot::Lines(Lines {
+            title: "Loss at the clients".to_owned(),
+            unit: "%",
+            along: "1000 packets/s",
+            series: self.limits.iter().map(loss).collect(),
+            ..Lines::default()
+        })];
+        out.circumstances.extend(self.circumstances.lines());
+        Ok(out)
     }
-    stdout().write_all(out.as_bytes())?;
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)? + "\n";
-        fs::write(file, json).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))?;
-    }
-    Ok(())
 }
 
 async fn limit(arguments: &OwnLimitArguments, stand_in: &mut StandIn, run: u8) -> anyhow::Result<Limit> {

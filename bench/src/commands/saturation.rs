@@ -1,24 +1,22 @@
 //! `plausch-bench saturation`: how many rooms a server carries, and how late media comes at half of that.
 
 use super::sfu::Peer;
-use super::sfu::drive::{Stopped, stop_signal};
 use super::sfu::measure::Moment;
 use super::sfu::own::{check, start};
-use super::sfu::report::Quantiles;
 use crate::ground::Machine;
 use crate::ground::lab::{Cable, Ground};
 use crate::ground::servers::Driver;
-use crate::report::Circumstances;
-use crate::report::page::{Lines, Page, Plot, Scale, Series, Table};
+use crate::report::page::{Lines, Plot, Scale, Series};
+use crate::report::{Circumstances, Measurement, Quantiles};
 use crate::run::crowd::Crowd;
 use crate::run::load::LoadArguments;
+use crate::run::stop::{Stopped, stop_signal};
 use crate::run::target::Target;
 use anyhow::bail;
 use clap::Args;
 use plausch_client::Ages;
 use serde::Serialize;
-use std::fmt::Write as _;
-use std::io::{Write, stdout};
+use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -69,6 +67,10 @@ pub(crate) struct SaturationArguments {
     #[command(flatten)]
     cable: Cable,
 }
+
+/// The columns of what was measured.
+const HEAD: [&str; 8] =
+    ["", "rooms", "packets/s", "lost, %", "server busy, %", "clients busy, %", "latency", "at the device"];
 
 /// So many rooms that talk.
 #[derive(Clone, Serialize)]
@@ -127,23 +129,38 @@ pub(crate) async fn run(arguments: SaturationArguments) -> anyhow::Result<()> {
         check(peer, true)?;
     }
     let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
+    let (scenario, device) = (arguments.load.scenario("saturation"), ground.device());
+    let mut seen = Vec::new();
     let all = async {
         let peer = match arguments.against {
-            Some(peer) => Some(side(&arguments, &ground, Some(peer), None).await?),
+            Some(peer) => Some(side(&arguments, &ground, Some(peer), None, &mut seen).await?),
             None => None,
         };
         let at = peer.as_ref().map(|side| side.saturation.rooms);
-        let ours = side(&arguments, &ground, None, at).await?;
-        let (scenario, device) = (arguments.load.scenario("saturation"), ground.device());
+        let ours = side(&arguments, &ground, None, at, &mut seen).await?;
+        let (scenario, device) = (scenario.clone(), device.clone());
         Ok::<_, anyhow::Error>(Report { scenario, device, ours, peer, circumstances: Circumstances::now() })
     };
-    let report = tokio::select! {
-        report = all => report?,
-        () = stop_signal() => bail!(Stopped),
+    let whole = tokio::select! {
+        report = all => Some(report?),
+        () = stop_signal() => None,
     };
-    stdout().write_all(report.text().as_bytes())?;
-    arguments.load.write_json(&report)?;
-    arguments.load.write_html(|| report.page())
+    match whole {
+        Some(report) => report.measurement()?,
+        None if seen.is_empty() => bail!(Stopped),
+        None => unfinished(&scenario, &device, &seen)?,
+    }
+    .conclude(&arguments.load.outputs)
+}
+
+/// What there is of a run that was ended early.
+fn unfinished(scenario: &str, device: &str, seen: &[(String, Step)]) -> anyhow::Result<Measurement> {
+    let steps: Vec<&Step> = seen.iter().map(|(_, step)| step).collect();
+    let mut out = Measurement::new(scenario, &json!({ "scenario": scenario, "device": device, "steps": steps }))?;
+    out.head = HEAD.map(str::to_owned).to_vec();
+    out.figures = seen.iter().map(|(server, step)| step.row(server.clone())).collect();
+    out.stopped(true);
+    Ok(out)
 }
 
 /// Starts a server, and lets more and more rooms talk there.
@@ -152,6 +169,7 @@ async fn side(
     ground: &Ground,
     peer: Option<Peer>,
     peers_rooms: Option<u32>,
+    seen: &mut Vec<(String, Step)>,
 ) -> anyhow::Result<Side> {
     let server = start(peer, ground, Driver::Auto).await?;
     let name = server.name.clone();
@@ -159,7 +177,8 @@ async fn side(
     let target = Target::own(&server, ground);
     let mut crowd = Crowd::at(&target, &arguments.load, arguments.decrypt_every);
     let pace = arguments.joins_per_second;
-    let mut scene = Scene { crowd: &mut crowd, target: &target, client_cpus: ground.client_cpus(), pace };
+    let client_cpus = ground.client_cpus();
+    let mut scene = Scene { name: &name, crowd: &mut crowd, target: &target, client_cpus, pace, seen };
     let step_time = Duration::from_secs(arguments.step_seconds);
     let time = Duration::from_secs(arguments.seconds);
     // Before there is too much of anything, because servers take a while to get over that.
@@ -194,11 +213,14 @@ async fn side(
 }
 
 struct Scene<'a> {
+    name: &'a str,
     crowd: &'a mut Crowd,
     target: &'a Target,
     client_cpus: &'a [usize],
     /// Joins in a second.
     pace: u32,
+    /// All steps so far, of all servers.
+    seen: &'a mut Vec<(String, Step)>,
 }
 
 impl Scene<'_> {
@@ -226,6 +248,7 @@ impl Scene<'_> {
             (used.idle_ns + used.steal_ns, self.client_cpus.len()),
         );
         eprintln!("{}", step.text());
+        self.seen.push((self.name.to_owned(), step.clone()));
         Ok(step)
     }
 }
@@ -277,6 +300,20 @@ impl Step {
         }
     }
 
+    /// Under [`HEAD`].
+    fn row(&self, name: String) -> Vec<String> {
+        vec![
+            name,
+            self.rooms.to_string(),
+            format!("{:.0}", self.goodput_per_second),
+            format!("{:.3}", self.loss_ratio * 100.0),
+            format!("{:.0}", self.server_busy * 100.0),
+            format!("{:.0}", self.clients_busy * 100.0),
+            self.latency_us.text(),
+            self.arrival_latency_us.text(),
+        ]
+    }
+
     fn text(&self) -> String {
         format!(
             "{:4} rooms  {:7.0} of {:7.0} packets/s, lost {:6.3} %  server busy {:3.0} %, clients {:3.0} %  \
@@ -287,8 +324,8 @@ impl Step {
             self.loss_ratio * 100.0,
             self.server_busy * 100.0,
             self.clients_busy * 100.0,
-            self.latency_us.text_ms(),
-            self.arrival_latency_us.text_ms(),
+            self.latency_us.text(),
+            self.arrival_latency_us.text(),
         )
     }
 }
@@ -323,57 +360,26 @@ impl Report {
         rows
     }
 
-    fn text(&self) -> String {
-        let mut out = format!("scenario  {}\ndevice    {}\n", self.scenario, self.device);
-        for side in self.sides() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "{}: {}", side.server, side.bound.text());
-        }
-        for (name, step) in self.rows() {
-            let _ = writeln!(out, "{name}\n  {}", step.text());
-        }
-        out
-    }
-
-    fn page(&self) -> Page {
-        let rows = self.rows();
-        let head = ["", "rooms", "packets/s", "lost, %", "server busy, %", "clients busy, %"];
-        let head = head.into_iter().chain(["latency", "at the device"]).map(str::to_owned).collect();
-        let row = |(name, step): &(String, &Step)| {
-            vec![
-                name.clone(),
-                step.rooms.to_string(),
-                format!("{:.0}", step.goodput_per_second),
-                format!("{:.3}", step.loss_ratio * 100.0),
-                format!("{:.0}", step.server_busy * 100.0),
-                format!("{:.0}", step.clients_busy * 100.0),
-                step.latency_us.text_ms(),
-                step.arrival_latency_us.text_ms(),
-            ]
-        };
+    fn measurement(&self) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&self.scenario, self)?;
+        out.head = HEAD.map(str::to_owned).to_vec();
+        out.figures = self.rows().into_iter().map(|(name, step)| step.row(name)).collect();
+        self.sides().for_each(|side| out.figure(&side.server, side.bound.text()));
         let p99 = |side: &Side| {
-            let points = side
-                .steps
-                .iter()
-                .filter_map(|step| Some((step.goodput_per_second / 1e3, step.arrival_latency_us.p99? as f64 / 1e3)));
-            Series::new(&side.server, points)
+            let point = |step: &Step| Some((step.goodput_per_second / 1e3, step.arrival_latency_us.p99? as f64 / 1e3));
+            Series::new(&side.server, side.steps.iter().filter_map(point))
         };
-        Page {
-            title: self.scenario.clone(),
-            warnings: Vec::new(),
-            tables: vec![Table { title: "Figures".to_owned(), head, rows: rows.iter().map(row).collect() }],
-            plots: vec![Plot::Lines(Lines {
-                title: "Latency p99 at the device, step by step".to_owned(),
-                unit: "ms",
-                along: "1000 packets/s",
-                x: Scale::Linear,
-                y: Scale::Logarithmic,
-                series: self.sides().map(p99).collect(),
-            })],
-            circumstances: std::iter::once(("device".to_owned(), self.device.clone()))
-                .chain(self.circumstances.lines())
-                .collect(),
-        }
+        out.plots = vec![Plot::Lines(Lines {
+            title: "Latency p99 at the device, step by step".to_owned(),
+            unit: "ms",
+            along: "1000 packets/s",
+            x: Scale::Linear,
+            y: Scale::Logarithmic,
+            series: self.sides().map(p99).collect(),
+        })];
+        out.circumstances.push(("device".to_owned(), self.device.clone()));
+        out.circumstances.extend(self.circumstances.lines());
+        Ok(out)
     }
 }
 
@@ -421,11 +427,12 @@ mod tests {
             peer: Some(side("Janus 2", true)),
             circumstances: Circumstances::now(),
         };
-        for text in [report.text(), report.page().html()] {
+        let measurement = report.measurement().unwrap();
+        for text in [measurement.text(), measurement.html()] {
             for wanted in ["Plausch 1: where Janus 2 is saturated", "Janus 2: half of its own", "p99 0.70"] {
                 assert!(text.contains(wanted), "{wanted}: {text}");
             }
         }
-        assert!(report.text().contains("packets were lost in the next step"));
+        assert!(measurement.text().contains("packets were lost in the next step"));
     }
 }

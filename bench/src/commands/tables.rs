@@ -2,7 +2,7 @@
 
 use crate::commands::sfu::{self, GROWTH_HEAD, MARKDOWN_HEAD, Peer, SfuArguments};
 use crate::ground::lab::{Cable, Ground};
-use crate::report::Circumstances;
+use crate::report::{Circumstances, check_writable, write};
 use anyhow::anyhow;
 use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,7 @@ struct Scenario {
 pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
     sfu::check(Peer::Janus, true)?;
     let wanted = arguments.wanted()?;
+    arguments.out.iter().chain(&arguments.json).try_for_each(|file| check_writable(file))?;
     let mut parts = arguments.parts()?;
     let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
     let begin = Instant::now();
@@ -98,7 +99,7 @@ pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
             }
             false => {
                 let comparison = sfu::compare(&ground, &parsed.sfu, Peer::Janus).await?;
-                eprintln!("{}", comparison.table());
+                eprintln!("{}", comparison.measurement()?.text());
                 let (row, notes) = (comparison.markdown(), comparison.notes());
                 Part { command, row, notes, figures: comparison.json(), alone }
             }
@@ -149,9 +150,6 @@ impl TablesArguments {
     }
 
     fn write(&self, page: &str, parts: &Parts) -> anyhow::Result<()> {
-        let write = |path: &PathBuf, text: &str| {
-            fs::write(path, text).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
-        };
         if let Some(path) = &self.json {
             write(path, &(serde_json::to_string_pretty(parts)? + "\n"))?;
         }

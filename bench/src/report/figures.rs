@@ -32,13 +32,6 @@ pub(crate) fn counts_ms(histogram: &Histogram) -> Vec<(f64, u64)> {
     histogram.buckets().map(|(us, count)| (us as f64 / 1e3, count)).collect()
 }
 
-/// p50, p99, p99.9 and the largest in milliseconds, for people.
-pub(crate) fn quantiles_ms(histogram: &Histogram) -> String {
-    let ms = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| format!("{:.2}", us as f64 / 1e3));
-    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| ms(histogram.quantile(share)));
-    format!("p50 {p50}  p99 {p99}  p99.9 {p999}  max {} ms", ms(histogram.max()))
-}
-
 pub(crate) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }

@@ -2,12 +2,20 @@
 
 mod circumstances;
 pub(crate) mod figures;
+mod limits;
+mod measurement;
+mod outputs;
 pub(crate) mod page;
+mod quantiles;
 mod rounds;
 mod spread;
 mod trend;
 
 pub(crate) use circumstances::Circumstances;
+pub(crate) use limits::{LimitArguments, Limits};
+pub(crate) use measurement::{Mark, Measurement};
+pub(crate) use outputs::{Outputs, check_writable, write};
+pub(crate) use quantiles::{Quantiles, Times, rounded};
 pub(crate) use rounds::{Rounds, Side, alternate};
 pub(crate) use spread::Spread;
 pub(crate) use trend::Trend;

@@ -19,15 +19,18 @@ pub(crate) struct Rounds<T> {
 }
 
 /// Runs ours and the peer in turn, `rounds` times each. The first of each warms up caches, clocks and page tables and
-/// is thrown away, unless it is the only one.
+/// is thrown away, unless it is the only one. `measured` takes what counts.
 ///
 /// # Errors
-/// The first that `run` returns; nothing is worth reporting then.
-pub(crate) async fn alternate<T, E, F>(rounds: u32, mut run: impl FnMut(Side, u32) -> F) -> Result<Rounds<T>, E>
+/// The first that `run` returns.
+pub(crate) async fn alternate<T, E, F>(
+    rounds: u32,
+    measured: &mut Rounds<T>,
+    mut run: impl FnMut(Side, u32) -> F,
+) -> Result<(), E>
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut measured = Rounds { ours: Vec::new(), peer: Vec::new() };
     for round in 0..rounds {
         let ours = run(Side::Ours, round).await?;
         let peer = run(Side::Peer, round).await?;
@@ -36,7 +39,13 @@ where
             measured.peer.push(peer);
         }
     }
-    Ok(measured)
+    Ok(())
+}
+
+impl<T> Default for Rounds<T> {
+    fn default() -> Self {
+        Self { ours: Vec::new(), peer: Vec::new() }
+    }
 }
 
 impl<T> Rounds<T> {
@@ -62,7 +71,8 @@ mod tests {
             order.borrow_mut().push((side, round));
             async move { Ok::<_, ()>(f64::from(round) + if side == Side::Ours { 1.0 } else { 9.0 }) }
         };
-        let rounds = alternate(3, run).await.unwrap();
+        let mut rounds = Rounds::default();
+        alternate(3, &mut rounds, run).await.unwrap();
         let turns: Vec<Side> = order.borrow().iter().map(|(side, _)| *side).collect();
         assert_eq!(turns, [Side::Ours, Side::Peer].repeat(3));
         assert_eq!((rounds.ours.as_slice(), rounds.peer.as_slice()), ([2.0, 3.0].as_slice(), [10.0, 11.0].as_slice()));
@@ -73,13 +83,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_single_round_counts_and_an_error_ends_it_all() {
-        let single = alternate(1, |_, _| async { Ok::<_, ()>(1.0) }).await.unwrap();
+        let mut single = Rounds::default();
+        alternate(1, &mut single, |_, _| async { Ok::<_, ()>(1.0) }).await.unwrap();
         assert_eq!((single.ours.len(), single.peer.len()), (1, 1));
-        let failed =
-            alternate(
-                3,
-                |side, round| async move { if side == Side::Peer && round == 1 { Err("died") } else { Ok(1.0) } },
-            );
-        assert_eq!(failed.await.unwrap_err(), "died");
+        let mut whole = Rounds::default();
+        let run = |side, round| async move { if side == Side::Peer && round == 2 { Err("died") } else { Ok(1.0) } };
+        assert_eq!(alternate(3, &mut whole, run).await.unwrap_err(), "died");
+        assert_eq!((whole.ours.len(), whole.peer.len()), (1, 1), "what was measured before stays");
     }
 }

@@ -1,7 +1,7 @@
 //! What all kinds of load have in common: the server, the rooms, and who sends what in them.
 
 use crate::ground::{Process, open_files_limits};
-use crate::report::page::Page;
+use crate::report::{LimitArguments, Outputs};
 use crate::run::crowd::Crowd;
 use crate::run::permission::{check_target, is_of_this_machine};
 use crate::run::target::Target;
@@ -9,8 +9,6 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_client::turn::TurnServer;
 use plausch_client::{Entry, Trust};
-use serde::Serialize;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -85,12 +83,10 @@ pub(crate) struct LoadArguments {
     /// Packets that a server on another machine may have to forward in a second.
     #[arg(long, default_value_t = 2_500, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// Write the figures to this file as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a page with figures and plots to this file, to be sent around: it needs nothing else.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
 }
 
 impl LoadArguments {
@@ -99,13 +95,25 @@ impl LoadArguments {
         Target {
             url: self.url.clone(),
             entry: self.via,
-            trust: self.ca.clone().map_or(Trust::System, Trust::File),
+            trust: self.trust(),
             server: None,
+            metrics: self.metrics(),
             processes: Vec::new(),
             cpus: Vec::new(),
             receives_itself: false,
             device: None,
         }
+    }
+
+    fn trust(&self) -> Trust {
+        self.ca.clone().map_or(Trust::System, Trust::File)
+    }
+
+    /// Where control and relay tell what they count; other servers are not asked.
+    fn metrics(&self) -> Vec<(String, Trust)> {
+        let control = (self.via != Entry::Janus).then(|| (self.url.clone(), self.trust()));
+        let relay = self.limits.relay_metrics.clone().map(|url| (url, Trust::System));
+        control.into_iter().chain(relay).collect()
     }
 
     /// Viewers of each room who take what comes for them.
@@ -157,6 +165,7 @@ impl LoadArguments {
 
     /// Refuses what cannot work before anybody is bothered with it.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.outputs.check()?;
         let remote = check_target(&self.url, self.allow_remote).map_err(|error| anyhow!(error))?;
         let turn = self.turn.filter(|turn| !is_of_this_machine(turn.ip()));
         if let Some(turn) = turn.filter(|_| !self.allow_remote) {
@@ -195,6 +204,7 @@ impl LoadArguments {
 
     /// The same for a server that the run starts itself.
     pub(crate) fn check_rooms(&self) -> anyhow::Result<()> {
+        self.outputs.check()?;
         if self.video_kbps == 0 && !self.audio {
             bail!("with neither picture nor sound there is nothing to forward; give --video-kbps or --audio true");
         }
@@ -240,18 +250,5 @@ impl LoadArguments {
             }
             None => Ok(address.and_then(Process::at_udp)),
         }
-    }
-
-    /// Writes the object of `--json`, if wished.
-    pub(crate) fn write_json(&self, report: &impl Serialize) -> anyhow::Result<()> {
-        let Some(file) = &self.json else { return Ok(()) };
-        let json = serde_json::to_string_pretty(report)? + "\n";
-        fs::write(file, json).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
-    }
-
-    /// Writes the page of `--html`, if wished.
-    pub(crate) fn write_html(&self, page: impl FnOnce() -> Page) -> anyhow::Result<()> {
-        let Some(file) = &self.html else { return Ok(()) };
-        fs::write(file, page().html()).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
     }
 }

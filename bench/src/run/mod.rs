@@ -3,4 +3,5 @@
 pub(crate) mod crowd;
 pub(crate) mod load;
 pub(crate) mod permission;
+pub(crate) mod stop;
 pub(crate) mod target;

@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) cpus: Vec<usize>,
     /// Whether those CPUs also do the kernel's receive work for it.
     pub(crate) receives_itself: bool,
+    /// Where the server tells what it counts.
+    pub(crate) metrics: Vec<(String, Trust)>,
     /// What packets go over.
     pub(crate) device: Option<String>,
 }
@@ -34,6 +36,7 @@ impl Target {
             processes: server.processes.clone(),
             cpus: ground.server_cpus().to_vec(),
             receives_itself: ground.cable().is_some_and(|cable| cable.receive_work == ReceiveWork::Own),
+            metrics: server.metrics.iter().map(|url| (url.clone(), Trust::System)).collect(),
             device: Some(ground.device()),
         }
     }

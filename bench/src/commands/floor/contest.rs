@@ -5,6 +5,7 @@ use anyhow::{anyhow, bail};
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -111,7 +112,8 @@ impl Outcome {
 pub(crate) type Contender<'a> = anyhow::Result<Box<dyn FnMut() -> anyhow::Result<Sample> + 'a>>;
 
 /// Lets all take turns, from first to last and then back; the first turn is thrown away. An outcome for each.
-pub(crate) fn alternate(contenders: Vec<Contender<'_>>, turns: u32) -> Vec<Outcome> {
+/// `stop` ends it after a turn.
+pub(crate) fn alternate(contenders: Vec<Contender<'_>>, turns: u32, stop: &AtomicBool) -> Vec<Outcome> {
     let mut results: Vec<Result<Vec<Sample>, String>> = Vec::new();
     let mut runners = Vec::new();
     for (index, contender) in contenders.into_iter().enumerate() {
@@ -126,6 +128,9 @@ pub(crate) fn alternate(contenders: Vec<Contender<'_>>, turns: u32) -> Vec<Outco
     for turn in 0..=turns {
         runners.reverse();
         for (index, runner) in &mut runners {
+            if stop.load(Ordering::Relaxed) {
+                continue;
+            }
             let Ok(samples) = &mut results[*index] else { continue };
             match runner() {
                 Ok(sample) if turn > 0 => samples.push(sample),
@@ -201,7 +206,7 @@ mod tests {
             }))
         };
         let contenders = vec![runner('a', 1_000_000), Err(anyhow::anyhow!("not here")), runner('b', 7)];
-        let outcomes = alternate(contenders, 3);
+        let outcomes = alternate(contenders, 3, &AtomicBool::new(false));
         assert_eq!(order.into_inner(), ['b', 'a', 'a', 'b', 'b', 'a', 'a', 'b']);
         assert_eq!((outcomes[0].least_ns, outcomes[0].median_ns, outcomes[0].most_ns), (20.0, 30.0, 40.0));
         assert_eq!(outcomes[1].refused.as_deref(), Some("not here"));
@@ -215,7 +220,7 @@ mod tests {
             turn += 1;
             if turn > 2 { anyhow::bail!("EINVAL") } else { Ok(sample(1)) }
         }));
-        assert_eq!(alternate(vec![failing], 5)[0].refused.as_deref(), Some("EINVAL"));
+        assert_eq!(alternate(vec![failing], 5, &AtomicBool::new(false))[0].refused.as_deref(), Some("EINVAL"));
     }
 
     #[test]

@@ -11,14 +11,16 @@ use crate::commands::floor::contest::{
 use crate::commands::floor::wire::{Ends, Ground, Receivers, Wire};
 use crate::ground::kernel::{SendMethod, Sender, ThreadUse, thread_cpu_ns};
 use crate::ground::lab::Cable;
-use anyhow::{Context, anyhow};
+use crate::report::page::{Bars, Plot};
+use crate::report::{Circumstances, Measurement, Outputs};
+use crate::run::stop::stop_signal;
+use anyhow::Context;
 use clap::Args;
 pub(crate) use load::FloorLoad;
 use load::{Batch, Floor};
 use serde::Serialize;
-use std::fmt::Write;
-use std::fs;
-use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,9 +78,8 @@ pub(crate) struct FloorArguments {
     shared: bool,
     #[command(flatten)]
     cable: Cable,
-    /// Write the figures to this file as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 /// How packets are handed to the kernel.
@@ -121,7 +122,7 @@ struct FloorRow {
 }
 
 pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
-    let json = arguments.json.clone();
+    arguments.outputs.check()?;
     let load = FloorLoad {
         rooms: arguments.rooms.into(),
         publishers: arguments.publishers.into(),
@@ -141,21 +142,21 @@ pub(crate) async fn run(arguments: FloorArguments) -> anyhow::Result<()> {
         false => Receivers { work, cable, ..Receivers::beside(cpu, &cpus) },
     };
     let pace = Pace { turns: arguments.turns, turn, cpu };
-    let measured = tokio::task::spawn_blocking(move || measure(load, arguments.wire, receivers, real_time, pace));
-    // Namespaces go with the process, so there is nothing to clean up.
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    let mut measured =
+        tokio::task::spawn_blocking(move || measure(load, arguments.wire, receivers, real_time, pace, &told));
     let report = tokio::select! {
-        report = measured => report??,
-        _ = tokio::signal::ctrl_c() => {
-            eprintln!("plausch-bench: stopped; nothing is reported");
-            std::process::exit(130);
+        report = &mut measured => report??,
+        () = stop_signal() => {
+            // The turn that is under way comes to its end.
+            stop.store(true, Ordering::Relaxed);
+            measured.await??
         }
     };
-    print!("{}", report.table());
-    if let Some(file) = json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        fs::write(&file, text).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))?;
-    }
-    Ok(())
+    let mut measurement = report.measurement()?;
+    measurement.stopped(stop.load(Ordering::Relaxed));
+    measurement.conclude(&arguments.outputs)
 }
 
 /// Measures the floor of a load. Takes `pace.turns` + 1 turns for each of five variants, and blocks meanwhile. The pace's
@@ -169,12 +170,13 @@ pub(crate) fn measure(
     receivers: Receivers,
     real_time: bool,
     pace: Pace,
+    stop: &AtomicBool,
 ) -> anyhow::Result<FloorReport> {
     load.check()?;
     let outcomes = on_cpu(pace.cpu, || {
         let ends = Ground::lay(wire, receivers)?.ends(load.receivers())?;
         let contenders = KINDS.iter().map(|(_, kind)| contender(&ends, load, *kind, real_time, pace));
-        Ok(alternate(contenders.collect(), pace.turns))
+        Ok(alternate(contenders.collect(), pace.turns, stop))
     })?;
     let rows = KINDS.iter().zip(outcomes).map(|((name, _), outcome)| FloorRow { name, outcome }).collect();
     Ok(FloorReport::new(load, wire, real_time, rows))
@@ -243,17 +245,17 @@ impl FloorReport {
         }
     }
 
-    pub(crate) fn table(&self) -> String {
-        let mut out = format!("floor of {}, {}\n", self.scenario, self.wire);
+    fn measurement(&self) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&format!("floor of {}, {}", self.scenario, self.wire), self)?;
         let rhythm = if self.real_time { "in real time" } else { "as fast as it goes" };
-        let _ = writeln!(
-            out,
-            "AEAD_AES_128_GCM, a key for each receiver, {rhythm}; CPU ns per packet: median (least–most)"
-        );
-        for row in &self.rows {
-            let _ = writeln!(out, "  {:<42} {}", row.name, row.outcome.cell());
-        }
-        out
+        out.figure("sealing", format!("AEAD_AES_128_GCM, a key for each receiver, {rhythm}"));
+        out.figure("figures", "CPU ns per packet: median (least–most)");
+        self.rows.iter().for_each(|row| out.figure(row.name, row.outcome.cell()));
+        let bar = |row: &FloorRow| (row.name.to_owned(), row.outcome.median_ns, 0);
+        let bars = self.rows.iter().filter(|row| row.outcome.refused.is_none()).map(bar).collect();
+        out.plots = vec![Plot::Bars(Bars { title: "CPU per packet".to_owned(), unit: "ns", bars })];
+        out.circumstances.extend(Circumstances::now().lines());
+        Ok(out)
     }
 }
 
@@ -266,7 +268,8 @@ mod tests {
         let load =
             FloorLoad { rooms: 2, publishers: 2, viewers: 1, tiles: None, video_kbps: 1500, fps: 30, audio: true };
         let pace = Pace { turns: 1, turn: Duration::from_millis(20), cpu: choose_cpu(None).unwrap().0 };
-        let report = measure(load, Wire::Loopback, Receivers::beside(0, &[]), false, pace).unwrap();
+        let report =
+            measure(load, Wire::Loopback, Receivers::beside(0, &[]), false, pace, &AtomicBool::new(false)).unwrap();
         for row in &report.rows {
             // io_uring may be forbidden where this runs.
             if row.outcome.refused.is_none() || row.name.ends_with("sendmsg") {

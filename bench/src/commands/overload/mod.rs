@@ -1,22 +1,23 @@
 //! `plausch-bench overload`: more and more load until goodput bends, then twice that. What a server does then shows
 //! whether a bad evening ends in a bad picture or in no conference.
 
-mod page;
+mod plots;
 mod report;
 
-use crate::commands::sfu::{Stopped, stop_signal, with_server};
+use crate::commands::sfu::with_server;
 use crate::ground::lab::{Cable, Ground};
 use crate::ground::servers::Driver;
 use crate::ground::{Machine, Process, ProcessSample};
+use crate::report::{Limits, Mark};
 use crate::run::crowd::Crowd;
 use crate::run::load::LoadArguments;
 use crate::run::permission::check_target;
+use crate::run::stop::{Stopped, stop_signal};
 use crate::run::target::Target;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_client::{Histogram, Traffic, is_healthy};
-use report::{Phase, Report, Step};
-use std::io::{Write, stdout};
+use report::{Phase, Report, Step, unfinished};
 use std::time::{Duration, Instant};
 use tokio::time::{interval, sleep, timeout};
 
@@ -91,10 +92,7 @@ pub(crate) async fn run(arguments: OverloadArguments) -> anyhow::Result<()> {
     load.check_rooms()?;
     let ground = Ground::prepare(true, arguments.cable, arguments.server_cpus.as_deref())?;
     let measure = async |target| fill(&arguments, target, ground.client_cpus()).await;
-    tokio::select! {
-        result = with_server(&ground, None, arguments.driver, measure) => result,
-        () = stop_signal() => bail!(Stopped),
-    }
+    with_server(&ground, None, arguments.driver, measure).await
 }
 
 async fn fill(arguments: &OverloadArguments, target: Target, client_cpus: &[usize]) -> anyhow::Result<()> {
@@ -106,21 +104,29 @@ async fn fill(arguments: &OverloadArguments, target: Target, client_cpus: &[usiz
         None => load.find_relay(&crowd)?,
     };
     let scene = Scene { target: &target, client_cpus, relay };
+    let limits = Limits::watch(target.metrics.clone()).await;
+    let mut steps = Vec::new();
     let result = tokio::select! {
-        result = raise(arguments, &mut crowd, &scene) => result,
+        result = raise(arguments, &mut crowd, &scene, &mut steps) => result,
         () = stop_signal() => Err(Stopped.into()),
     };
     let tally = crowd.tally(Histogram::default());
     crowd.leave().await;
-    let name = target.device.map_or(target.url.clone(), |device| format!("{}, {device}", target.url));
-    let report = Report::of(load.scenario("overload"), name, result?, &tally)?;
-    stdout().write_all(report.text().as_bytes())?;
-    load.write_json(&report)?;
-    load.write_html(|| page::page(&report))?;
-    match tally.foreign {
-        0 => Ok(()),
-        foreign => bail!("{foreign} packets came from another room; do not use this server before that is explained"),
+    let name = match &target.device {
+        Some(device) => format!("{}, {device}", target.url),
+        None => target.url.clone(),
+    };
+    let scenario = load.scenario("overload");
+    let mut measurement = match result {
+        Ok(()) => Report::of(scenario, name, steps, &tally)?.measurement()?,
+        Err(error) if error.is::<Stopped>() && !steps.is_empty() => unfinished(&scenario, &name, &steps)?,
+        Err(error) => return Err(limits.explain(error).await),
+    };
+    // That pictures are left out where there are too many is what this is about.
+    for limit in limits.met(tally.loss_ratio(), false).await.into_iter().filter(|limit| !limit.contains("pictures")) {
+        measurement.warn(Mark::ServerLimit, limit);
     }
+    measurement.conclude(&load.outputs)
 }
 
 /// Who is measured.
@@ -131,11 +137,15 @@ struct Scene<'a> {
     relay: Option<Process>,
 }
 
-async fn raise(arguments: &OverloadArguments, crowd: &mut Crowd, scene: &Scene<'_>) -> anyhow::Result<Vec<Step>> {
+async fn raise(
+    arguments: &OverloadArguments,
+    crowd: &mut Crowd,
+    scene: &Scene<'_>,
+    steps: &mut Vec<Step>,
+) -> anyhow::Result<()> {
     crowd.join(crowd.waiting(), JOINS_PER_SECOND).await?;
     crowd.wait_for_slots().await?;
     let measure = async |kbps, phase| measure(arguments, crowd, scene, kbps, phase).await;
-    let mut steps = Vec::new();
     let mut kbps = arguments.load.video_kbps;
     let mut whole_kbps = None;
     loop {
@@ -156,7 +166,7 @@ async fn raise(arguments: &OverloadArguments, crowd: &mut Crowd, scene: &Scene<'
     let saturating = whole_kbps.unwrap_or(kbps);
     steps.push(measure(saturating.saturating_mul(2), Phase::Twice).await?);
     steps.push(measure((saturating / 2).max(1), Phase::After).await?);
-    Ok(steps)
+    Ok(())
 }
 
 /// All counters at one moment.

@@ -1,12 +1,13 @@
 //! What an overload has shown.
 
+use super::plots::{plots, step_table};
 use super::{BENT, Moment};
-use crate::report::Circumstances;
 use crate::report::figures::{curve_ms, mib};
+use crate::report::{Circumstances, Mark, Measurement, Quantiles};
 use anyhow::anyhow;
 use plausch_client::{Histogram, Tally, Traffic, loss_ratio};
 use serde::Serialize;
-use std::fmt::Write;
+use serde_json::json;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -68,14 +69,6 @@ pub(super) struct Step {
     pub(super) latency_curve: Vec<(f64, f64)>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Quantiles {
-    pub(super) p50: Option<u64>,
-    pub(super) p99: Option<u64>,
-    pub(super) p999: Option<u64>,
-    pub(super) max: Option<u64>,
-}
-
 impl Step {
     pub(super) fn between(
         kbps: u32,
@@ -122,12 +115,7 @@ impl Step {
             goodput_per_second: traffic.received.all() as f64 / seconds,
             audio_loss_ratio: loss_ratio(whole.received.audio, whole.expected.audio),
             video_loss_ratio: loss_ratio(whole.received.video, whole.expected.video),
-            latency_us: Quantiles {
-                p50: latency.quantile(0.5),
-                p99: latency.quantile(0.99),
-                p999: latency.quantile(0.999),
-                max: latency.max(),
-            },
+            latency_us: Quantiles::of(&latency),
             relay_cpu,
             busiest_thread_cpu: busiest,
             bench_cpu,
@@ -249,75 +237,60 @@ impl Report {
         })
     }
 
-    /// Names and values for people.
-    pub(super) fn lines(&self) -> Vec<(String, String)> {
-        let yes = |is: bool| if is { "yes" } else { "NO" }.to_owned();
+    pub(super) fn measurement(&self) -> anyhow::Result<Measurement> {
+        let yes = |is: bool| if is { "yes" } else { "NO" };
         let kept = |is: bool| if is { "" } else { " (target missed)" };
-        let growth = |(first, last)| format!("{} → {}", mib(first), mib(last));
-        let twice = self.steps.iter().find(|step| step.phase == Phase::Twice);
-        let join = twice
-            .and_then(|step| step.join_ms)
-            .map_or_else(|| "no join".to_owned(), |ms| format!("join in {ms:.0} ms"));
-        let lines = [
-            ("saturated at", format!("{} kbit/s a picture", self.saturating_kbps)),
-            ("peak goodput", format!("{:.0} packets/s", self.peak_goodput_per_second)),
-            (
-                "at twice that",
-                format!(
-                    "{:.0} packets/s, {:.1} % of the peak{}",
-                    self.goodput_per_second_at_twice,
-                    self.goodput_ratio_at_twice * 100.0,
-                    kept(self.goodput_ratio_at_twice >= KEPT)
-                ),
-            ),
-            (
-                "audio lost",
-                format!(
-                    "{:.3} %{}",
-                    self.audio_loss_ratio_at_twice * 100.0,
-                    kept(self.audio_loss_ratio_at_twice < AUDIO_LOSS)
-                ),
-            ),
-            ("video lost", format!("{:.3} %", self.video_loss_ratio_at_twice * 100.0)),
-            ("control", format!("answers meanwhile: {}, {join}", yes(self.control_answers_at_twice))),
-            ("recovers", yes(self.recovered)),
-            (
-                "relay memory",
-                self.rss_bytes_first.zip(self.rss_bytes_last).map_or_else(|| "unknown".to_owned(), growth),
-            ),
-        ];
-        lines.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
-    /// What makes the figures doubtful, a sentence each.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut out = Measurement::new(&self.scenario, self)?;
+        out.figure("target", self.target.clone());
+        out.figure("saturated at", format!("{} kbit/s a picture", self.saturating_kbps));
+        out.figure("peak goodput", format!("{:.0} packets/s", self.peak_goodput_per_second));
+        let (goodput, ratio) = (self.goodput_per_second_at_twice, self.goodput_ratio_at_twice);
+        let missed = kept(ratio >= KEPT);
+        out.figure("at twice that", format!("{goodput:.0} packets/s, {:.1} % of the peak{missed}", ratio * 100.0));
+        let lost = self.audio_loss_ratio_at_twice;
+        out.figure("audio lost", format!("{:.3} %{}", lost * 100.0, kept(lost < AUDIO_LOSS)));
+        out.figure("video lost", format!("{:.3} %", self.video_loss_ratio_at_twice * 100.0));
+        let join = self.steps.iter().find(|step| step.phase == Phase::Twice).and_then(|step| step.join_ms);
+        let join = join.map_or_else(|| "no join".to_owned(), |ms| format!("join in {ms:.0} ms"));
+        out.figure("control", format!("answers meanwhile: {}, {join}", yes(self.control_answers_at_twice)));
+        out.figure("recovers", yes(self.recovered));
+        let growth = self.rss_bytes_first.zip(self.rss_bytes_last);
+        let growth = growth.map(|(first, last)| format!("{} → {}", mib(first), mib(last)));
+        out.figure("relay memory", growth.unwrap_or_else(|| "unknown".to_owned()));
         if self.client_bound {
-            warnings.push(
-                "CLIENT-BOUND: the bench had no CPU left, or its sockets overflowed, where packets were lost; this is no limit of the server. Use more viewers with less bitrate each, more CPUs, or another machine"
-                    .to_owned(),
+            out.warn(
+                Mark::ClientBound,
+                "the bench had no CPU left, or its sockets overflowed, where packets were lost; this is no limit of the server. Use more viewers with less bitrate each, more CPUs, or another machine",
             );
         }
-        warnings.extend(self.faults.iter().map(|fault| format!("WRONG: {fault}")));
-        warnings
-    }
-
-    pub(super) fn text(&self) -> String {
-        let mut out = format!("scenario      {}\ntarget        {}\n", self.scenario, self.target);
-        for (name, value) in self.lines() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "{name:<13} {value}");
-        }
-        self.warnings().iter().for_each(|warning| out += &format!("{warning}\n"));
-        out
+        out.wrong(&self.faults);
+        out.tables.push(step_table(&self.steps));
+        out.plots = plots(&self.steps, self.saturating_kbps);
+        out.circumstances(&self.target, None, &self.circumstances);
+        Ok(out)
     }
 }
 
+/// What there is of a run that was ended early.
+pub(super) fn unfinished(scenario: &str, target: &str, steps: &[Step]) -> anyhow::Result<Measurement> {
+    let circumstances = Circumstances::now();
+    let report = json!({ "scenario": scenario, "target": target, "steps": steps });
+    let mut out = Measurement::new(scenario, &report)?;
+    out.figure("target", target);
+    let best = steps.iter().map(|step| step.goodput_per_second).fold(0.0, f64::max);
+    out.figure("goodput", format!("{best:.0} packets/s at best, in {} steps", steps.len()));
+    out.stopped(true);
+    out.tables.push(step_table(steps));
+    out.plots = plots(steps, steps.last().map_or(0, |step| step.kbps));
+    out.circumstances(target, None, &circumstances);
+    Ok(out)
+}
+
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    pub(crate) fn step(phase: Phase, kbps: u32, offered: f64, goodput: f64, client_bound: bool) -> Step {
+    fn step(phase: Phase, kbps: u32, offered: f64, goodput: f64, client_bound: bool) -> Step {
         Step {
             phase,
             kbps,
@@ -343,7 +316,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(crate) fn report(client_bound: bool) -> Report {
+    fn report(client_bound: bool) -> Report {
         let steps = vec![
             step(Phase::Rising, 1_000, 100_000.0, 100_000.0, false),
             step(Phase::Rising, 1_400, 140_000.0, 139_900.0, false),
@@ -360,8 +333,8 @@ pub(super) mod tests {
         assert_eq!((report.saturating_kbps, report.peak_goodput_per_second), (1_400, 160_000.0));
         assert!((report.goodput_ratio_at_twice - 0.975).abs() < 1e-9);
         assert!(report.recovered && report.control_answers_at_twice && !report.client_bound);
-        assert!(report.warnings().is_empty());
-        let text = report.text();
+        assert!(report.measurement().unwrap().warnings.is_empty());
+        let text = report.measurement().unwrap().text();
         assert!(text.contains("97.5 % of the peak\n") && text.contains("audio lost    0.040 %\n"), "{text}");
         let json = serde_json::to_value(&report).unwrap();
         for key in ["scenario", "target", "forwarded_packets", "expected_packets", "loss_ratio", "latency_us", "steps"]
@@ -374,7 +347,11 @@ pub(super) mod tests {
     #[test]
     fn the_bench_claims_no_limit_that_is_its_own() {
         let report = report(true);
-        assert!(report.client_bound && report.text().contains("CLIENT-BOUND"), "{}", report.text());
+        assert!(
+            report.client_bound && report.measurement().unwrap().text().contains("CLIENT-BOUND"),
+            "{}",
+            report.measurement().unwrap().text()
+        );
     }
 
     #[test]
@@ -385,8 +362,26 @@ pub(super) mod tests {
         steps[3].join_ms = None;
         steps[4].goodput_per_second = 10_000.0;
         let report = Report::of(String::new(), String::new(), steps, &Tally::default()).unwrap();
-        let text = report.text();
+        let text = report.measurement().unwrap().text();
         assert_eq!(text.matches("(target missed)").count(), 2, "{text}");
         assert!(text.contains("answers meanwhile: NO, no join") && text.contains("recovers      NO"), "{text}");
+    }
+
+    #[test]
+    fn pages_hold_figures_plots_and_the_mark() {
+        let html = report(true).measurement().unwrap().html();
+        for text in ["CLIENT-BOUND", "160000", "Goodput", "2800 (twice)", "10 of 10", "plausch_bench"] {
+            assert!(html.contains(text), "{text}");
+        }
+        assert_eq!(html.matches("<svg").count(), 6);
+    }
+
+    #[test]
+    fn a_run_that_was_ended_early_tells_what_there_is() {
+        let steps = vec![step(Phase::Rising, 1_000, 100_000.0, 100_000.0, false)];
+        let measurement = unfinished("overload: 1 → 100", "http://localhost", &steps).unwrap();
+        assert!(measurement.text().contains("100000 packets/s at best, in 1 steps"), "{}", measurement.text());
+        assert!(measurement.json().contains("\"kbps\": 1000"), "{}", measurement.json());
+        assert!(measurement.verdict().unwrap_err().to_string().starts_with("STOPPED"));
     }
 }

@@ -1,8 +1,9 @@
 //! What ours cost against a peer.
 
 use super::Peer;
-use super::report::{JoinReport, Quantiles, Report};
-use crate::report::{Rounds, Spread};
+use super::plots::plots;
+use super::report::Report;
+use crate::report::{Mark, Measurement, Quantiles, Rounds, Spread, Times};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
@@ -11,6 +12,8 @@ pub(crate) struct Comparison {
     pub(crate) scenario: String,
     pub(crate) peer: Peer,
     pub(crate) rounds: Rounds<Report>,
+    /// Rounds are missing, because the run was ended early.
+    pub(crate) stopped: bool,
 }
 
 /// A figure of a report as a number.
@@ -35,16 +38,14 @@ pub(crate) const SERVER: Figure = |report| report.server_cpu;
 const BENCH: Figure = |report| Some(report.bench_cpu);
 
 impl Comparison {
-    /// Both sides beside each other, then the ratios.
-    pub(crate) fn table(&self) -> String {
-        let mut out = String::new();
-        let mut line = |name: &str, ours: String, peer: String| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "{name:<26} {ours:<34} {peer}");
-        };
-        let (ours, peer) = (self.ours(), self.peer());
-        line("scenario", self.scenario.clone(), String::new());
-        line("", server(&ours), server(&peer));
+    /// Both sides beside each other, then the ratios. Faults of ours fail the run; those of a peer that is full do not.
+    pub(crate) fn measurement(&self) -> anyhow::Result<Measurement> {
+        let (key, ours, peer) = (self.peer.key(), self.ours(), self.peer());
+        let mut out = Measurement::new(&self.scenario, &self.json())?;
+        out.title = format!("{}, ours and {key}", self.scenario);
+        out.head = ["", "ours", key].map(str::to_owned).to_vec();
+        let mut line = |name: &str, ours: String, peer: String| out.figures.push(vec![name.to_owned(), ours, peer]);
+        line("server", server(&ours), server(&peer));
         line("SRTP", profile(&ours), profile(&peer));
         line("delivered of expected", delivered(&ours), delivered(&peer));
         let mut figures = |name: &str, figure: Figure, scale: f64, decimals: usize| {
@@ -76,16 +77,20 @@ impl Comparison {
             format!("{count} of {}", reports.len())
         };
         line("rounds disturbed by others", disturbed(&self.rounds.ours), disturbed(&self.rounds.peer));
-        let key = self.peer.key();
-        for (name, ratio) in self.ratios() {
-            let _ = writeln!(out, "{name:<26} {ratio}");
+        out.figures.extend(self.ratios().into_iter().map(|(name, ratio)| vec![name, ratio]));
+        for (name, report) in [("ours", &ours), (key, &peer)].into_iter().filter(|(_, report)| report.disturbed) {
+            let text = format!(
+                "others used the machine during rounds of {name}; read the ratio at most ({})",
+                report.server.as_deref().unwrap_or("server")
+            );
+            out.warn(Mark::Disturbed, text);
         }
-        for (name, report) in [("ours", &ours), (key, &peer)] {
-            for fault in &report.faults {
-                let _ = writeln!(out, "WRONG in the last round of {name}: {fault}");
-            }
-        }
-        out
+        out.stopped(self.stopped);
+        out.wrong(&ours.faults);
+        out.figures.extend(peer.faults.iter().map(|fault| vec![format!("wrong with {key}"), fault.clone()]));
+        out.plots = plots(&[("ours", &ours), (key, &peer)]);
+        out.circumstances(&ours.target, ours.device.as_deref(), &ours.circumstances);
+        Ok(out)
     }
 
     /// The object of `--json`.
@@ -165,7 +170,7 @@ impl Comparison {
 
     /// Ours over the peer's, by name.
     pub(crate) fn ratios(&self) -> Vec<(String, String)> {
-        let key = self.peer_key();
+        let key = self.peer.key();
         let ratio = |(name, figure): (&str, Figure)| {
             Some((format!("ours / {key}, {name}"), self.rounds.ratio(figure)?.to_string()))
         };
@@ -184,10 +189,6 @@ impl Comparison {
     fn over_floor(&self) -> Option<Spread> {
         let ratios: Option<Vec<f64>> = self.rounds.ours.iter().map(OVER_FLOOR).collect();
         Spread::of(&ratios?)
-    }
-
-    pub(crate) fn peer_key(&self) -> &'static str {
-        self.peer.key()
     }
 
     pub(crate) fn ours(&self) -> Report {
@@ -228,7 +229,7 @@ fn median_of(reports: &[Report]) -> Report {
             p999: whole(ARRIVAL_P999),
             max: whole(ARRIVAL_MAX),
         },
-        join_ms: JoinReport {
+        join_ms: Times {
             p50: median(|r| r.join_ms.p50),
             p99: median(|r| r.join_ms.p99),
             max: median(|r| r.join_ms.max),
@@ -291,6 +292,7 @@ mod tests {
                 ours: vec![report(2_000.0, 500), report(2_400.0, 700)],
                 peer: vec![report(30_000.0, 9_000), report(32_000.0, 7_000)],
             },
+            stopped: false,
         }
     }
 
@@ -319,9 +321,10 @@ mod tests {
 
     #[test]
     fn tables_show_medians_and_spread() {
-        let table = comparison().table();
+        let table = comparison().measurement().unwrap().text();
         assert!(table.contains("2200 (2000 to 2400)"), "{table}");
-        assert!(table.contains("ours / janus, CPU per packet 0.071 (0.067 to 0.075), 1/14.1"), "{table}");
+        let ratio = table.lines().find_map(|line| line.strip_prefix("ours / janus, CPU per packet "));
+        assert_eq!(ratio.map(str::trim), Some("0.071 (0.067 to 0.075), 1/14.1"), "{table}");
         let markdown = comparison().markdown();
         let columns = MARKDOWN_HEAD.lines().next().unwrap().matches('|').count();
         assert!(markdown.lines().all(|line| line.matches('|').count() == columns), "{markdown}");

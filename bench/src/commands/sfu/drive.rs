@@ -5,12 +5,13 @@ use super::course::Course;
 use super::measure::{Flooded, Measured, Moment, PROGRESS_INTERVAL, sample};
 use crate::commands::turn::RunningFlood;
 use crate::ground::ProcessSample;
+use crate::report::Limits;
 use crate::run::crowd::Crowd;
+use crate::run::stop::{Stopped, stop_signal};
 use crate::run::target::Target;
 use anyhow::{Context, bail};
 use plausch_client::Ages;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::interval;
 
 /// From the first packet until the measurement: first key frames, and congestion control that has found its rate.
@@ -23,20 +24,6 @@ const SILENCE: Duration = Duration::from_secs(3);
 const JOINS_PER_SECOND: u32 = 100;
 const JOINS_PER_SECOND_REMOTE: u32 = 10;
 
-/// Ctrl-C or SIGTERM came.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped before the measurement was complete; nothing is reported")]
-pub(crate) struct Stopped;
-
-/// Until Ctrl-C or SIGTERM comes.
-pub(crate) async fn stop_signal() {
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
-    }
-}
-
 /// Joins all, measures, and lets all leave.
 pub(crate) async fn drive(arguments: &SfuArguments, target: Target) -> anyhow::Result<Measured> {
     let mut target = target;
@@ -46,12 +33,16 @@ pub(crate) async fn drive(arguments: &SfuArguments, target: Target) -> anyhow::R
         target.processes.extend(arguments.load.find_relay(&crowd)?);
     }
     let alone = rss(&sample(&target)?);
-    let result = tokio::select! {
-        result = load(arguments, &mut crowd, target) => result,
-        () = stop_signal() => Err(Stopped.into()),
-    };
+    let limits = Limits::watch(target.metrics.clone()).await;
+    let result = load(arguments, &mut crowd, target).await;
     crowd.leave().await;
-    Ok(Measured { rss_alone: alone, ..result? })
+    match result {
+        Ok(measured) => {
+            let limits = limits.met(measured.tally.loss_ratio(), false).await;
+            Ok(Measured { rss_alone: alone, limits, ..measured })
+        }
+        Err(error) => Err(limits.explain(error).await),
+    }
 }
 
 /// Memory of all processes, where there are any.
@@ -64,19 +55,25 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
         false => JOINS_PER_SECOND,
         true => JOINS_PER_SECOND_REMOTE,
     });
-    crowd.join(crowd.waiting(), pace).await?;
-    crowd.wait_for_slots().await?;
+    let here = async {
+        crowd.join(crowd.waiting(), pace).await?;
+        crowd.wait_for_slots().await
+    };
+    tokio::select! {
+        here = here => here?,
+        () = stop_signal() => bail!(Stopped),
+    }
     crowd.talk(true);
     eprintln!("{} participants are here; warming up", crowd.len());
     let seconds = Duration::from_secs(arguments.seconds);
     let quiet = watch(crowd, &target, WARM_UP, seconds).await?;
     let flooded = match arguments.spoofed_rate {
-        Some(per_s) => Some(flood(crowd, &target, per_s, seconds).await?),
-        None => None,
+        Some(per_s) if !quiet.stopped => Some(flood(crowd, &target, per_s, seconds).await?),
+        _ => None,
     };
     crowd.fall_silent().await;
     let joins = crowd.join_times();
-    let Watched { begin, end, mut course, ages } = quiet;
+    let Watched { begin, end, mut course, ages, stopped } = quiet;
     course.close(&ages, &joins);
     Ok(Measured {
         target,
@@ -90,6 +87,8 @@ async fn load(arguments: &SfuArguments, crowd: &mut Crowd, target: Target) -> an
         rss_alone: None,
         profile: crowd.profile(),
         flooded,
+        stopped,
+        limits: Vec::new(),
     })
 }
 
@@ -109,6 +108,8 @@ struct Watched {
     end: Moment,
     course: Course,
     ages: Ages,
+    /// Before its time.
+    stopped: bool,
 }
 
 /// Lets the load run for `warm_up`, then measures it for `seconds`.
@@ -124,7 +125,10 @@ async fn watch(crowd: &Crowd, target: &Target, warm_up: Duration, seconds: Durat
     let mut tick = interval(PROGRESS_INTERVAL);
     tick.tick().await;
     loop {
-        tick.tick().await;
+        let stopped = tokio::select! {
+            _ = tick.tick() => false,
+            () = stop_signal() => true,
+        };
         let now = Moment::take(crowd, target)?;
         if crowd.lost_sockets() > 0 {
             bail!("the server closed its connections in the middle of the run; look into its log");
@@ -150,8 +154,11 @@ async fn watch(crowd: &Crowd, target: &Target, warm_up: Duration, seconds: Durat
             }
             None => {}
         }
-        if let Some(begin) = begin.take_if(|begin| now.at - begin.at >= wanted) {
-            return Ok(Watched { begin, end: now, course, ages });
+        if let Some(begin) = begin.take_if(|begin| stopped || now.at - begin.at >= wanted) {
+            return Ok(Watched { begin, end: now, course, ages, stopped });
+        }
+        if stopped {
+            bail!(Stopped);
         }
         before = now;
     }

@@ -41,6 +41,10 @@ pub(crate) struct Measured {
     /// Memory of the server when one participant had joined.
     pub(crate) rss_alone: Option<u64>,
     pub(crate) profile: Option<&'static str>,
+    /// Somebody ended it early.
+    pub(crate) stopped: bool,
+    /// Limits of the server that were met, a sentence each.
+    pub(crate) limits: Vec<String>,
     pub(crate) flooded: Option<Flooded>,
 }
 

@@ -6,7 +6,7 @@ mod course;
 pub(crate) mod drive;
 pub(crate) mod measure;
 pub(crate) mod own;
-mod page;
+mod plots;
 pub(crate) mod report;
 
 use crate::commands::floor::FloorReport;
@@ -18,11 +18,9 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 pub(crate) use comparison::{Comparison, MARKDOWN_HEAD};
 use drive::drive;
-pub(crate) use drive::{Stopped, stop_signal};
 use measure::Measured;
 pub(crate) use own::{check, compare, repeat, with_server};
 use report::Report;
-use std::io::{Write, stdout};
 
 /// Arguments of `plausch-bench sfu`.
 #[derive(Args)]
@@ -102,10 +100,7 @@ pub(crate) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
 /// Reports a single run.
 fn conclude(arguments: &SfuArguments, measured: &Measured, floor: Option<FloorReport>) -> anyhow::Result<()> {
     let report = Report { floor, ..Report::of(arguments.load.scenario("sfu"), measured) };
-    stdout().write_all(report.table(measured).as_bytes())?;
-    arguments.load.write_json(&report)?;
-    arguments.load.write_html(|| page::of_run(&report))?;
-    refuse_foreign(measured)
+    report.measurement()?.conclude(&arguments.load.outputs)
 }
 
 fn refuse_foreign(measured: &Measured) -> anyhow::Result<()> {

@@ -1,17 +1,17 @@
 //! Runs that start their servers themselves, each time afresh, so that ours and a peer are treated alike.
 
-use super::drive::{Stopped, drive, stop_signal};
-use super::page;
+use super::drive::drive;
 use super::{Alone, Comparison, Measured, Peer, Report, SfuArguments, conclude, refuse_foreign};
 use crate::commands::floor::contest::Pace;
 use crate::commands::floor::wire::{Receivers, Wire};
 use crate::commands::floor::{self, FloorLoad, FloorReport};
 use crate::ground::lab::Ground;
 use crate::ground::servers::{self, Driver, Server, ServerError};
-use crate::report::{Side, alternate};
+use crate::report::{Rounds, Side, alternate};
+use crate::run::stop::{Stopped, stop_signal};
 use crate::run::target::Target;
 use anyhow::bail;
-use std::io::{Write, stdout};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -43,17 +43,11 @@ pub(crate) async fn run(arguments: SfuArguments) -> anyhow::Result<()> {
     }
     let ground = Ground::prepare(arguments.lab, arguments.cable, arguments.server_cpus.as_deref())?;
     let Some(peer) = arguments.against else {
-        let measured = tokio::select! {
-            measured = start_and_drive(&ground, &arguments, None) => measured?,
-            () = stop_signal() => return Err(Stopped.into()),
-        };
-        let floor = floor(&ground, &arguments).await?;
+        let measured = start_and_drive(&ground, &arguments, None).await?;
+        let floor = if measured.stopped { None } else { floor(&ground, &arguments).await? };
         return conclude(&arguments, &measured, floor);
     };
-    let comparison = compare(&ground, &arguments, peer).await?;
-    stdout().write_all(comparison.table().as_bytes())?;
-    arguments.load.write_json(&comparison.json())?;
-    arguments.load.write_html(|| page::of_comparison(&comparison))
+    compare(&ground, &arguments, peer).await?.measurement()?.conclude(&arguments.load.outputs)
 }
 
 /// Refuses what cannot work before anything is started.
@@ -75,40 +69,41 @@ pub(crate) async fn compare(ground: &Ground, arguments: &SfuArguments, peer: Pee
         // Rounds that do not count need no floor.
         let counts = side == Side::Ours && (round > 0 || arguments.rounds == 1);
         let floor = if counts { floor(ground, arguments).await? } else { None };
-        let report = Report { floor, ..Report::of(scenario.clone(), &measured) };
-        eprint!("{}", report.table(&measured));
-        refuse_foreign(&measured)?;
-        Ok::<_, anyhow::Error>(report)
+        one_round(&scenario, &measured, floor)
     };
-    let rounds = tokio::select! {
-        rounds = alternate(arguments.rounds, round) => rounds?,
-        () = stop_signal() => bail!(Stopped),
+    let mut rounds = Rounds::default();
+    let stopped = match alternate(arguments.rounds, &mut rounds, round).await {
+        Ok(()) => false,
+        Err(error) if error.is::<Stopped>() && !rounds.peer.is_empty() => true,
+        Err(error) => return Err(error),
     };
-    Ok(Comparison { scenario, peer, rounds })
+    Ok(Comparison { scenario, peer, rounds, stopped })
 }
 
 /// The same load on ours again and again; the first round does not count.
 pub(crate) async fn repeat(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Alone> {
     let scenario = arguments.load.scenario("sfu");
-    let all = async {
-        let mut rounds = Vec::new();
-        for round in 0..arguments.rounds {
-            eprintln!("== {scenario}: round {} of {}", round + 1, arguments.rounds);
-            let measured = start_and_drive(ground, arguments, None).await?;
-            // Rounds that do not count need no floor.
-            let counts = round > 0 || arguments.rounds == 1;
-            let floor = if counts { floor(ground, arguments).await? } else { None };
-            let report = Report { floor, ..Report::of(scenario.clone(), &measured) };
-            eprint!("{}", report.table(&measured));
-            refuse_foreign(&measured)?;
-            rounds.extend(counts.then_some(report));
-        }
-        Ok::<_, anyhow::Error>(Alone { scenario: scenario.clone(), rounds })
-    };
-    tokio::select! {
-        all = all => all,
-        () = stop_signal() => bail!(Stopped),
+    let mut rounds = Vec::new();
+    for round in 0..arguments.rounds {
+        eprintln!("== {scenario}: round {} of {}", round + 1, arguments.rounds);
+        let measured = start_and_drive(ground, arguments, None).await?;
+        // Rounds that do not count need no floor.
+        let counts = round > 0 || arguments.rounds == 1;
+        let floor = if counts { floor(ground, arguments).await? } else { None };
+        rounds.extend(counts.then_some(one_round(&scenario, &measured, floor)?));
     }
+    Ok(Alone { scenario, rounds })
+}
+
+/// A round that was ended early does not count, and what must never happen ends all of them.
+fn one_round(scenario: &str, measured: &Measured, floor: Option<FloorReport>) -> anyhow::Result<Report> {
+    if measured.stopped {
+        bail!(Stopped);
+    }
+    let report = Report { floor, ..Report::of(scenario.to_owned(), measured) };
+    eprint!("{}", report.measurement()?.text());
+    refuse_foreign(measured)?;
+    Ok(report)
 }
 
 /// What the same load costs without any logic, over the same kind of device, if that is wanted.
@@ -120,7 +115,10 @@ async fn floor(ground: &Ground, arguments: &SfuArguments) -> anyhow::Result<Opti
     let pace = Pace { turns: 1, turn: FLOOR_TURN, cpu: *cpu };
     let receivers = Receivers { cable, ..Receivers::beside(*cpu, ground.client_cpus()) };
     eprintln!("measuring the floor");
-    Ok(Some(spawn_blocking(move || floor::measure(load, Wire::Lab, receivers, true, pace)).await??))
+    Ok(Some(
+        spawn_blocking(move || floor::measure(load, Wire::Lab, receivers, true, pace, &AtomicBool::new(false)))
+            .await??,
+    ))
 }
 
 /// Starts the peer, or ours.
@@ -142,7 +140,10 @@ pub(crate) async fn with_server<T>(
     driver: Driver,
     measure: impl AsyncFnOnce(Target) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let server = start(peer, ground, driver).await?;
+    let server = tokio::select! {
+        server = start(peer, ground, driver) => server?,
+        () = stop_signal() => bail!(Stopped),
+    };
     let measured = measure(Target::own(&server, ground)).await;
     if let Err(error) = &measured
         && !error.is::<Stopped>()

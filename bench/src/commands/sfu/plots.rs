@@ -70,8 +70,8 @@ pub(super) fn plots(sides: &[Side<'_>]) -> Vec<Plot> {
 mod tests {
     use super::super::report::{ThreadReport, example};
     use super::*;
-    use crate::commands::sfu::comparison::Comparison;
     use crate::commands::sfu::Peer;
+    use crate::commands::sfu::comparison::Comparison;
     use crate::report::Rounds;
 
     fn report(cpu: f64) -> Report {
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn pages_of_a_run_hold_its_figures_and_all_plots() {
         let html = report(2_424.0).measurement().unwrap().html();
-        for text in ["2424", "90 of 100", "DISTURBED", "shard-0", "28.9", "0.10 / 0.50", "expected", "steal"] {
+        for text in ["2424", "90 of 100", "DISTURBED", "shard-0", "28.9", "p50 0.10  p99 0.50", "expected", "steal"] {
             assert!(html.contains(text), "{text}");
         }
         assert_eq!(html.matches("<svg").count(), 7);
@@ -110,6 +110,7 @@ mod tests {
             scenario: "sfu: 1 → 20".to_owned(),
             peer: Peer::Janus,
             rounds: Rounds { ours: vec![report(2_000.0)], peer: vec![report(30_000.0)] },
+            stopped: false,
         };
         let html = comparison.measurement().unwrap().html();
         for text in ["ours and janus", "30000", "0.067", "janus, expected", "ours, shard-0", "rounds of janus"] {

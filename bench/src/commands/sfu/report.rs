@@ -1,15 +1,14 @@
-//! What a run has shown: for people as a table, for programs as JSON.
+//! What a run has shown.
 
 use super::course::Course;
 use super::drive::rss;
 use super::measure::{Flooded, Measured};
+use super::plots::plots;
 use crate::commands::floor::FloorReport;
 use crate::ground::MachineUse;
-use crate::report::Circumstances;
-use crate::report::figures::quantiles_ms;
-use plausch_client::Histogram;
+use crate::report::{Circumstances, Mark, Measurement, Quantiles, Times, rounded};
+use plausch_client::Tally;
 use serde::Serialize;
-use std::fmt::Write;
 use std::thread::available_parallelism;
 
 /// Shares of the CPU time above which a run counts as disturbed by others.
@@ -39,7 +38,7 @@ pub(crate) struct Report {
     pub(crate) latency_us: Quantiles,
     /// Until it came out of the network at the receiver, whose own waiting is not in it.
     pub(crate) arrival_latency_us: Quantiles,
-    pub(crate) join_ms: JoinReport,
+    pub(crate) join_ms: Times,
     pub(crate) rss_bytes_per_participant: Option<u64>,
     /// What follows helps to judge it. The server's name and version, if the run started it.
     pub(crate) server: Option<String>,
@@ -61,22 +60,16 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) circumstances: Circumstances,
     #[serde(skip)]
+    pub(crate) samples: u64,
+    /// What was decrypted, and what the clients did about losses.
+    #[serde(skip)]
+    pub(crate) looked_into: String,
+    #[serde(skip)]
+    pub(crate) stopped: bool,
+    #[serde(skip)]
+    pub(crate) limits: Vec<String>,
+    #[serde(skip)]
     pub(crate) course: Course,
-}
-
-#[derive(Clone, Copy, Serialize)]
-pub(crate) struct Quantiles {
-    pub(crate) p50: Option<u64>,
-    pub(crate) p99: Option<u64>,
-    pub(crate) p999: Option<u64>,
-    pub(crate) max: Option<u64>,
-}
-
-#[derive(Clone, Serialize)]
-pub(crate) struct JoinReport {
-    pub(crate) p50: Option<f64>,
-    pub(crate) p99: Option<f64>,
-    pub(crate) max: Option<f64>,
 }
 
 /// Figures of the time beside the flood; what was lost then is in the whole run's loss.
@@ -116,18 +109,6 @@ pub(crate) struct ThreadReport {
     pub(crate) cpu: f64,
 }
 
-impl Quantiles {
-    pub(crate) fn of(histogram: &Histogram) -> Self {
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| histogram.quantile(share));
-        Self { p50, p99, p999, max: histogram.max() }
-    }
-
-    pub(crate) fn text_ms(&self) -> String {
-        let ms = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| format!("{:.2}", us as f64 / 1e3));
-        format!("p50 {}  p99 {}  p99.9 {}  max {} ms", ms(self.p50), ms(self.p99), ms(self.p999), ms(self.max))
-    }
-}
-
 impl Report {
     pub(crate) fn of(scenario: String, measured: &Measured) -> Self {
         let (begin, end) = (&measured.begin, &measured.end);
@@ -140,7 +121,6 @@ impl Report {
         let bench_ns = end.bench_cpu_ns(begin);
         let grown = rss(&end.server).zip(measured.rss_alone).map(|(now, alone)| now.saturating_sub(alone));
         let (latency, joins) = (&measured.tally.latency, &measured.joins);
-        let join = |us: Option<u64>| us.map(|us| rounded(us as f64 / 1e3));
         let (steal_ratio, others_ratio) = disturbance(measured, server_ns.unwrap_or(0), bench_ns);
         Self {
             scenario,
@@ -156,11 +136,7 @@ impl Report {
             flood: measured.flooded.as_ref().map(FloodReport::of),
             latency_us: Quantiles::of(latency),
             arrival_latency_us: Quantiles::of(&measured.arrived),
-            join_ms: JoinReport {
-                p50: join(joins.quantile(0.5)),
-                p99: join(joins.quantile(0.99)),
-                max: join(joins.max()),
-            },
+            join_ms: Times::of(joins),
             rss_bytes_per_participant: grown
                 .and_then(|bytes| bytes.checked_div(measured.participants.saturating_sub(1) as u64)),
             server: measured.target.server.clone(),
@@ -177,6 +153,10 @@ impl Report {
             device: measured.target.device.clone(),
             faults: measured.tally.faults(),
             circumstances: Circumstances::now(),
+            samples: latency.samples(),
+            looked_into: looked_into(&measured.tally),
+            stopped: measured.stopped,
+            limits: measured.limits.clone(),
             course: measured.course.clone(),
         }
     }
@@ -186,91 +166,79 @@ impl Report {
         Some(self.cpu_ns_per_packet? / self.floor.as_ref()?.frames_ns_per_packet?)
     }
 
-    /// The same for people, with what else helps to understand it.
-    pub(crate) fn table(&self, measured: &Measured) -> String {
-        let mut out = Lines::default();
-        let tally = &measured.tally;
-        out.line("scenario", &self.scenario);
+    /// The whole run, to be shown.
+    pub(crate) fn measurement(&self) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&self.scenario, self)?;
         let server = self.server.as_deref().map(|name| format!("{name} at ")).unwrap_or_default();
-        out.line("target", format!("{server}{}, {}", self.target, self.srtp_profile.unwrap_or("no SRTP")));
-        if let Some(device) = &self.device {
-            out.line("device", device);
+        out.figure("target", format!("{server}{}, {}", self.target, self.srtp_profile.unwrap_or("no SRTP")));
+        self.device.iter().for_each(|device| out.figure("device", device));
+        out.figure("measured", format!("{:.1} s with {} participants", self.seconds, self.participants));
+        out.figure("forwarded", format!("{} of {} packets", self.forwarded_packets, self.expected_packets));
+        out.figure("rate", format!("{:.0} packets/s", self.packets_per_second));
+        out.figure("loss ratio", format!("{:.6}", self.loss_ratio));
+        out.figure("latency", format!("{}, client to client, {} samples", self.latency_us.text(), self.samples));
+        if self.arrival_latency_us.max.is_some() {
+            let arrival = self.arrival_latency_us.text();
+            out.figure("  at device", format!("{arrival} (without the receiver's own waiting)"));
         }
-        out.line("measured", format!("{:.1} s with {} participants", self.seconds, self.participants));
-        out.line("forwarded", format!("{} of {} packets", self.forwarded_packets, self.expected_packets));
-        out.line("rate", format!("{:.0} packets/s", self.packets_per_second));
-        out.line("loss ratio", format!("{:.6}", self.loss_ratio));
-        out.line("latency", quantiles(&tally.latency));
-        if measured.arrived.samples() > 0 {
-            out.line(
-                "  at device",
-                format!("{} (without the receiver's own waiting)", quantiles_ms(&measured.arrived)),
-            );
-        }
-        out.line("join", joins(&measured.joins));
+        out.figure("join", self.join_ms.text());
         match self.cpu_ns_per_packet {
-            Some(ns) => out.line("server CPU", format!("{ns:.0} ns per forwarded packet")),
-            None => out.line("server CPU", "unknown: no process of this machine that we may look at; give --relay-pid"),
+            Some(ns) => out.figure("server CPU", format!("{ns:.0} ns per forwarded packet")),
+            None => {
+                out.figure("server CPU", "unknown: no process of this machine that we may look at; give --relay-pid");
+            }
         }
         if let Some(ns) = self.whole_cpu_ns_per_packet {
-            out.line(
-                "  whole",
-                format!("{ns:.0} ns, with all else that the server's CPUs did, as the kernel's receiving"),
-            );
+            let what = "with all else that the server's CPUs did, as the kernel's receiving";
+            out.figure("  whole", format!("{ns:.0} ns, {what}"));
         }
         if let (Some(floor), Some(ratio)) = (&self.floor, self.over_floor()) {
             let packets = floor.packets_ns_per_packet.unwrap_or_default();
             let frames = floor.frames_ns_per_packet.unwrap_or_default();
-            out.line(
-                "floor",
-                format!(
-                    "{frames:.0} ns by the frame, {packets:.0} packet by packet; server CPU is {ratio:.2} × the former"
-                ),
+            let text = format!(
+                "{frames:.0} ns by the frame, {packets:.0} packet by packet; server CPU is {ratio:.2} × the former"
             );
+            out.figure("floor", text);
         }
         if let Some(flood) = &self.flood {
             let (requests, per_s) = (flood.requests, flood.requests_per_second);
-            out.line(
-                "flood",
-                format!("{requests} forged requests, {per_s:.0} in a second, {} replies seen", flood.replies),
-            );
-            out.line("  latency", flood.latency_us.text_ms());
-            out.line("  at device", flood.arrival_latency_us.text_ms());
-            let server = flood.server_cpu.unwrap_or_default() * 100.0;
-            out.line(
-                "  CPU",
-                format!("{server:.1} % of one by the server, {:.1} by the bench", flood.bench_cpu * 100.0),
-            );
+            let replies = flood.replies;
+            out.figure("flood", format!("{requests} forged requests, {per_s:.0} in a second, {replies} replies seen"));
+            out.figure("  latency", flood.latency_us.text());
+            out.figure("  at device", flood.arrival_latency_us.text());
+            let (server, bench) = (flood.server_cpu.unwrap_or_default() * 100.0, flood.bench_cpu * 100.0);
+            out.figure("  CPU", format!("{server:.1} % of one by the server, {bench:.1} by the bench"));
         }
         if let Some(ns) = self.softirq_ns_per_packet {
-            out.line("softirq", format!("{ns:.0} ns per forwarded packet on the whole machine, not to be added"));
+            out.figure("softirq", format!("{ns:.0} ns per forwarded packet on the whole machine, not to be added"));
         }
         for thread in &self.threads {
-            out.line("  thread", format!("{:<16} {:5.1} % of a CPU", thread.name, thread.cpu * 100.0));
+            out.figure("  thread", format!("{:<16} {:5.1} % of a CPU", thread.name, thread.cpu * 100.0));
         }
         if let Some(bytes) = self.rss_bytes_per_participant {
-            out.line("memory", format!("{:.1} KiB of the server per participant", bytes as f64 / 1024.0));
+            out.figure("memory", format!("{:.1} KiB of the server per participant", bytes as f64 / 1024.0));
         }
         let cpus = available_parallelism().map_or(1, usize::from);
-        out.line("bench", format!("{:.0} % of a CPU of {cpus}", self.bench_cpu * 100.0));
-        let whose = if measured.target.cpus.is_empty() { "the machine" } else { "the server's CPUs" };
+        out.figure("bench", format!("{:.0} % of a CPU of {cpus}", self.bench_cpu * 100.0));
+        let whose = if self.whole_cpu_ns_per_packet.is_none() { "the machine" } else { "the server's CPUs" };
         let (steal, others) = (self.steal_ratio * 100.0, self.others_ratio * 100.0);
-        out.line("others", format!("{others:.1} % of {whose}, steal {steal:.1} %"));
-        if self.disturbed {
-            out.line("DISTURBED", "others used the machine meanwhile; read ratios at most, or run again");
-        }
-        out.line(
-            "looked into",
-            format!(
-                "{} packets decrypted, {} frames, {} late, {} asked for again, {} holes left",
-                tally.decrypted, tally.frames, tally.reordered, tally.nacks, tally.missing
-            ),
-        );
-        for fault in &self.faults {
-            out.line("WRONG", fault);
-        }
-        out.0
+        out.figure("others", format!("{others:.1} % of {whose}, steal {steal:.1} %"));
+        out.figure("looked into", self.looked_into.clone());
+        out.stopped(self.stopped);
+        out.disturbed(self.disturbed);
+        self.limits.iter().for_each(|limit| out.warn(Mark::ServerLimit, limit));
+        out.wrong(&self.faults);
+        out.plots = plots(&[("server", self)]);
+        out.circumstances(&self.target, self.device.as_deref(), &self.circumstances);
+        Ok(out)
     }
+}
+
+fn looked_into(tally: &Tally) -> String {
+    format!(
+        "{} packets decrypted, {} frames, {} late, {} asked for again, {} holes left",
+        tally.decrypted, tally.frames, tally.reordered, tally.nacks, tally.missing
+    )
 }
 
 /// Shares of the CPU time that the hypervisor took, and that processes took which are neither server nor bench.
@@ -305,31 +273,6 @@ fn threads(measured: &Measured, share: impl Fn(u64) -> f64) -> Vec<ThreadReport>
     threads
 }
 
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn line(&mut self, name: &str, value: impl AsRef<str>) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{name:<12} {}", value.as_ref());
-    }
-}
-
-fn quantiles(latency: &Histogram) -> String {
-    format!("{}, client to client, {} samples", quantiles_ms(latency), latency.samples())
-}
-
-fn joins(joins: &Histogram) -> String {
-    let ms = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| format!("{:.0}", us as f64 / 1e3));
-    let [p50, p99] = [0.5, 0.99].map(|share| ms(joins.quantile(share)));
-    format!("p50 {p50}  p99 {p99}  max {} ms", ms(joins.max()))
-}
-
-/// To a tenth.
-fn rounded(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
 /// A report for tests; its p99 is given.
 #[cfg(test)]
 pub(crate) fn example(p99: u64) -> Report {
@@ -346,7 +289,7 @@ pub(crate) fn example(p99: u64) -> Report {
         flood: None,
         latency_us: Quantiles { p50: Some(100), p99: Some(p99), p999: Some(2 * p99), max: Some(3 * p99) },
         arrival_latency_us: Quantiles { p50: Some(90), p99: Some(p99 / 2), p999: Some(p99), max: Some(2 * p99) },
-        join_ms: JoinReport { p50: Some(2.0), p99: Some(3.0), max: Some(4.0) },
+        join_ms: Times { p50: Some(2.0), p99: Some(3.0), max: Some(4.0) },
         rss_bytes_per_participant: Some(50_000),
         server: None,
         srtp_profile: Some("AEAD_AES_128_GCM"),
@@ -362,6 +305,10 @@ pub(crate) fn example(p99: u64) -> Report {
         device: None,
         faults: Vec::new(),
         circumstances: Circumstances::now(),
+        samples: 100,
+        looked_into: String::new(),
+        stopped: false,
+        limits: Vec::new(),
         course: Course::default(),
     }
 }

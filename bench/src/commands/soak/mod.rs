@@ -1,6 +1,5 @@
 //! `plausch-bench soak`: moderate load for hours while people come and go; what a server must not do is grow.
 
-mod page;
 mod report;
 
 use crate::ground::{Process, ProcessSample};
@@ -10,7 +9,6 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use plausch_client::{Histogram, Stats, Tally};
 use report::{Limits, Report, Sample, Watched};
-use std::io::{Write, stdout};
 use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
@@ -98,14 +96,7 @@ pub(crate) async fn run(arguments: SoakArguments) -> anyhow::Result<()> {
     let remaining: Vec<Stats> = crowd.stats(false).chain(crowd.stats(true)).collect();
     remaining.iter().for_each(|stats| soak.seen.add(stats));
     crowd.leave().await;
-    let report = soak.report();
-    stdout().write_all(report.text().as_bytes())?;
-    load.write_json(&report)?;
-    load.write_html(|| page::page(&report))?;
-    match report.verdicts().into_iter().chain(report.faults.iter().cloned()).next() {
-        None => Ok(()),
-        Some(verdict) => bail!("{verdict}; do not run this server for long before that is explained"),
-    }
+    soak.report().measurement()?.conclude(&load.outputs)
 }
 
 /// The process that answers at this address, if it is one of this machine.

@@ -1,11 +1,10 @@
 //! What hours have shown.
 
 use super::Seen;
-use crate::commands::joins::Times;
-use crate::report::figures::{counts_ms, curve_ms, mib, quantiles_ms};
-use crate::report::{Circumstances, Trend};
+use crate::report::figures::{counts_ms, curve_ms, latency_plot, mib};
+use crate::report::page::{Columns, Lines, Plot, Series};
+use crate::report::{Circumstances, Measurement, Quantiles, Times, Trend};
 use serde::Serialize;
-use std::fmt::Write;
 
 /// Growth that any process may have: a page table here, an arena there.
 const LEAST_BYTES: f64 = 1_048_576.0;
@@ -66,26 +65,16 @@ pub(super) struct Report {
     expected_packets: u64,
     loss_ratio: f64,
     join_ms: Times,
-    latency_us: Latency,
+    latency_us: Quantiles,
     pub(super) growth: Vec<Growth>,
     pub(super) faults: Vec<String>,
     pub(super) samples: Vec<Sample>,
     #[serde(flatten)]
     pub(super) circumstances: Circumstances,
     #[serde(skip)]
-    latency_text: String,
-    #[serde(skip)]
     pub(super) latency_curve: Vec<(f64, f64)>,
     #[serde(skip)]
     pub(super) join_counts: Vec<(f64, u64)>,
-}
-
-#[derive(Serialize)]
-struct Latency {
-    p50: Option<u64>,
-    p99: Option<u64>,
-    p999: Option<u64>,
-    max: Option<u64>,
 }
 
 impl Report {
@@ -113,12 +102,7 @@ impl Report {
             expected_packets: seen.tally.expected,
             loss_ratio: seen.tally.loss_ratio(),
             join_ms: Times::of(&seen.joins),
-            latency_us: Latency {
-                p50: latency.quantile(0.5),
-                p99: latency.quantile(0.99),
-                p999: latency.quantile(0.999),
-                max: latency.max(),
-            },
+            latency_us: Quantiles::of(latency),
             growth: processes
                 .iter()
                 .enumerate()
@@ -127,7 +111,6 @@ impl Report {
             faults,
             samples,
             circumstances: Circumstances::now(),
-            latency_text: quantiles_ms(latency),
             latency_curve: curve_ms(latency),
             join_counts: counts_ms(&seen.joins),
         }
@@ -136,30 +119,64 @@ impl Report {
     /// What grows, a sentence each.
     pub(super) fn verdicts(&self) -> Vec<String> {
         let growing = self.growth.iter().filter(|growth| growth.grows);
-        growing.map(|growth| format!("the {} grows: {}", growth.process, growth.text())).collect()
+        growing
+            .map(|growth| {
+                format!(
+                    "the {} grows: {}; do not run this server for long before that is explained",
+                    growth.process,
+                    growth.text()
+                )
+            })
+            .collect()
     }
 
-    /// Names and values for people.
-    pub(super) fn lines(&self) -> Vec<(String, String)> {
-        let mut lines = vec![
-            ("measured".to_owned(), format!("{:.2} hours, {} viewers replaced", self.hours, self.replaced)),
-            ("forwarded".to_owned(), format!("{} of {} packets", self.forwarded_packets, self.expected_packets)),
-            ("loss ratio".to_owned(), format!("{:.6}", self.loss_ratio)),
-            ("latency".to_owned(), self.latency_text.clone()),
-            ("join".to_owned(), self.join_ms.text()),
-        ];
-        lines.extend(self.growth.iter().map(|growth| (growth.process.to_owned(), growth.text())));
-        lines
+    pub(super) fn measurement(&self) -> anyhow::Result<Measurement> {
+        let mut out = Measurement::new(&self.scenario, self)?;
+        out.figure("target", self.target.clone());
+        out.figure("measured", format!("{:.2} hours, {} viewers replaced", self.hours, self.replaced));
+        out.figure("forwarded", format!("{} of {} packets", self.forwarded_packets, self.expected_packets));
+        out.figure("loss ratio", format!("{:.6}", self.loss_ratio));
+        out.figure("latency", self.latency_us.text());
+        out.figure("join", self.join_ms.text());
+        self.growth.iter().for_each(|growth| out.figure(growth.process, growth.text()));
+        out.wrong(&self.verdicts());
+        out.wrong(&self.faults);
+        out.plots = self.plots();
+        out.circumstances(&self.target, None, &self.circumstances);
+        Ok(out)
     }
 
-    pub(super) fn text(&self) -> String {
-        let mut out = format!("scenario   {}\ntarget     {}\n", self.scenario, self.target);
-        for (name, value) in self.lines() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "{name:<10} {value}");
-        }
-        self.faults.iter().for_each(|fault| out += &format!("WRONG      {fault}\n"));
-        out
+    fn plots(&self) -> Vec<Plot> {
+        let minutes = |at_s: f64| at_s / 60.0;
+        let of_all = |value: fn(&Watched) -> f64| -> Vec<Series> {
+            let points = |index: usize| {
+                let at = move |sample: &Sample| Some((minutes(sample.at_s), value(sample.processes.get(index)?)));
+                self.samples.iter().filter_map(at)
+            };
+            self.growth.iter().enumerate().map(|(index, growth)| Series::new(growth.process, points(index))).collect()
+        };
+        let plot = |title: &str, unit, series| {
+            Plot::Lines(Lines { title: title.to_owned(), unit, along: "min", series, ..Lines::default() })
+        };
+        let latency = |value: fn(&Sample) -> Option<u64>| {
+            self.samples.iter().filter_map(move |sample| Some((minutes(sample.at_s), value(sample)? as f64 / 1e3)))
+        };
+        let joins = [("joins".to_owned(), self.join_counts.clone())];
+        vec![
+            plot("Memory", "MiB", of_all(|watched| watched.rss_bytes as f64 / 1_048_576.0)),
+            plot("Descriptors", "", of_all(|watched| watched.descriptors as f64)),
+            plot("Threads", "", of_all(|watched| watched.threads as f64)),
+            plot(
+                "Latency over time",
+                "ms",
+                vec![
+                    Series::new("p99", latency(|sample| sample.latency_p99_us)),
+                    Series::new("p50", latency(|sample| sample.latency_p50_us)),
+                ],
+            ),
+            latency_plot(&[("all".to_owned(), self.latency_curve.clone())]),
+            Plot::Columns(Columns::of("Join times", "participants", "ms", &joins)),
+        ]
     }
 }
 
@@ -237,7 +254,11 @@ pub(super) mod tests {
         let report =
             report(|hours| 50.0 * MIB + 20.0 * MIB * hours.min(1.5) + 0.5 * MIB * (hours * 40.0).sin(), |_| 90.0);
         assert!(report.verdicts().is_empty(), "{:?}", report.verdicts());
-        assert!(report.text().contains("50.0 MiB → 80"), "{}", report.text());
+        assert!(
+            report.measurement().unwrap().text().contains("50.0 MiB → 80"),
+            "{}",
+            report.measurement().unwrap().text()
+        );
         let json = serde_json::to_value(&report).unwrap();
         for key in
             ["scenario", "target", "forwarded_packets", "expected_packets", "loss_ratio", "latency_us", "join_ms"]
@@ -257,5 +278,16 @@ pub(super) mod tests {
         );
         let verdicts = report(|_| 50.0 * MIB, |hours| 90.0 + 30.0 * hours).verdicts();
         assert!(verdicts[0].contains("90 → 210 descriptors"), "{verdicts:?}");
+    }
+
+    #[test]
+    fn pages_hold_growth_and_verdict() {
+        let measurement = report(|hours| (50.0 + 3.0 * hours) * MIB, |_| 90.0).measurement().unwrap();
+        let html = measurement.html();
+        for text in ["the relay grows", "50.0 MiB → 62.0 MiB", "Descriptors", "900 viewers replaced"] {
+            assert!(html.contains(text), "{text}");
+        }
+        assert_eq!(html.matches("<svg").count(), 6);
+        assert!(measurement.verdict().unwrap_err().to_string().contains("the relay grows"));
     }
 }

@@ -1,18 +1,21 @@
 //! The same load on ours and on another server by turns, each started afresh, and the ratio.
 
 use super::arguments::TurnArguments;
-use super::report::{Report, Table};
+use super::report::Report;
 use super::run::Plan;
 use super::servers::{Kind, SECRET, Server, Setup};
-use super::{idle, page, print, refuse_misrouting, run, write_html, write_json};
+use super::{idle, run, show};
 use crate::ground::lab::{Ground, ReceiveWork};
-use crate::report::Spread;
+use crate::report::{Measurement, Spread};
+use crate::run::stop::Stopped;
+use anyhow::bail;
 use plausch_client::turn::Users;
 use serde_json::{Map, Value};
-use std::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Measures all sizes.
-pub(crate) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
+pub(crate) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<Measurement> {
     let kinds: Vec<Kind> = match arguments.only {
         Some(kind) => vec![kind],
         None => vec![Kind::Ours, Kind::Coturn],
@@ -30,38 +33,54 @@ pub(crate) fn compare(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::R
     if arguments.idle {
         return run_idle(arguments, &kinds, &setup, stop);
     }
-    let mut found = Vec::new();
-    let mut compared = Vec::new();
+    let mut compared: Vec<Compared> = Vec::new();
     for &size in &arguments.size {
-        let mut rounds: Vec<Vec<Report>> = vec![Vec::new(); kinds.len()];
-        for round in 0..=arguments.rounds {
-            // A single round is for counts and memory; caches and clocks play no part there.
-            if round == 0 && arguments.rounds == 1 {
-                continue;
+        let mut one = Compared {
+            scenario: arguments.scenario(size),
+            kinds: kinds.clone(),
+            rounds: vec![Vec::new(); kinds.len()],
+        };
+        let whole = all_rounds(arguments, &setup, size, &mut one, stop);
+        let any = one.rounds.iter().any(|rounds| !rounds.is_empty());
+        if any {
+            compared.push(one);
+        }
+        match whole {
+            Ok(()) => {}
+            Err(error) if error.is::<Stopped>() && !compared.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    let mut out = show::of_comparison(&compared)?;
+    out.stopped(stop.load(Ordering::Relaxed));
+    Ok(out)
+}
+
+fn all_rounds(
+    arguments: &TurnArguments,
+    setup: &Setup<'_>,
+    size: u16,
+    one: &mut Compared,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    for round in 0..=arguments.rounds {
+        // A single round is for counts and memory; caches and clocks play no part there.
+        if round == 0 && arguments.rounds == 1 {
+            continue;
+        }
+        for (index, &kind) in one.kinds.iter().enumerate() {
+            let warm = if round == 0 { ", thrown away" } else { "" };
+            eprintln!("{size} B, round {round} of {}: {}{warm}", arguments.rounds, kind.name());
+            let report = measure_one(arguments, kind, setup, size, stop)?;
+            if report.stopped {
+                bail!(Stopped);
             }
-            for (index, &kind) in kinds.iter().enumerate() {
-                let warm = if round == 0 { ", thrown away" } else { "" };
-                eprintln!("{size} B, round {round} of {}: {}{warm}", arguments.rounds, kind.name());
-                let table = measure_one(arguments, kind, &setup, size, stop)?;
-                if round == arguments.rounds {
-                    print(&table.text())?;
-                    print("\n")?;
-                }
-                if round > 0 {
-                    rounds[index].push(table.report);
-                }
+            if round > 0 {
+                one.rounds[index].push(report);
             }
         }
-        print(&summary(&kinds, &rounds))?;
-        found.push(object(arguments.scenario(size), &kinds, &rounds)?);
-        compared.push(Compared { scenario: arguments.scenario(size), kinds: kinds.clone(), rounds });
     }
-    write_html(arguments.html.as_ref(), || page::of_comparison(&compared))?;
-    match &mut *found {
-        [one] => write_json(arguments.json.as_ref(), one)?,
-        several => write_json(arguments.json.as_ref(), &several)?,
-    }
-    refuse_misrouting(compared.iter().flat_map(|one| one.rounds.iter().flatten()))
+    Ok(())
 }
 
 /// All rounds of one size that count, of each server.
@@ -77,7 +96,7 @@ fn measure_one(
     setup: &Setup<'_>,
     size: u16,
     stop: &AtomicBool,
-) -> anyhow::Result<Table> {
+) -> anyhow::Result<Report> {
     let server = Server::start(kind, setup)?;
     let users = Users::Secret(SECRET.to_owned());
     let ground = setup.ground;
@@ -88,46 +107,47 @@ fn measure_one(
     };
     let plan = if arguments.client_cpus.is_empty() { own } else { Plan { cpus: arguments.client_cpus.clone(), ..own } };
     let measured = run::measure(&plan, Some(server.process), stop)?;
-    Ok(Table::of(arguments.scenario(size), format!("{}, {}", kind.name(), ground.device()), &measured))
+    Ok(Report::of(arguments.scenario(size), format!("{}, {}", kind.name(), ground.device()), &measured))
 }
 
 /// Idle allocations are counted once for each: memory has no noise worth several rounds.
-fn run_idle(arguments: &TurnArguments, kinds: &[Kind], setup: &Setup<'_>, stop: &AtomicBool) -> anyhow::Result<()> {
-    let mut object = Map::new();
+fn run_idle(
+    arguments: &TurnArguments,
+    kinds: &[Kind],
+    setup: &Setup<'_>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Measurement> {
+    let mut reports = Vec::new();
     for &kind in kinds {
         let server = Server::start(kind, setup)?;
         let (users, from) = (Users::Secret(SECRET.to_owned()), arguments.clients_from(server.address));
         let (process, target) = (Some(server.process), format!("{}, {}", kind.name(), setup.ground.device()));
         let report = idle::measure(server.address, &users, arguments.allocations, from, process, target, stop)?;
-        print(&report.text())?;
-        object.insert(kind.name().to_owned(), serde_json::to_value(&report)?);
+        reports.push((kind.name(), report));
     }
-    write_json(arguments.json.as_ref(), &object)
+    let object: BTreeMap<_, _> = reports.iter().map(|(name, report)| (*name, report)).collect();
+    let title = reports.first().map(|(_, report)| report.scenario.clone()).unwrap_or_default();
+    let mut out = Measurement::new(&title, &object)?;
+    reports.iter().for_each(|(_, report)| report.figures(&mut out));
+    Ok(out)
 }
 
 /// CPU of each, and the ratio of the rounds.
-fn summary(kinds: &[Kind], rounds: &[Vec<Report>]) -> String {
-    let mut out = String::new();
-    for (kind, reports) in kinds.iter().zip(rounds) {
+pub(crate) fn summary(compared: &Compared) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    for (kind, reports) in compared.kinds.iter().zip(&compared.rounds) {
         let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
-            if let Some(spread) = Spread::of(&reports.iter().filter_map(figure).collect::<Vec<_>>()) {
-                out += &format!("{:<8} {}\n", kind.name(), line(spread, what));
-            }
+            let spread = Spread::of(&reports.iter().filter_map(figure).collect::<Vec<_>>());
+            out.extend(spread.map(|spread| (kind.name(), line(spread, what))));
         };
         add("ns of CPU per packet", &|report| report.cpu_ns_per_packet);
         add("ns with all else that its CPUs did", &|report| report.whole_cpu_ns_per_packet);
         add("µs added at p50", &|report| report.added_latency_us?.p50);
         add("µs added at p99", &|report| report.added_latency_us?.p99);
     }
-    if let Some(ratio) = cpu_ratio(rounds) {
-        out += &format!("{:<8} {}\n", "ratio", line(ratio, "of ours to the other's CPU per packet"));
-    }
-    if let Some(ratio) = whole_cpu_ratio(rounds) {
-        out += &format!("{:<8} {}\n", "ratio", line(ratio, "of all that the CPUs of ours did to the other's"));
-    }
-    if rounds.iter().flatten().any(|report| report.disturbed) {
-        out += "DISTURBED in at least one round; read the spread\n";
-    }
+    let (cpu, whole) = ratios(&compared.rounds);
+    out.extend(cpu.map(|ratio| ("ratio", line(ratio, "of ours to the other's CPU per packet"))));
+    out.extend(whole.map(|ratio| ("ratio", line(ratio, "of all that the CPUs of ours did to the other's"))));
     out
 }
 
@@ -139,28 +159,29 @@ fn ratio(rounds: &[Vec<Report>], figure: fn(&Report) -> Option<f64>) -> Option<S
     Spread::of(&ratios.collect::<Vec<_>>())
 }
 
-pub(crate) fn cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
-    ratio(rounds, |report| report.cpu_ns_per_packet)
+/// Of the processes' CPU per packet, and of all that the servers' CPUs did.
+pub(crate) fn ratios(rounds: &[Vec<Report>]) -> (Option<Spread>, Option<Spread>) {
+    let of = |figure: fn(&Report) -> Option<f64>| ratio(rounds, figure);
+    (of(|report| report.cpu_ns_per_packet), of(|report| report.whole_cpu_ns_per_packet))
 }
 
-fn whole_cpu_ratio(rounds: &[Vec<Report>]) -> Option<Spread> {
-    ratio(rounds, |report| report.whole_cpu_ns_per_packet)
-}
-
-fn object(scenario: String, kinds: &[Kind], rounds: &[Vec<Report>]) -> anyhow::Result<Map<String, Value>> {
-    let mut object = Map::new();
-    object.insert("scenario".to_owned(), scenario.into());
-    for (kind, reports) in kinds.iter().zip(rounds) {
-        let Some(middle) = median_report(reports) else { continue };
-        object.insert(kind.name().to_owned(), serde_json::to_value(middle)?);
-        object.insert(format!("{}_rounds", kind.name()), serde_json::to_value(reports)?);
+impl Compared {
+    /// What `--json` has of it.
+    pub(crate) fn object(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut object = Map::new();
+        object.insert("scenario".to_owned(), self.scenario.clone().into());
+        for (kind, reports) in self.kinds.iter().zip(&self.rounds) {
+            let Some(middle) = median_report(reports) else { continue };
+            object.insert(kind.name().to_owned(), serde_json::to_value(middle)?);
+            object.insert(format!("{}_rounds", kind.name()), serde_json::to_value(reports)?);
+        }
+        if let (Some(ratio), whole) = ratios(&self.rounds) {
+            object.insert("ratio_cpu_per_packet".to_owned(), ratio.median.into());
+            object.insert("ratio_cpu_per_packet_spread".to_owned(), serde_json::to_value(ratio)?);
+            object.insert("ratio_whole_cpu_per_packet_spread".to_owned(), serde_json::to_value(whole)?);
+        }
+        Ok(object)
     }
-    if let Some(ratio) = cpu_ratio(rounds) {
-        object.insert("ratio_cpu_per_packet".to_owned(), ratio.median.into());
-        object.insert("ratio_cpu_per_packet_spread".to_owned(), serde_json::to_value(ratio)?);
-        object.insert("ratio_whole_cpu_per_packet_spread".to_owned(), serde_json::to_value(whole_cpu_ratio(rounds))?);
-    }
-    Ok(object)
 }
 
 /// The round whose CPU per packet is the median.

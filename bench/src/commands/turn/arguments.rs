@@ -2,13 +2,13 @@
 
 use super::flood::{LAB_SPOOFED, LOOPBACK_SPOOFED, Network};
 use super::payload::STAMP_BYTES;
-use super::process_at;
 use super::run::{FloodPlan, Plan};
 use super::servers::Kind;
 use super::worker::{Direction, Pace};
 use crate::ground::lab::{Cable, parse_cpus};
 use crate::ground::servers::Driver;
 use crate::ground::{Process, open_files_limits};
+use crate::report::{LimitArguments, Outputs};
 use crate::run::permission::is_of_this_machine;
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -144,17 +144,16 @@ pub(crate) struct TurnArguments {
     /// Allow a server on another machine: only with the consent of those who run it.
     #[arg(long)]
     allow_remote: bool,
-    /// Write the figures to this file as one JSON object, or an array where there are several sizes.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// Write a page with figures and plots to this file, to be sent around: it needs nothing else.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
 }
 
 impl TurnArguments {
     /// Refuses what cannot work before anybody is bothered with it.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.outputs.check()?;
         if self.indications && self.size.iter().any(|size| !size.is_multiple_of(4)) {
             bail!("indications are padded to four bytes; give --size in multiples of four");
         }
@@ -196,7 +195,7 @@ impl TurnArguments {
     }
 
     pub(crate) fn find_process(&self, server: SocketAddr) -> anyhow::Result<Option<Process>> {
-        let Some(pid) = self.pid else { return Ok(process_at(server)) };
+        let Some(pid) = self.pid else { return Ok(Process::at_udp(server)) };
         let process = Process { pid };
         process.sample().ok_or_else(|| anyhow!("there is no process {pid}; check --pid"))?;
         Ok(Some(process))

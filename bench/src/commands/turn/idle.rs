@@ -1,8 +1,9 @@
 //! Allocations that nobody uses: how long each takes, and what the server keeps for it.
 
 use super::flood::Network;
-use super::report::Times;
 use crate::ground::Process;
+use crate::report::{Measurement, Times, rounded};
+use crate::run::stop::Stopped;
 use anyhow::{anyhow, bail};
 use plausch_client::Histogram;
 use plausch_client::turn::{Allocation, Datagrams, Transport, Users};
@@ -50,7 +51,7 @@ pub(crate) fn measure(
     let mut begin = Instant::now();
     for index in 0..allocations {
         if stop.load(Ordering::Relaxed) {
-            bail!("stopped before all allocations were made; nothing is reported");
+            bail!(Stopped);
         }
         if index == FIRST.min(allocations - 1) {
             before = sample();
@@ -79,28 +80,21 @@ pub(crate) fn measure(
         allocations,
         allocations_per_s: (counted as f64 / seconds).round(),
         join_ms: Times::of(&allocating),
-        cpu_us_per_allocation: cpu.map(|ns| super::report::round(ns as f64 / 1e3 / counted as f64)),
+        cpu_us_per_allocation: cpu.map(|ns| rounded(ns as f64 / 1e3 / counted as f64)),
         rss_bytes_per_participant: grown.map(|bytes| bytes / counted as u64),
         rss_bytes: after.map(|sample| sample.rss_bytes),
     })
 }
 
 impl IdleReport {
-    pub(crate) fn text(&self) -> String {
-        let mut out = format!(
-            "scenario     {}\ntarget       {}\nallocation   {}, {:.0} in a second\n",
-            self.scenario,
-            self.target,
-            self.join_ms.text(),
-            self.allocations_per_s
-        );
+    pub(crate) fn figures(&self, out: &mut Measurement) {
+        out.figure("target", self.target.clone());
+        out.figure("allocation", format!("{}, {:.0} in a second", self.join_ms.text_with(2), self.allocations_per_s));
         if let Some(us) = self.cpu_us_per_allocation {
-            out += &format!("server CPU   {us:.1} µs per allocation\n");
+            out.figure("server CPU", format!("{us:.1} µs per allocation"));
         }
-        match self.rss_bytes_per_participant {
-            Some(bytes) => out += &format!("memory       {bytes} bytes of the server per allocation\n"),
-            None => out += "memory       unknown: no process of this machine that we may look at; give --pid\n",
-        }
-        out
+        let memory = self.rss_bytes_per_participant.map(|bytes| format!("{bytes} bytes of the server per allocation"));
+        let unknown = || "unknown: no process of this machine that we may look at; give --pid".to_owned();
+        out.figure("memory", memory.unwrap_or_else(unknown));
     }
 }

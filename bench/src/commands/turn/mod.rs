@@ -5,28 +5,25 @@ mod against;
 mod arguments;
 mod flood;
 mod idle;
-mod page;
 mod payload;
 mod report;
 mod run;
 mod servers;
+mod show;
 mod worker;
 
 pub(crate) use arguments::TurnArguments;
 pub(crate) use flood::{Flooding, RunningFlood};
 
-use crate::ground::Process;
-use crate::report::page::Page;
-use anyhow::{Context, anyhow, bail};
-use report::{Report, Table};
-use serde::Serialize;
-use std::fs;
-use std::io::{Write, stdout};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use crate::report::{Limits, Measurement};
+use crate::run::stop::{Stopped, stop_signal};
+use anyhow::Context;
+use plausch_client::Trust;
+use report::Report;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// Measures as the arguments say, prints the report, and writes it where wished.
@@ -34,23 +31,35 @@ use tokio::sync::oneshot;
 /// # Errors
 /// One sentence for whatever ends it early.
 pub(crate) async fn run(arguments: TurnArguments) -> anyhow::Result<()> {
+    let outputs = arguments.outputs.clone();
+    let relay = arguments.limits.relay_metrics.clone();
+    let limits = Limits::watch(relay.into_iter().map(|url| (url, Trust::System)).collect()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let (done, mut ended) = oneshot::channel();
     let told = Arc::clone(&stop);
+    let runtime = Handle::current();
     // The load is threads that do nothing else; none of the runtime's is among them.
     thread::spawn(move || {
         // Nobody waits any more when the program ends.
-        let _ = done.send(work(&arguments, &told));
+        let _ = done.send(work(&arguments, &told, &|loss_ratio| runtime.block_on(limits.met(loss_ratio, false))));
     });
-    tokio::select! {
-        result = &mut ended => return result.context("the load ended by a fault")?,
-        _ = tokio::signal::ctrl_c() => stop.store(true, Ordering::Relaxed),
-    }
-    // It ends the servers that it started.
-    ended.await.context("the load ended by a fault")?
+    let measured = tokio::select! {
+        result = &mut ended => result,
+        () = stop_signal() => {
+            stop.store(true, Ordering::Relaxed);
+            // It ends the servers that it started.
+            ended.await
+        }
+    };
+    measured.context("the load ended by a fault")??.conclude(&outputs)
 }
 
-fn work(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
+/// `limits` names those that were met where so large a share was lost.
+fn work(
+    arguments: &TurnArguments,
+    stop: &AtomicBool,
+    limits: &dyn Fn(f64) -> Vec<String>,
+) -> anyhow::Result<Measurement> {
     arguments.check()?;
     if arguments.against.is_some() || arguments.only.is_some() {
         return against::compare(arguments, stop);
@@ -62,51 +71,22 @@ fn work(arguments: &TurnArguments, stop: &AtomicBool) -> anyhow::Result<()> {
     if arguments.idle {
         let (allocations, from) = (arguments.allocations, arguments.clients_from(server));
         let report = idle::measure(server, &users, allocations, from, process, target, stop)?;
-        print(&report.text())?;
-        return write_json(arguments.json.as_ref(), &report);
+        let mut out = Measurement::new(&report.scenario, &report)?;
+        report.figures(&mut out);
+        return Ok(out);
     }
     let mut reports: Vec<Report> = Vec::new();
     for &size in &arguments.size {
         let plan = arguments.plan(server, users.clone(), size, arguments.client_cpus(process));
-        let measured = run::measure(&plan, process, stop)?;
-        let table = Table::of(arguments.scenario(size), target.clone(), &measured);
-        print(&table.text())?;
-        reports.push(table.report);
+        let measured = match run::measure(&plan, process, stop) {
+            Err(error) if error.is::<Stopped>() && !reports.is_empty() => break,
+            measured => measured?,
+        };
+        let mut report = Report::of(arguments.scenario(size), target.clone(), &measured);
+        report.limits = limits(report.loss_ratio);
+        reports.push(report);
     }
-    match &*reports {
-        [one] => write_json(arguments.json.as_ref(), one)?,
-        several => write_json(arguments.json.as_ref(), &several)?,
-    }
-    write_html(arguments.html.as_ref(), || page::of_runs(&reports))?;
-    refuse_misrouting(&reports)
-}
-
-/// A server that confuses its clients is worse than a slow one.
-fn refuse_misrouting<'a>(reports: impl IntoIterator<Item = &'a Report>) -> anyhow::Result<()> {
-    match reports.into_iter().map(|report| report.misrouted).sum() {
-        0u64 => Ok(()),
-        packets => bail!(
-            "{packets} packets came to or from the wrong address; do not use this server before that is explained"
-        ),
-    }
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    Ok(stdout().write_all(text.as_bytes())?)
-}
-
-fn write_json(file: Option<&PathBuf>, report: &impl Serialize) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let json = serde_json::to_string_pretty(report)? + "\n";
-    fs::write(file, json).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
-}
-
-fn write_html(file: Option<&PathBuf>, page: impl FnOnce() -> Page) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    fs::write(file, page().html()).map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
-}
-
-/// The server's process, by its UDP port.
-fn process_at(server: SocketAddr) -> Option<Process> {
-    Process::at_udp(server)
+    let mut out = show::of_runs(&reports)?;
+    out.stopped(stop.load(Ordering::Relaxed) && reports.iter().all(|report| !report.stopped));
+    Ok(out)
 }

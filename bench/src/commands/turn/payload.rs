@@ -143,7 +143,10 @@ impl Tally {
     /// What a right server would not have done, a sentence each.
     pub(crate) fn faults(&self) -> Vec<String> {
         let counted = [
-            (self.misrouted, "packets came to or from the wrong address"),
+            (
+                self.misrouted,
+                "packets came to or from the wrong address; do not use this server before that is explained",
+            ),
             (self.duplicates, "packets came twice"),
             (self.unreadable, "packets were not what was sent"),
             (self.refreshes_refused, "requests that keep allocations alive were refused"),

@@ -1,10 +1,11 @@
-//! What a measurement has shown: for people as a table, for programs as JSON.
+//! What a measurement has shown.
 
 use super::payload::Phase;
 use super::run::{Flooded, Measured};
+use crate::report::figures::mib;
+use crate::report::{Mark, Measurement, Times, rounded};
 use plausch_client::Histogram;
 use serde::Serialize;
-use std::fmt::Write;
 use std::thread::available_parallelism;
 
 /// Shares of the machine's CPU time above which a run counts as disturbed by others.
@@ -51,6 +52,20 @@ pub(crate) struct Report {
     pub(crate) behind_ms: f64,
     pub(crate) misrouted: u64,
     pub(crate) faults: Vec<String>,
+    /// Threads of the server and their shares of a CPU, this program's share, and packets that came late.
+    #[serde(skip)]
+    threads: Vec<(String, f64)>,
+    #[serde(skip)]
+    seconds: f64,
+    #[serde(skip)]
+    bench_cpu: f64,
+    #[serde(skip)]
+    reordered: u64,
+    #[serde(skip)]
+    pub(crate) stopped: bool,
+    /// Limits of the server that were met.
+    #[serde(skip)]
+    pub(crate) limits: Vec<String>,
     #[serde(skip)]
     pub(crate) latency_curve: Vec<(f64, f64)>,
     #[serde(skip)]
@@ -62,13 +77,6 @@ pub(crate) struct Quantiles {
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
     pub(crate) p999: Option<f64>,
-    pub(crate) max: Option<f64>,
-}
-
-#[derive(Clone, Copy, Serialize)]
-pub(crate) struct Times {
-    pub(crate) p50: Option<f64>,
-    pub(crate) p99: Option<f64>,
     pub(crate) max: Option<f64>,
 }
 
@@ -85,25 +93,16 @@ pub(crate) struct FloodReport {
     pub(crate) latency_us: Quantiles,
 }
 
-/// What a table shows beside the report.
-pub(crate) struct Table {
-    pub(crate) report: Report,
-    threads: Vec<(String, f64)>,
-    seconds: f64,
-    bench_cpu: f64,
-    reordered: u64,
-}
-
 impl Quantiles {
     /// Of nanoseconds.
     fn of(histogram: &Histogram) -> Self {
-        let us = |ns: Option<u64>| ns.map(|ns| round(ns as f64 / 1e3));
+        let us = |ns: Option<u64>| ns.map(|ns| rounded(ns as f64 / 1e3));
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| us(histogram.quantile(share)));
         Self { p50, p99, p999, max: us(histogram.max()) }
     }
 
     fn minus(&self, other: &Self) -> Self {
-        let difference = |one: Option<f64>, other: Option<f64>| Some(round(one? - other?));
+        let difference = |one: Option<f64>, other: Option<f64>| Some(rounded(one? - other?));
         Self {
             p50: difference(self.p50, other.p50),
             p99: difference(self.p99, other.p99),
@@ -118,24 +117,11 @@ impl Quantiles {
     }
 }
 
-impl Times {
-    /// Of microseconds.
-    pub(crate) fn of(histogram: &Histogram) -> Self {
-        let ms = |us: Option<u64>| us.map(|us| us as f64 / 1e3);
-        Self { p50: ms(histogram.quantile(0.5)), p99: ms(histogram.quantile(0.99)), max: ms(histogram.max()) }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let ms = |ms: Option<f64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.2}"));
-        format!("p50 {}  p99 {}  max {} ms", ms(self.p50), ms(self.p99), ms(self.max))
-    }
-}
-
 impl FloodReport {
     fn of(flooded: &Flooded, latency: &Histogram) -> Self {
         Self {
             requests: flooded.requests,
-            requests_per_s: round(flooded.requests as f64 / flooded.seconds.max(1e-3)),
+            requests_per_s: rounded(flooded.requests as f64 / flooded.seconds.max(1e-3)),
             replies: flooded.replies,
             reply_bytes_ratio: flooded.reply_bytes as f64 / flooded.request_bytes.max(1) as f64,
             rss_bytes_before: flooded.rss_before,
@@ -145,11 +131,11 @@ impl FloodReport {
     }
 }
 
-impl Table {
+impl Report {
     pub(crate) fn of(scenario: String, target: String, measured: &Measured) -> Self {
         let (begin, end, tally) = (&measured.begin, &measured.end, &measured.tally);
         let packets = end.received - begin.received;
-        let per_packet = |ns: u64| (packets > 0).then(|| round(ns as f64 / packets as f64));
+        let per_packet = |ns: u64| (packets > 0).then(|| rounded(ns as f64 / packets as f64));
         let wall_ns = (end.at - begin.at).as_nanos() as f64;
         let machine = end.machine.since(&begin.machine);
         let bench_ns = end.bench_cpu_ns(begin);
@@ -166,13 +152,21 @@ impl Table {
         let (steal_ratio, others_ratio) = (of_machine(machine.steal_ns), of_machine(others));
         let latency = Quantiles::of(&tally.latency[Phase::Measured as usize]);
         let direct = measured.direct.as_ref().map(Quantiles::of);
-        let report = Report {
+        let mut threads = Vec::new();
+        if let (Some(now), Some(then)) = (&end.server, &begin.server) {
+            for thread in &now.threads {
+                let before =
+                    then.threads.iter().find(|before| before.id == thread.id).map_or(0, |thread| thread.cpu_ns);
+                threads.push((thread.name.clone(), thread.cpu_ns.saturating_sub(before) as f64 / wall_ns));
+            }
+        }
+        Self {
             scenario,
             target,
             forwarded_packets: tally.received,
             expected_packets: tally.sent,
             loss_ratio: tally.loss_ratio(),
-            packets_per_s: round(packets as f64 / (wall_ns / 1e9)),
+            packets_per_s: rounded(packets as f64 / (wall_ns / 1e9)),
             cpu_ns_per_packet: end.server_cpu_ns(begin).and_then(per_packet),
             whole_cpu_ns_per_packet: whole_ns.and_then(per_packet),
             softirq_ns_per_packet: measured.has_process.then(|| per_packet(machine.softirq_ns)).flatten(),
@@ -188,107 +182,78 @@ impl Table {
             steal_ratio,
             others_ratio,
             disturbed: steal_ratio > STEAL_DISTURBS || others_ratio > OTHERS_DISTURB,
-            behind_ms: round(measured.behind.as_secs_f64() * 1e3),
+            behind_ms: rounded(measured.behind.as_secs_f64() * 1e3),
             misrouted: tally.misrouted,
             faults: tally.faults(),
             latency_curve: tally.latency[Phase::Measured as usize].curve(1e3),
             direct_curve: measured.direct.as_ref().map(|direct| direct.curve(1e3)).unwrap_or_default(),
-        };
-        let mut threads = Vec::new();
-        if let (Some(now), Some(then)) = (&end.server, &begin.server) {
-            for thread in &now.threads {
-                let before =
-                    then.threads.iter().find(|before| before.id == thread.id).map_or(0, |thread| thread.cpu_ns);
-                threads.push((thread.name.clone(), thread.cpu_ns.saturating_sub(before) as f64 / wall_ns));
-            }
-        }
-        Self {
-            report,
             threads,
             seconds: wall_ns / 1e9,
             bench_cpu: bench_ns as f64 / wall_ns,
             reordered: tally.reordered,
+            stopped: measured.stopped,
+            limits: Vec::new(),
         }
     }
 
-    pub(crate) fn text(&self) -> String {
-        let report = &self.report;
-        let mut out = Lines::default();
-        out.line("scenario", &report.scenario);
-        out.line("target", &report.target);
-        out.line("measured", format!("{:.1} s", self.seconds));
-        out.line("relayed", format!("{} of {} packets", report.forwarded_packets, report.expected_packets));
-        out.line("rate", format!("{:.0} packets/s", report.packets_per_s));
-        out.line("loss ratio", format!("{:.6}", report.loss_ratio));
-        out.line("latency", report.latency_us.text());
-        if let Some(direct) = &report.direct_latency_us {
-            out.line("  direct", direct.text());
+    /// The figures of one run.
+    pub(crate) fn figures(&self, out: &mut Measurement) {
+        out.figure("target", self.target.clone());
+        out.figure("measured", format!("{:.1} s", self.seconds));
+        out.figure("relayed", format!("{} of {} packets", self.forwarded_packets, self.expected_packets));
+        out.figure("rate", format!("{:.0} packets/s", self.packets_per_s));
+        out.figure("loss ratio", format!("{:.6}", self.loss_ratio));
+        out.figure("latency", self.latency_us.text());
+        self.direct_latency_us.iter().for_each(|direct| out.figure("  direct", direct.text()));
+        self.added_latency_us.iter().for_each(|added| out.figure("  added", added.text()));
+        out.figure("allocation", self.join_ms.text_with(2));
+        match self.cpu_ns_per_packet {
+            Some(ns) => out.figure("server CPU", format!("{ns:.0} ns per relayed packet")),
+            None => out.figure("server CPU", "unknown: no process of this machine that we may look at; give --pid"),
         }
-        if let Some(added) = &report.added_latency_us {
-            out.line("  added", added.text());
+        if let Some(ns) = self.whole_cpu_ns_per_packet {
+            let what = "with all else that the server's CPUs did, as the kernel's receiving";
+            out.figure("  whole", format!("{ns:.0} ns, {what}"));
         }
-        out.line("allocation", report.join_ms.text());
-        match report.cpu_ns_per_packet {
-            Some(ns) => out.line("server CPU", format!("{ns:.0} ns per relayed packet")),
-            None => out.line("server CPU", "unknown: no process of this machine that we may look at; give --pid"),
-        }
-        if let Some(ns) = report.whole_cpu_ns_per_packet {
-            out.line(
-                "  whole",
-                format!("{ns:.0} ns, with all else that the server's CPUs did, as the kernel's receiving"),
-            );
-        }
-        if let Some(ns) = report.softirq_ns_per_packet {
-            out.line("softirq", format!("{ns:.0} ns per relayed packet on the whole machine, not to be added"));
+        if let Some(ns) = self.softirq_ns_per_packet {
+            out.figure("softirq", format!("{ns:.0} ns per relayed packet on the whole machine, not to be added"));
         }
         for (name, share) in self.threads.iter().filter(|(_, share)| *share >= IDLE_THREAD) {
-            out.line("  thread", format!("{name:<16} {:5.1} % of a CPU", share * 100.0));
+            out.figure("  thread", format!("{name:<16} {:5.1} % of a CPU", share * 100.0));
         }
-        if let Some(bytes) = report.rss_bytes_per_participant {
-            out.line("memory", format!("{:.1} KiB of the server per allocation", bytes as f64 / 1024.0));
+        if let Some(bytes) = self.rss_bytes_per_participant {
+            out.figure("memory", format!("{:.1} KiB of the server per allocation", bytes as f64 / 1024.0));
         }
-        if let Some(flood) = &report.flood {
+        if let Some(flood) = &self.flood {
             let (requests, rate, replies) = (flood.requests, flood.requests_per_s, flood.replies);
-            out.line("flood", format!("{requests} spoofed requests, {rate:.0} in a second, {replies} replies seen"));
-            out.line("  bytes", format!("{:.2} of replies for each of requests", flood.reply_bytes_ratio));
+            out.figure("flood", format!("{requests} spoofed requests, {rate:.0} in a second, {replies} replies seen"));
+            out.figure("  bytes", format!("{:.2} of replies for each of requests", flood.reply_bytes_ratio));
             if let (Some(before), Some(after)) = (flood.rss_bytes_before, flood.rss_bytes_after) {
-                let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-                out.line("  memory", format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
+                out.figure("  memory", format!("{} before, {} after", mib(before), mib(after)));
             }
-            out.line("  latency", flood.latency_us.text());
+            out.figure("  latency", flood.latency_us.text());
         }
         let cpus = available_parallelism().map_or(1, usize::from);
-        out.line("bench", format!("{:.0} % of a CPU of {cpus} (it never sleeps long)", self.bench_cpu * 100.0));
-        out.line("  behind", format!("{:.1} ms at most", report.behind_ms));
-        if report.behind_ms > BEHIND_MS {
-            out.line("LIMITED", "this program fell behind its schedule; give more --cpus, or less load");
-        }
-        let (steal, others) = (report.steal_ratio * 100.0, report.others_ratio * 100.0);
-        out.line("others", format!("{others:.1} % of the machine, steal {steal:.1} %"));
-        if report.disturbed {
-            out.line("DISTURBED", "others used the machine meanwhile; read ratios at most, or run again");
-        }
+        out.figure("bench", format!("{:.0} % of a CPU of {cpus} (it never sleeps long)", self.bench_cpu * 100.0));
+        out.figure("  behind", format!("{:.1} ms at most", self.behind_ms));
+        let (steal, others) = (self.steal_ratio * 100.0, self.others_ratio * 100.0);
+        out.figure("others", format!("{others:.1} % of the machine, steal {steal:.1} %"));
         if self.reordered > 0 {
-            out.line("reordered", format!("{} packets", self.reordered));
+            out.figure("reordered", format!("{} packets", self.reordered));
         }
-        for fault in &report.faults {
-            out.line("WRONG", fault);
+    }
+
+    /// What makes the figures doubtful. Faults are those of a server that must not have any.
+    pub(crate) fn warnings(&self, out: &mut Measurement, is_peer: bool) {
+        out.stopped(self.stopped);
+        out.disturbed(self.disturbed);
+        if self.behind_ms > BEHIND_MS {
+            out.warn(Mark::Limited, "this program fell behind its schedule; give more --cpus, or less load");
         }
-        out.0
+        self.limits.iter().for_each(|limit| out.warn(Mark::ServerLimit, limit));
+        match is_peer {
+            false => out.wrong(&self.faults),
+            true => self.faults.iter().for_each(|fault| out.figure("wrong", fault)),
+        }
     }
-}
-
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn line(&mut self, name: &str, value: impl AsRef<str>) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{name:<12} {}", value.as_ref());
-    }
-}
-
-/// To a tenth.
-pub(crate) fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }

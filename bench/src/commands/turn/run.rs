@@ -4,6 +4,7 @@ use super::flood::{Flood, Network};
 use super::payload::{Phase, Seen, Tally};
 use super::worker::{Finished, Flow, Pace, Path, Shared, Worker};
 use crate::ground::{Machine, Process, ProcessSample};
+use crate::run::stop::Stopped;
 use anyhow::{Context, anyhow, bail};
 use plausch_client::Histogram;
 use plausch_client::arrival::stamp_arrivals;
@@ -97,6 +98,8 @@ pub(crate) struct Measured {
     pub(crate) behind: Duration,
     pub(crate) flooded: Option<Flooded>,
     pub(crate) has_process: bool,
+    /// Somebody ended it early.
+    pub(crate) stopped: bool,
     pub(crate) server_cpus: usize,
     pub(crate) receives_itself: bool,
 }
@@ -119,7 +122,7 @@ pub(crate) fn measure(plan: &Plan, process: Option<Process>, stop: &AtomicBool) 
     let mut rss_first = None;
     for index in 0..plan.allocations {
         if stop.load(Ordering::Relaxed) {
-            bail!("stopped before all allocations were made; nothing is reported");
+            bail!(Stopped);
         }
         let user = plan.users.of(index);
         let local = plan.clients_from.map(|network| SocketAddr::new(network.address(index as u64).into(), 0));
@@ -151,6 +154,7 @@ pub(crate) fn measure(plan: &Plan, process: Option<Process>, stop: &AtomicBool) 
         behind: loaded.behind,
         flooded: loaded.flooded,
         has_process: process.is_some(),
+        stopped: stop.load(Ordering::Relaxed),
         server_cpus: plan.server_cpus.len(),
         receives_itself: plan.receives_itself,
     })
@@ -327,10 +331,14 @@ impl Watch<'_> {
         self.wait(WARM_UP)?;
         self.shared.phase.store(Phase::Measured as u8, Ordering::Relaxed);
         let begin = self.moment()?;
-        self.wait(time)?;
+        match self.wait(time) {
+            // What there is, if that is enough to tell anything.
+            Err(error) if error.is::<Stopped>() && begin.at.elapsed() >= PROGRESS_INTERVAL => {}
+            waited => waited?,
+        }
         let end = self.moment()?;
         let mut flooded = None;
-        if flood_total > 0 {
+        if flood_total > 0 && !self.stop.load(Ordering::Relaxed) {
             eprintln!("{flood_total} spoofed requests, {flood_per_s:.0} in a second");
             self.shared.phase.store(Phase::Flooded as u8, Ordering::Relaxed);
             self.wait(Duration::from_secs_f64(flood_total as f64 / flood_per_s))?;
@@ -358,7 +366,7 @@ impl Watch<'_> {
         while begin.elapsed() < time {
             thread::sleep(NAP.min(time.saturating_sub(begin.elapsed())));
             if self.stop.load(Ordering::Relaxed) {
-                bail!("stopped before the measurement was complete; nothing is reported");
+                bail!(Stopped);
             }
             let failure = self.shared.failure.lock().map_or(None, |failure| failure.clone());
             if let Some(failure) = failure {

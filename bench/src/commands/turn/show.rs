@@ -1,23 +1,54 @@
-//! The page of a run, or of a comparison with another server.
+//! One or several measurements, or those of both servers, to be shown together.
 
-use super::against::{Compared, cpu_ratio};
+use super::against::{Compared, ratios, summary};
 use super::report::{Quantiles, Report};
-use crate::report::Circumstances;
-use crate::report::Spread;
-use crate::report::page::{Bars, Lines, Page, Plot, Scale, Series, Table};
+use super::servers::Kind;
+use crate::report::page::{Bars, Lines, Plot, Scale, Series, Table};
+use crate::report::{Circumstances, Measurement, Spread};
 
 /// Of one server, a report for each size.
-pub(crate) fn of_runs(reports: &[Report]) -> Page {
+pub(crate) fn of_runs(reports: &[Report]) -> anyhow::Result<Measurement> {
     let scenario = reports.first().map(|report| report.scenario.clone()).unwrap_or_default();
-    let columns: Vec<(String, Vec<&Report>)> =
-        reports.iter().map(|report| (report.scenario.clone(), vec![report])).collect();
-    page(scenario, &columns, Vec::new())
+    let mut out = match reports {
+        [one] => Measurement::new(&scenario, one)?,
+        several => Measurement::new(&scenario, &several)?,
+    };
+    for report in reports {
+        if reports.len() > 1 {
+            out.figure("scenario", report.scenario.clone());
+        }
+        report.figures(&mut out);
+        report.warnings(&mut out, false);
+    }
+    let columns: Vec<Column<'_>> = reports.iter().map(|report| (report.scenario.clone(), vec![report])).collect();
+    show(&mut out, &columns, Vec::new());
+    Ok(out)
 }
 
 /// Of both servers, or of one that this program has started: the rounds of each, size by size.
-pub(crate) fn of_comparison(compared: &[Compared]) -> Page {
+pub(crate) fn of_comparison(compared: &[Compared]) -> anyhow::Result<Measurement> {
+    let objects = compared.iter().map(Compared::object).collect::<anyhow::Result<Vec<_>>>()?;
+    let title = compared.first().map(|one| one.scenario.clone()).unwrap_or_default();
+    let mut out = match &*objects {
+        [one] => Measurement::new(&title, one)?,
+        several => Measurement::new(&title, &several)?,
+    };
+    for one in compared {
+        for (kind, report) in
+            one.kinds.iter().zip(&one.rounds).filter_map(|(kind, rounds)| Some((kind, rounds.last()?)))
+        {
+            out.figure(kind.name(), report.scenario.clone());
+            report.figures(&mut out);
+        }
+        for (kind, report) in
+            one.kinds.iter().zip(&one.rounds).flat_map(|(kind, rounds)| rounds.iter().map(move |r| (kind, r)))
+        {
+            report.warnings(&mut out, *kind == Kind::Coturn);
+        }
+        summary(one).into_iter().for_each(|(name, value)| out.figure(name, value));
+    }
     let several = compared.len() > 1;
-    let columns: Vec<(String, Vec<&Report>)> = compared
+    let columns: Vec<Column<'_>> = compared
         .iter()
         .flat_map(|one| {
             one.kinds.iter().zip(&one.rounds).map(move |(kind, rounds)| {
@@ -27,24 +58,16 @@ pub(crate) fn of_comparison(compared: &[Compared]) -> Page {
         })
         .collect();
     let ratios = compared.iter().filter_map(|one| {
-        Some(vec![format!("ours / other, CPU per packet: {}", one.scenario), cpu_ratio(&one.rounds)?.to_string()])
+        let ratio = ratios(&one.rounds).0?.to_string();
+        Some(vec![format!("ours / other, CPU per packet: {}", one.scenario), ratio])
     });
-    let title = compared.first().map(|one| one.scenario.clone()).unwrap_or_default();
-    page(title, &columns, ratios.collect())
+    show(&mut out, &columns, ratios.collect());
+    Ok(out)
 }
 
 type Column<'a> = (String, Vec<&'a Report>);
 
-fn page(title: String, columns: &[Column<'_>], ratios: Vec<Vec<String>>) -> Page {
-    let all = || columns.iter().flat_map(|(_, rounds)| rounds.iter());
-    let mut warnings = Vec::new();
-    if all().any(|report| report.disturbed) {
-        warnings.push("DISTURBED: others used the machine meanwhile; read ratios at most, or run again".to_owned());
-    }
-    for (name, rounds) in columns {
-        let faults = rounds.iter().flat_map(|report| &report.faults);
-        warnings.extend(faults.map(|fault| format!("WRONG with {name}: {fault}")));
-    }
+fn show(out: &mut Measurement, columns: &[Column<'_>], ratios: Vec<Vec<String>>) {
     let series = columns.iter().filter_map(|(name, rounds)| Some((name, rounds.last()?)));
     let series = series.flat_map(|(name, report)| {
         let direct = Series::new(format!("{name}: without a server"), report.direct_curve.clone());
@@ -65,18 +88,14 @@ fn page(title: String, columns: &[Column<'_>], ratios: Vec<Vec<String>>) -> Page
         })
     });
     let cpu = Bars { title: "Server CPU per relayed packet".to_owned(), unit: "ns", bars: cpu.collect() };
+    out.tables.push(medians(columns, ratios));
+    out.plots = vec![Plot::Lines(latency), Plot::Bars(cpu)];
     let target = columns.iter().filter_map(|(name, rounds)| Some((name.clone(), rounds.last()?.target.clone())));
-    Page {
-        title,
-        warnings,
-        tables: vec![figures(columns, ratios)],
-        plots: vec![Plot::Lines(latency), Plot::Bars(cpu)],
-        circumstances: target.chain(Circumstances::now().lines()).collect(),
-    }
+    out.circumstances.extend(target.chain(Circumstances::now().lines()));
 }
 
 /// Medians, with the least and the most.
-fn figures(columns: &[Column<'_>], ratios: Vec<Vec<String>>) -> Table {
+fn medians(columns: &[Column<'_>], ratios: Vec<Vec<String>>) -> Table {
     type Figure = fn(&Report) -> Option<f64>;
     let rows: [(&str, Figure, usize); 14] = [
         ("packets/s", |report| Some(report.packets_per_s), 0),
@@ -107,7 +126,7 @@ fn figures(columns: &[Column<'_>], ratios: Vec<Vec<String>>) -> Table {
         std::iter::once(name.to_owned()).chain(cells).collect()
     });
     let head = std::iter::once(String::new()).chain(columns.iter().map(|(name, _)| name.clone()));
-    Table { title: "Figures".to_owned(), head: head.collect(), rows: rows.chain(ratios).collect() }
+    Table { title: "Medians of the rounds".to_owned(), head: head.collect(), rows: rows.chain(ratios).collect() }
 }
 
 fn added(report: &Report) -> Option<Quantiles> {

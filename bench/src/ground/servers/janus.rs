@@ -59,6 +59,7 @@ pub(crate) async fn start(ground: &Ground) -> Result<Server, ServerError> {
         url,
         entry: Entry::Janus,
         trust: Trust::System,
+        metrics: None,
         name: version().unwrap_or_else(|| "Janus".to_owned()),
         processes: vec![Process { pid: child.id() }],
         children: vec![child],

@@ -48,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) entry: Entry,
     pub(crate) trust: Trust,
+    /// Address of its metrics, where it has such.
+    pub(crate) metrics: Option<String>,
     /// Its name for reports, with its version where that is known.
     pub(crate) name: String,
     /// Those whose CPU time counts, the one that carries media first.

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 const WEB_PORT: u16 = 18_443;
 const LINK_PORT: u16 = 18_444;
 const MEDIA_PORT: u16 = 18_445;
+const METRICS_PORT: u16 = 18_446;
 /// All clients have one address, which may have a quarter of these.
 const SOCKETS: u32 = 16_000;
 const REMEDY: &str = "run `cargo build --release -p plausch-relay -p plausch-control -p plausch-bench` first";
@@ -49,6 +50,7 @@ pub(crate) async fn start(ground: &Ground, driver: Driver) -> Result<Server, Ser
         url,
         entry: Entry::Native,
         trust,
+        metrics: Some(format!("http://{address}:{METRICS_PORT}")),
         name: format!("Plausch {}", env!("CARGO_PKG_VERSION")),
         processes,
         children: children.into_iter().map(|(_, child)| child).collect(),
@@ -71,6 +73,7 @@ fn relay_config(address: Ipv4Addr, cpus: &[usize], driver: Driver) -> String {
         "[media]\ncpus = {cpus:?}\nfirst_port = {MEDIA_PORT}\naddresses = [\"{address}\"]\n\
          driver = \"{driver}\"\ndevice = \"{DEVICE}\"\n\
          [link]\ncontrol = \"127.0.0.1:{LINK_PORT}\"\n\
+         [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\n\
          [log]\nlevel = \"warn\"\n"
     )
 }
