@@ -16,7 +16,7 @@ pub use reconcile::Note;
 use crate::config::Limits;
 
 use member::{Member, Presence};
-use names::RoomKey;
+use names::{RoomKey, distinct_name, is_numbered};
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
 use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
 use plausch_signalling::{Answer, ErrorCode, IceServers, MediaState, ResumeToken, RoomTitle, ServerMessage};
@@ -98,6 +98,15 @@ impl Rooms {
             self.check_place(&entry, self.rooms.get(&id))?;
         }
         let Some(room) = self.rooms.get_mut(&id) else { return Err(ErrorCode::NoRelay) };
+        let shown = room.members.get(&entry.participant).map(|member| member.name.as_str());
+        let name = match shown.filter(|shown| is_numbered(shown, &entry.name)) {
+            // Who comes back stays "Anna 2", though the other Anna may have left.
+            Some(shown) => shown.to_owned(),
+            None => {
+                let others = room.members.iter().filter(|(id, _)| **id != entry.participant);
+                distinct_name(&entry.name, others.map(|(_, member)| member.name.as_str()))
+            }
+        };
         let joined = room.next_event();
         let member = room.members.entry(entry.participant).or_insert_with(|| Member {
             name: String::new(),
@@ -113,11 +122,11 @@ impl Rooms {
             spoke: 0,
             shared: 0,
         });
-        let changed = (member.name != entry.name || member.media != entry.media) && member.visible;
+        let changed = (member.name != name || member.media != entry.media) && member.visible;
         if entry.media.screen && !member.media.screen {
             member.shared = joined;
         }
-        member.name = entry.name;
+        member.name = name;
         member.presence = entry.presence;
         member.media = entry.media;
         member.session = Some(entry.session);

@@ -266,7 +266,7 @@ async fn bad_names_are_refused_and_human_ones_taken() {
         let shown: String = room.chars().take(20).collect();
         assert!(matches!(refused, Err(ClientError::Refused(ErrorCode::BadRoomName))), "{shown:?}: {refused:?}");
     }
-    for name in ["", "  ", "a\u{1b}[31m", &long] {
+    for name in ["", "  ", "\u{1b}\u{202e}", "\u{3164}", "\u{2800}"] {
         let refused = Client::join(JoinOptions::new(service.url(), "room", name)).await.map(drop);
         assert!(matches!(refused, Err(ClientError::Refused(ErrorCode::BadName))), "{name:?}: {refused:?}");
     }
@@ -274,6 +274,21 @@ async fn bad_names_are_refused_and_human_ones_taken() {
     let bert = join(&service, "kulturvereinmarion", "Bert 🎈").await;
     all_meet(&[&anna, &bert]).await;
     assert_eq!(anna.stats().participants[0].name.reveal(), "Bert 🎈");
+    let cleaned = join(&service, "room", &format!("Bert\u{7}\u{202e} {long}")).await;
+    let again = join(&service, "room", "anna").await;
+    let third = join(&service, "room", "Anna").await;
+    all_meet(&[&cleaned, &again, &third]).await;
+    let mut names: Vec<_> =
+        cleaned.stats().participants.into_iter().map(|other| other.name.reveal().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["Anna 2", "anna"], "equal names are told apart");
+    let shown = again.stats().participants;
+    assert!(
+        shown
+            .iter()
+            .map(|other| other.name.reveal())
+            .any(|name| name.starts_with("Bert xxx") && name.chars().count() == 64)
+    );
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ mod sessions;
 
 use crate::admission::rates::Prefix;
 use crate::http::caller::{Host, client_address};
+use crate::rooms::names;
 use crate::sdp::Purpose;
 use crate::service::Service;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
@@ -35,38 +36,85 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 type Shared = State<Arc<Service>>;
 
-/// The routes of both.
+/// The routes of both. Rooms are named as in links, however those are written ([`names::decode`]).
 pub fn routes() -> Router<Arc<Service>> {
     Router::new()
-        .route("/whip/{room}", endpoint(Purpose::Publish))
-        .route("/whip/{room}/{session}", session(Purpose::Publish))
-        .route("/whep/{room}", endpoint(Purpose::Watch))
-        .route("/whep/{room}/{session}", session(Purpose::Watch))
+        .route("/whip/", resource("/whip/", Purpose::Publish))
+        .route("/whep/", resource("/whep/", Purpose::Watch))
+        .route("/whip/{*path}", resource("/whip/", Purpose::Publish))
+        .route("/whep/{*path}", resource("/whep/", Purpose::Watch))
         .layer(DefaultBodyLimit::max(SIGNALLING_MESSAGE_BYTES))
 }
 
-/// Where sessions begin.
-fn endpoint(purpose: Purpose) -> MethodRouter<Arc<Service>> {
+const ENDPOINT_METHODS: &str = "OPTIONS, POST";
+const SESSION_METHODS: &str = "DELETE, OPTIONS, PATCH";
+
+/// What a path below the prefix names.
+enum Target {
+    /// Where sessions of a room begin.
+    Endpoint(String),
+    Session {
+        room: String,
+        token: String,
+    },
+}
+
+impl Target {
+    fn read(uri: &Uri, prefix: &str) -> Self {
+        let path = uri.path().strip_prefix(prefix).unwrap_or_default().trim_matches('/');
+        match path.split_once('/') {
+            Some((room, token)) => {
+                Self::Session { room: names::decode(room), token: token.trim_start_matches('/').to_owned() }
+            }
+            None => Self::Endpoint(names::decode(path)),
+        }
+    }
+}
+
+/// Endpoint and sessions of a purpose, told apart by the path.
+fn resource(path: &'static str, purpose: Purpose) -> MethodRouter<Arc<Service>> {
+    let caller = |service: &Service, peer, headers: &HeaderMap| {
+        client_address(service.config.behind_proxy, peer, headers).and_then(Prefix::of)
+    };
     post(
         async move |State(service): Shared,
                     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-                    Path(room): Path<String>,
                     Query(query): Query<Parameters>,
                     request: Request| {
-            let prefix = client_address(service.config.behind_proxy, peer, request.headers()).and_then(Prefix::of);
+            let Target::Endpoint(room) = Target::read(request.uri(), path) else {
+                return not_allowed(SESSION_METHODS);
+            };
+            let prefix = caller(&service, peer, request.headers());
             begin(service, prefix, purpose, room, query, request).await
         },
     )
+    .patch(async move |State(service): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
+        let Target::Session { room, token } = Target::read(request.uri(), path) else {
+            return not_allowed(ENDPOINT_METHODS);
+        };
+        let prefix = caller(&service, peer, request.headers());
+        change(service, prefix, purpose, room, token, request).await
+    })
+    .delete(async move |State(service): Shared, uri: Uri| {
+        let Target::Session { room, token } = Target::read(&uri, path) else { return not_allowed(ENDPOINT_METHODS) };
+        match service.close(purpose, &room, &token) {
+            Ok(()) => StatusCode::OK.into_response(),
+            Err(refusal) => failure(&service, refusal),
+        }
+    })
     .options(
         async move |State(service): Shared,
                     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-                    Path(room): Path<String>,
                     uri: Uri,
                     headers: HeaderMap| {
-            let prefix = client_address(service.config.behind_proxy, peer, &headers).and_then(Prefix::of);
+            let Target::Endpoint(room) = Target::read(&uri, path) else {
+                let headers = [(header::ALLOW, SESSION_METHODS), (ACCEPT_PATCH, FRAGMENT)];
+                return (StatusCode::NO_CONTENT, headers).into_response();
+            };
+            let prefix = caller(&service, peer, &headers);
             let host = Host::asked_for(&uri, &headers, service.config.behind_proxy);
             let ice = service.ice_servers(prefix, &room, host.as_ref()).await;
-            let headers = [(header::ALLOW, "OPTIONS, POST"), (ACCEPT_POST, SDP), (header::CACHE_CONTROL, "no-store")];
+            let headers = [(header::ALLOW, ENDPOINT_METHODS), (ACCEPT_POST, SDP), (header::CACHE_CONTROL, "no-store")];
             let mut response = (StatusCode::NO_CONTENT, headers).into_response();
             add_links(&mut response, &ice);
             response
@@ -74,27 +122,8 @@ fn endpoint(purpose: Purpose) -> MethodRouter<Arc<Service>> {
     )
 }
 
-/// A session.
-fn session(purpose: Purpose) -> MethodRouter<Arc<Service>> {
-    axum::routing::patch(
-        async move |State(service): Shared,
-                    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-                    Path((room, token)): Path<(String, String)>,
-                    request: Request| {
-            let prefix = client_address(service.config.behind_proxy, peer, request.headers()).and_then(Prefix::of);
-            change(service, prefix, purpose, room, token, request).await
-        },
-    )
-    .delete(async move |State(service): Shared, Path((room, token)): Path<(String, String)>| {
-        match service.close(purpose, &room, &token) {
-            Ok(()) => StatusCode::OK.into_response(),
-            Err(refusal) => failure(&service, refusal),
-        }
-    })
-    .options(async || {
-        let headers = [(header::ALLOW, "DELETE, OPTIONS, PATCH"), (ACCEPT_PATCH, FRAGMENT)];
-        (StatusCode::NO_CONTENT, headers).into_response()
-    })
+fn not_allowed(allowed: &'static str) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allowed)]).into_response()
 }
 
 /// What an address may say after `?`.
@@ -143,7 +172,7 @@ async fn begin(
 
 fn created(uri: &Uri, opened: &Opened) -> Response {
     // The room as the client wrote it, so that nothing is encoded twice.
-    let location = format!("{}/{}", uri.path(), opened.token);
+    let location = format!("{}/{}", uri.path().trim_end_matches('/'), opened.token);
     let headers = [
         (header::CONTENT_TYPE, SDP),
         (header::LOCATION, location.as_str()),
