@@ -3,6 +3,9 @@
 use crate::admission::rates::Rate;
 use crate::http::caller::Host;
 use crate::sdp::CodecPolicy;
+use crate::site::SiteConfig;
+use crate::site::branding::{self, Branding};
+use crate::site::fields::Fields;
 use anyhow::{Context, Result, bail, ensure};
 use plausch_daemon::log::LEVELS;
 use plausch_relay_api::Codec;
@@ -30,6 +33,7 @@ pub struct Config {
     pub limits: Limits,
     pub codecs: CodecPolicy,
     pub log_level: String,
+    pub site: SiteConfig,
 }
 
 /// Where the certificate of HTTPS comes from.
@@ -146,6 +150,11 @@ impl Config {
             bail!("log.level must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"");
         }
         let limits = file.limits.check()?;
+        let site = SiteConfig {
+            branding: Branding::check(file.branding)?,
+            fields: Fields::check(file.operator)?,
+            pages: (!file.pages.directory.as_os_str().is_empty()).then_some(file.pages.directory),
+        };
         Ok(Self {
             http,
             behind_proxy: file.http.behind_proxy,
@@ -157,6 +166,7 @@ impl Config {
             limits,
             codecs,
             log_level,
+            site,
         })
     }
 }
@@ -181,6 +191,9 @@ struct File {
     limits: FileLimits,
     media: Media,
     log: Log,
+    branding: branding::File,
+    operator: toml::Table,
+    pages: PagesFile,
 }
 
 #[derive(Debug, Deserialize)]
@@ -235,6 +248,12 @@ impl Default for Link {
 #[serde(default, deny_unknown_fields)]
 struct Turn {
     host: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PagesFile {
+    directory: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -332,6 +351,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_a_city_can_be_used() {
+        let text = include_str!("../examples/city.toml").replace("control/examples/", "examples/");
+        let config = Config::parse(&text, home).unwrap();
+        assert!(config.site.branding.logo.is_some());
+        let index = "<html lang=\"en\"><head><title>x</title></head></html>";
+        let site = crate::site::Site::new(&config.site, index).unwrap();
+        assert_eq!(site.pages.gaps, [""; 0], "it fills in every field");
+    }
+
+    #[test]
     fn the_environment_replaces() {
         let config = Config::parse("", |name| match name {
             "PLAUSCH_HTTP_PORT" => Some("1234".into()),
@@ -371,6 +400,8 @@ mod tests {
             ("[media]\nvideo_codecs = [\"vp8\", \"vp8\"]", "twice"),
             ("[media]\nvideo_codecs = [\"opus\"]", "names opus"),
             ("[media]\nvideo_codecs = [\"theora\"]", "unknown variant `theora`"),
+            ("[branding]\naccent = \"#ffcc00\"", "branding.accent #ffcc00 has a contrast of"),
+            ("[operator]\nnmae = \"x\"", "operator.nmae is no field"),
             ("[log]\nlevel = \"loud\"", "log.level must be"),
             ("# fine\n[http]\nlisten = 1", "line 3: invalid type"),
             ("[", "line 1: "),

@@ -3,6 +3,7 @@
 pub mod assets;
 pub mod caller;
 pub mod certificate;
+mod pages;
 pub mod proxy_protocol;
 mod router;
 

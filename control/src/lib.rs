@@ -16,4 +16,5 @@ pub mod rooms;
 pub mod sdp;
 pub mod server;
 pub mod service;
+pub mod site;
 pub mod state_dir;

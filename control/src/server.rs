@@ -1,11 +1,12 @@
 //! The running program: its sockets and tasks.
 
 use crate::config::Config;
-use crate::http;
 use crate::http::certificate::CertificateStore;
 use crate::http::proxy_protocol::ProxyAcceptor;
+use crate::http::{self, assets};
 use crate::relays::link;
 use crate::service::Service;
+use crate::site::Site;
 use crate::state_dir::StateDir;
 use anyhow::{Context, Result, bail};
 use axum_server::tls_rustls::RustlsConfig;
@@ -49,6 +50,10 @@ impl Server {
         let certificates = CertificateStore::load(&config.certificate, &state)?;
         let tls = RustlsConfig::from_config(certificates.tls());
         let edge = bind((Ipv4Addr::LOCALHOST, 0).into()).context("cannot use a TCP port of this machine")?;
+        let site = Arc::new(Site::new(&config.site, &assets::index()?)?);
+        for gap in &site.pages.gaps {
+            tracing::warn!("the page {gap}; fill it in, the page shows a mark there");
+        }
         let service = Arc::new(Service::new(config, &secret));
         service.set_certificate(certificates.present().clone());
         let edge_address = edge.local_addr()?;
@@ -59,14 +64,15 @@ impl Server {
             .acceptor(ProxyAcceptor { timeout: HEADER_TIMEOUT })
             .first_request_timeout(HEADER_TIMEOUT);
         set_timeouts(server.http_builder());
-        let app = http::router(service.clone(), true).into_make_service();
+        let app = http::router(service.clone(), site.clone(), true).into_make_service();
         tasks.spawn(async move { server.serve(app).await.context("the HTTP server for the relay's edge failed") });
         let mut http_addresses = Vec::new();
         for socket in plain {
             http_addresses.push(socket.local_addr()?);
             let mut server = axum_server::from_tcp(socket)?.first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
-            let app = http::router(service.clone(), false).into_make_service_with_connect_info::<SocketAddr>();
+            let app =
+                http::router(service.clone(), site.clone(), false).into_make_service_with_connect_info::<SocketAddr>();
             tasks.spawn(async move { server.serve(app).await.context("the HTTP server failed") });
         }
         let mut https_addresses = Vec::new();
@@ -74,7 +80,8 @@ impl Server {
             https_addresses.push(socket.local_addr()?);
             let mut server = axum_server::from_tcp_rustls(socket, tls.clone())?.first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
-            let app = http::router(service.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
+            let app =
+                http::router(service.clone(), site.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
             tasks.spawn(async move { server.serve(app).await.context("the HTTPS server failed") });
         }
         let mut ports = vec![edge_address.port()];

@@ -1,12 +1,10 @@
 // Nobody but this server is ever contacted, and the pages are usable by everybody.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
+import { barriers } from './barriers.mjs';
 import { Person, launch } from './people.mjs';
 import { Service } from './service.mjs';
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const phone = { width: 390, height: 844, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 let service, browser;
 
@@ -19,25 +17,6 @@ after(async () => {
     await browser?.close();
     await service?.stop();
 });
-
-/** What axe finds on the page, in an isolated world that the page's Content-Security-Policy does not bind. */
-async function barriers(page) {
-    const session = await page.createCDPSession();
-    const { frameTree } = await session.send('Page.getFrameTree');
-    const { executionContextId } = await session.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id });
-    await session.send('Runtime.evaluate', { contextId: executionContextId, expression: axe });
-    const { result } = await session.send('Runtime.evaluate', {
-        contextId: executionContextId,
-        awaitPromise: true,
-        returnByValue: true,
-        expression: `axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((r) => ({
-            checked: r.passes.length,
-            found: r.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.target.join(' ')).join(', ')) }))`,
-    });
-    await session.detach();
-    assert.ok(result.value.checked > 5, 'axe really looked at the page');
-    return result.value.found;
-}
 
 for (const [language, texts] of [
     ['en-US', { room: 'Room name', go: "Let's go", name: 'Your name', join: 'Join conference', leave: 'Leave', participants: 'Participants', invite: 'Invite' }],

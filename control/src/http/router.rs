@@ -2,9 +2,11 @@
 
 use super::assets;
 use super::caller::{Host, client_address};
+use super::pages;
 use crate::admission::rates::Prefix;
 use crate::fronts::{browser, whip};
 use crate::service::Service;
+use crate::site::Site;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
@@ -24,29 +26,22 @@ const SOCKET_BUFFER_BYTES: usize = 8 * 1024;
 const HSTS: &str = "max-age=31536000";
 
 /// All routes. `secure`: the listener speaks HTTPS.
-pub fn router(service: Arc<Service>, secure: bool) -> Router {
+pub fn router(service: Arc<Service>, site: Arc<Site>, secure: bool) -> Router {
+    let behind_proxy = service.config.behind_proxy;
+    let page = get(async move |uri: Uri, headers: HeaderMap| {
+        pages::page(&site, &uri, &headers, origin(&uri, &headers, behind_proxy, secure).as_deref())
+    });
     Router::new()
-        .route("/", get(index))
-        .route("/{room}", get(room_or_file))
         .route("/assets/{*path}", get(asset))
         .route("/api/health", get(health))
         .route("/api/signalling", get(signalling))
         .route("/metrics", get(metrics))
         .merge(whip::routes())
-        .fallback(async || StatusCode::NOT_FOUND)
+        .fallback_service(page)
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(secure, security_headers))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(service)
-}
-
-async fn index(headers: HeaderMap) -> Response {
-    assets::index(&headers)
-}
-
-/// Every room has the same page; control looks at the name only when somebody joins.
-async fn room_or_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    if assets::exists(&name) { assets::file(&name, &headers) } else { assets::index(&headers) }
 }
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
@@ -101,6 +96,17 @@ async fn signalling(
         })
 }
 
+/// Scheme, host and port by which the browser came, for links that must be whole; `None` if that is no host. A proxy is
+/// taken to speak HTTPS.
+fn origin(uri: &Uri, headers: &HeaderMap, behind_proxy: bool, secure: bool) -> Option<String> {
+    let forwarded = headers.get_all("x-forwarded-host").iter().next_back().filter(|_| behind_proxy);
+    let forwarded = forwarded.and_then(|hosts| hosts.to_str().ok()?.rsplit(',').next().map(str::trim));
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = forwarded.or(authority).or_else(|| headers.get(header::HOST)?.to_str().ok())?;
+    let scheme = if secure || behind_proxy { "https" } else { "http" };
+    is_host(host).then(|| format!("{scheme}://{host}"))
+}
+
 /// Browsers let any page open a WebSocket anywhere and say whose page it is (RFC 6455, section 10.2): another site must
 /// not take its visitors into rooms here. What is no browser says nothing.
 fn is_our_page(headers: &HeaderMap, behind_proxy: bool) -> bool {
@@ -139,7 +145,10 @@ async fn security_headers(State(secure): State<bool>, request: Request, next: Ne
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
+    // A picture of the operator's has a stricter one.
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY)
+        && let Ok(policy) = HeaderValue::from_str(&policy)
+    {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     if secure {
@@ -148,13 +157,17 @@ async fn security_headers(State(secure): State<bool>, request: Request, next: Ne
     response
 }
 
+/// Looks like a host and perhaps a port.
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= 260
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+}
+
 /// Nothing but ourselves. Safari before 16 does not count WebSockets to the own origin as `'self'`, so that origin
 /// is named; the Host header is the client's own word, so only what a host can look like gets in.
 fn content_security_policy(host: &str, secure: bool) -> String {
-    let sound = !host.is_empty()
-        && host.len() <= 260
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-    let sockets = match (sound, secure) {
+    let sockets = match (is_host(host), secure) {
         (false, _) => String::new(),
         (true, true) => format!(" wss://{host}"),
         // A proxy may speak HTTPS for us.

@@ -26,15 +26,89 @@ async fn every_room_is_the_page() {
         assert!(head.contains("cache-control: no-cache"));
         assert!(String::from_utf8_lossy(&body).to_lowercase().contains("<!doctype html>"));
     }
-    for path in
-        ["/a/b", "/assets/none.js", "/assets/../Cargo.toml", "/assets/%2e%2e/%2e%2e/Cargo.toml", "/api/", "/api/x"]
-    {
+    for path in [
+        "/a/b",
+        "/a%2Fb",
+        "/%00",
+        "/assets/none.js",
+        "/assets/../Cargo.toml",
+        "/assets/%2e%2e/%2e%2e/Cargo.toml",
+        "/api/",
+        "/api/x",
+        "/.env",
+        "/wp-login.php",
+        "/branding/nothing",
+    ] {
         let (head, _) = request(&world, &format!("GET {path}"), "").await;
         assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
         assert!(head.contains("x-content-type-options: nosniff"));
     }
     let (head, _) = request(&world, "POST /", "Content-Length: 0\r\n").await;
     assert!(head.starts_with("http/1.1 405"), "{head}");
+}
+
+#[tokio::test]
+async fn a_link_leads_to_its_room_however_it_is_written() {
+    let world = World::new().await;
+    for (path, right) in [
+        ("/Test/", "/test"),
+        ("//Test", "/test"),
+        ("/Test.", "/test"),
+        ("/Test/?utm=1", "/test?utm=1"),
+        ("/K%FCche", "/k%c3%bcche"),
+        ("/Ku%CC%88che", "/k%c3%bcche"),
+        ("//evil.example", "/evil.example"),
+        ("//", "/"),
+        ("/index.html", "/"),
+        ("/Impressum/", "/impressum"),
+        ("/imprint", "/legal-notice"),
+    ] {
+        let (head, _) = request(&world, &format!("GET {path}"), "").await;
+        assert!(head.starts_with("http/1.1 307"), "{path}: {head}");
+        assert!(head.contains(&format!("\nlocation: {right}\r")), "{path}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_room_is_said_in_the_residents_language() {
+    let world = World::new().await;
+    for path in ["/a/b", "/%00", "/robots.php", "/api/x"] {
+        let (_, body) = request(&world, &format!("GET {path}"), "Accept-Language: de-DE,de;q=0.9\r\n").await;
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("<html lang=\"de\">") && body.contains("Zur Startseite"), "{path}: {body}");
+        let (_, body) = request(&world, &format!("GET {path}"), "").await;
+        assert!(String::from_utf8(body).unwrap().contains("Go to the start page"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_operators_pages_and_look_are_served() {
+    let extra = "[branding]\nname = \"Musterstadt\"\naccent = \"#003f7d\"\n[operator]\nname = \"Stadt <Muster>\"\n";
+    let world =
+        World::with(&format!("[http]\nlisten = [\"127.0.0.1:0\"]\n[link]\nlisten = \"127.0.0.1:0\"\n{extra}")).await;
+    for (path, kind, text) in [
+        ("/impressum", "text/html; charset=utf-8", "Stadt &lt;Muster&gt;"),
+        ("/accessibility", "text/html; charset=utf-8", "<html lang=\"en\">"),
+        ("/datenschutz", "text/html; charset=utf-8", "[fehlt: operator.privacy.officer]"),
+        ("/branding/colours.css", "text/css; charset=utf-8", "--accent:#003f7d"),
+        ("/branding/de.webmanifest", "application/manifest+json", "\"name\":\"Musterstadt\""),
+        ("/robots.txt", "text/plain; charset=utf-8", "Disallow: /\n"),
+        ("/", "text/html; charset=utf-8", "<title>Musterstadt</title>"),
+        ("/KulturvereinMarion", "text/html; charset=utf-8", "og:title\" content=\"KulturvereinMarion – Musterstadt\""),
+        ("/", "text/html; charset=utf-8", "og:image\" content=\"http://plausch.example:8080/branding/icon-512.png\""),
+    ] {
+        let (head, body) = request(&world, &format!("GET {path}"), "").await;
+        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+        assert!(head.contains(&format!("content-type: {kind}")), "{path}: {head}");
+        assert!(head.contains("content-security-policy: default-src 'self'"), "{path}: {head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains(text), "{path}: {body}");
+    }
+    for path in ["/favicon.ico", "/apple-touch-icon.png", "/branding/icon-512.png"] {
+        let (head, body) = request(&world, &format!("GET {path}"), "").await;
+        assert!(head.starts_with("http/1.1 200") && head.contains("content-type: image/png"), "{path}: {head}");
+        assert!(body.starts_with(b"\x89PNG"), "{path}");
+    }
 }
 
 #[tokio::test]
