@@ -37,13 +37,13 @@ pub(crate) struct Warning {
     pub(crate) text: String,
 }
 
-/// Kinds of warnings, the worst first.
+/// Kinds of warnings; the first of them says most.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Mark {
+    /// A limit of the server's own configuration was met, which explains what else went wrong.
+    ServerLimit,
     /// The server did what a right one would not.
     Wrong,
-    /// A limit of the server's own configuration was met.
-    ServerLimit,
     /// The run was ended early: these are the figures up to then.
     Stopped,
     /// The bench itself had nothing left.
@@ -214,9 +214,9 @@ mod tests {
         measurement.warn(Mark::ClientBound, "no CPU left");
         assert!(measurement.verdict().is_ok());
         measurement.stopped(true);
-        measurement.warn(Mark::ServerLimit, "the room is full");
-        assert_eq!(measurement.verdict().unwrap_err().to_string(), "SERVER-LIMIT: the room is full");
         measurement.wrong(&["3 packets came twice".to_owned()]);
         assert_eq!(measurement.verdict().unwrap_err().to_string(), "WRONG: 3 packets came twice");
+        measurement.warn(Mark::ServerLimit, "the room is full");
+        assert_eq!(measurement.verdict().unwrap_err().to_string(), "SERVER-LIMIT: the room is full");
     }
 }
