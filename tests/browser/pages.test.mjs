@@ -68,7 +68,7 @@ for (const kind of ['chromium', 'firefox']) {
 
     test(`only what was ticked is remembered, and it can be cleared (${kind})`, async () => {
         const person = await Person.open(browsers[kind], service, 'Wilhelmine');
-        await person.join('Merkprobe Nordwest');
+        await person.join('MerkprobeNordwest');
         await person.press('Leave');
         await person.see('button', 'Rejoin');
         assert.doesNotMatch(await stored(person.page), /Wilhelmine|Merkprobe/);

@@ -212,7 +212,7 @@ async fn a_viewer_follows_who_speaks_or_who_is_named() {
             names.push(participant.name.into_revealed());
         }
     }
-    assert_eq!(names, ["WHEP", "Wall", "WHEP", "WHEP"]);
+    assert_eq!(names, ["WHEP", "Wall", "WHEP 2", "WHEP 3"]);
     let viewers: Vec<_> = world.relay.participants().into_iter().filter(|known| known.spec.sends.is_empty()).collect();
     assert!(
         world.relay.participants().iter().flat_map(|known| &known.assignments).all(|assignment| {

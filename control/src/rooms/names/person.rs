@@ -2,6 +2,7 @@
 
 use super::characters::{BLACK_FLAG, is_invisible, is_joiner, is_tag, is_variation_selector, is_visible};
 use plausch_relay_api::limits::PARTICIPANT_NAME_CHARS;
+use std::collections::HashSet;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -38,7 +39,7 @@ pub fn person_name(typed: &str) -> Option<String> {
 
 /// The name by which a newcomer is told from those who are `taken`: "Anna", or "Anna 2" beside an Anna.
 pub fn distinct_name<'a>(name: &str, taken: impl Iterator<Item = &'a str>) -> String {
-    let taken: Vec<String> = taken.map(skeleton).collect();
+    let taken: HashSet<String> = taken.map(skeleton).collect();
     if !taken.contains(&skeleton(name)) {
         return name.to_owned();
     }
@@ -63,6 +64,11 @@ pub fn is_numbered(shown: &str, name: &str) -> bool {
 /// What is left of a name when all is gone that the eye does not tell apart: case, spaces, what has no ink, and letters
 /// of other alphabets that look like Latin ones.
 fn skeleton(name: &str) -> String {
+    // Most names; a room has a thousand of them, which are looked at under the lock.
+    if name.is_ascii() {
+        let seen = name.chars().filter(|c| !is_invisible(*c));
+        return seen.map(|c| look_alike(c.to_ascii_lowercase())).collect();
+    }
     let folded = name.nfkc().filter(|c| !is_invisible(*c)).flat_map(char::to_lowercase);
     folded.map(look_alike).collect::<String>().nfc().collect()
 }
