@@ -3,7 +3,9 @@ import { de } from '../i18n/de';
 import { en } from '../i18n/en';
 import { readFileSync } from 'node:fs';
 import { isGuessable } from './guessable';
-import { addressOf, extendName, isUsable, normalise, readTyped, roomOf, shownLink, suggestName, unusable } from './room-names';
+import { addressOf, extendName, normalise, readTyped, roomOf, shownLink, suggestName, unusable } from './room-names';
+
+const isUsable = (name: string): boolean => unusable(name) === undefined;
 
 interface Example {
   typed: string;

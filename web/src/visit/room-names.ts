@@ -64,10 +64,6 @@ export function unusable(name: string): 'empty' | 'too-long' | 'characters' | 'r
   return FILE.test(key) || RESERVED.has(key) ? 'reserved' : undefined;
 }
 
-export function isUsable(name: string): boolean {
-  return unusable(name) === undefined;
-}
-
 /** "Kaffee und Kuchen" → "/KaffeeUndKuchen": a link that can be read out on the telephone. */
 export function addressOf(name: string): string {
   return `/${encodeURIComponent(joined(bare(name)))}`;

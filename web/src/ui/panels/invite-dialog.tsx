@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import { useRef, useState } from 'preact/hooks';
 import { words } from '../../i18n/language';
+import { shownLink } from '../../visit/room-names';
 import { Dialog } from '../parts/dialog';
 import { CheckIcon, SendIcon } from '../parts/icons';
 
@@ -26,7 +27,7 @@ export function InviteDialog({ room, onClose }: { room: string; onClose: () => v
       <p>{t.invite.inviteText}</p>
       <label class="field">
         <span>{t.invite.inviteLink}</span>
-        <input ref={field} class="address" value={address} readOnly onFocus={(event) => event.currentTarget.select()} />
+        <input ref={field} class="address" value={shownLink(address)} readOnly onFocus={(event) => event.currentTarget.select()} />
       </label>
       <div class="dialog-actions">
         <button type="button" class="primary" onClick={() => void copy()}>
