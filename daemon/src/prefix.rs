@@ -8,9 +8,9 @@ use std::net::IpAddr;
 pub enum Width {
     /// One IPv4 address (/32), or one IPv6 link (/64): a household behind NAT, a large site at the most.
     Narrow,
-    /// An IPv6 /56, which providers give to a household; for IPv4 the same as [`Self::Narrow`].
+    /// An IPv4 /24, or an IPv6 /56, which providers give to a household.
     Middle,
-    /// An IPv4 /24, or an IPv6 /48, which anybody gets for the asking.
+    /// An IPv6 /48, which anybody gets for the asking; for IPv4 the same as [`Self::Middle`].
     Wide,
 }
 
@@ -30,7 +30,7 @@ impl Prefix {
     pub fn of(address: IpAddr, width: Width) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => {
-                let kept = if width == Width::Wide { 24 } else { 32 };
+                let kept = if width == Width::Narrow { 32 } else { 24 };
                 Self { width, ipv6: false, bits: u64::from(u32::from(v4) >> (32 - kept)) }
             }
             IpAddr::V6(v6) => {
@@ -47,6 +47,10 @@ impl Prefix {
     pub fn width(self) -> Width {
         self.width
     }
+
+    pub fn is_ipv6(self) -> bool {
+        self.ipv6
+    }
 }
 
 /// The networks that one address is in, from narrow to wide.
@@ -56,7 +60,12 @@ pub struct Networks(pub [Prefix; 3]);
 impl Networks {
     /// `None` for this machine itself, which is not limited.
     pub fn of(address: IpAddr) -> Option<Self> {
-        (!address.to_canonical().is_loopback()).then(|| Self(WIDTHS.map(|width| Prefix::of(address, width))))
+        (!address.to_canonical().is_loopback()).then(|| Self::of_any(address))
+    }
+
+    /// Also of this machine.
+    pub fn of_any(address: IpAddr) -> Self {
+        Self(WIDTHS.map(|width| Prefix::of(address, width)))
     }
 
     pub fn narrow(self) -> Prefix {
@@ -88,7 +97,7 @@ mod tests {
         assert_eq!(of("192.0.2.1", Wide), of("::ffff:192.0.2.77", Wide));
         assert_ne!(of("192.0.2.1", Wide), of("192.0.3.1", Wide));
         assert_ne!(of("192.0.2.1", Narrow), of("192.0.2.2", Narrow));
-        assert_ne!(of("192.0.2.1", Middle), of("192.0.2.2", Middle));
+        assert_eq!(of("192.0.2.1", Middle), of("192.0.2.2", Middle));
         assert_eq!(of("2001:db8::1", Narrow), of("2001:db8::ffff:2", Narrow));
         assert_ne!(of("2001:db8:0:1::1", Narrow), of("2001:db8:0:2::1", Narrow));
         assert_eq!(of("2001:db8:0:1::1", Middle), of("2001:db8:0:ff::1", Middle));

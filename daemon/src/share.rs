@@ -77,6 +77,13 @@ struct Holder {
     signal: Arc<Signal>,
 }
 
+impl Holder {
+    fn evict(&self) {
+        self.signal.evicted.store(true, SeqCst);
+        self.signal.notify.notify_waiters();
+    }
+}
+
 #[derive(Default)]
 struct Signal {
     evicted: AtomicBool,
@@ -127,8 +134,7 @@ impl Share {
                 return Err(Refused::Full);
             };
             if let Some(holder) = state.remove(oldest) {
-                holder.signal.evicted.store(true, SeqCst);
-                holder.signal.notify.notify_waiters();
+                holder.evict();
                 self.evicted.fetch_add(1, Relaxed);
             }
         }
@@ -165,8 +171,8 @@ impl Share {
                 self.name,
                 match width {
                     Width::Narrow => "/32 or /64",
-                    Width::Middle => "/56",
-                    Width::Wide => "/24 or /48",
+                    Width::Middle => "/24 or /56",
+                    Width::Wide => "/48",
                 },
             ),
             Refused::Full => tracing::warn!(
@@ -241,12 +247,19 @@ impl Place {
         state.places.insert(self.number, holder);
     }
 
-    /// Somebody else has the place.
+    /// Gives the place back at once, and tells whoever waits for that.
+    pub fn give_up(&self) {
+        if let Some(holder) = self.share.state().remove(self.number) {
+            holder.evict();
+        }
+    }
+
+    /// The place is given up, or somebody else's.
     pub fn is_evicted(&self) -> bool {
         self.signal.evicted.load(SeqCst)
     }
 
-    /// Ready when somebody else has the place.
+    /// Ready when the place is given up, or somebody else's.
     pub fn evicted(&self) -> impl Future<Output = ()> + Send + 'static {
         let signal = self.signal.clone();
         async move {
@@ -264,6 +277,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.share.state().remove(self.number);
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").field("name", &self.name).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -293,8 +312,8 @@ mod tests {
         assert_eq!(one.iter().filter(|place| place.is_ok()).count(), 4);
         assert_eq!(one[8].as_ref().unwrap_err(), &Refused::Network(Width::Narrow));
         let many: Vec<_> = hosts(2..=9).iter().map(|address| from(&share, address)).collect();
-        assert_eq!(many.iter().filter(|place| place.is_ok()).count(), 4, "with those of the first host 8 of the /24");
-        assert_eq!(many[7].as_ref().unwrap_err(), &Refused::Network(Width::Wide));
+        assert_eq!(many.iter().filter(|place| place.is_ok()).count(), 2, "with those of the first host 6 of the /24");
+        assert_eq!(many[7].as_ref().unwrap_err(), &Refused::Network(Width::Middle));
         drop((one, many));
         assert_eq!(share.held(), 0);
         let six: Vec<_> = (0..9).map(|net| from(&share, &format!("2001:db8:0:{net:x}::1"))).collect();
@@ -334,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_heaviest_network_gives_its_oldest_place_and_a_lighter_one_keeps_its_own() {
-        let share = Share::new("places", Limits { strangers: 8, ..LIMITS });
+        let share = Share::new("places", Limits { strangers: 8, middle: 8, ..LIMITS });
         let light = from(&share, "192.0.2.1").unwrap();
         let heavy: Vec<_> = (0..7).map(|host| from(&share, &format!("10.0.0.{host}")).unwrap()).collect();
         let second = from(&share, "203.0.113.1").unwrap();
