@@ -10,13 +10,14 @@ use crate::site::Site;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use plausch_relay_api::limits::SIGNALLING_MESSAGE_BYTES;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::compression::CompressionLayer;
 
 /// No route but those of WHIP takes a body; this is for what is sent all the same.
@@ -38,7 +39,7 @@ pub fn router(service: Arc<Service>, site: Arc<Site>, secure: bool) -> Router {
         .route("/metrics", get(metrics))
         .merge(whip::routes())
         .fallback_service(page)
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(is_made_anew)))
         .layer(from_fn_with_state(secure, security_headers))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(service)
@@ -46,6 +47,11 @@ pub fn router(service: Arc<Service>, site: Arc<Site>, secure: bool) -> Router {
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
     assets::file(&format!("assets/{path}"), &headers)
+}
+
+/// The client's files are compressed already.
+fn is_made_anew(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<assets::AsBuilt>().is_none()
 }
 
 async fn health(State(service): State<Arc<Service>>) -> Response {
