@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use plausch_control::config::{Config, DEFAULT};
 use plausch_control::server::Server;
-use plausch_daemon::{descriptors, log};
+use plausch_daemon::log;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,9 +45,6 @@ fn start() -> Result<()> {
         Action::Run => {
             let config = Config::load(arguments.config.as_deref())?;
             let _log = log::start(&config.log_level, &["plausch_control", "plausch_link", "plausch_daemon"]);
-            if let Err(error) = descriptors::raise_limit() {
-                tracing::warn!("the limit of open sockets stays as it is: {error}");
-            }
             let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
             runtime.block_on(serve(config))
         }
@@ -68,7 +65,10 @@ async fn serve(config: Config) -> Result<()> {
     loop {
         tokio::select! {
             result = server.run() => return result,
-            Some(()) = hangup.recv() => server.reload_certificate(),
+            Some(()) = hangup.recv() => {
+                tracing::info!("the certificate's files are read again; all other settings are read when control starts");
+                server.reload_certificate();
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

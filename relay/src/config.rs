@@ -2,6 +2,7 @@
 //! before anything starts, and what is wrong is said in one sentence.
 
 use crate::cpus;
+use crate::reach::Announced;
 use plausch_daemon::log::LEVELS;
 use plausch_relay_api::limits;
 use serde::Deserialize;
@@ -44,7 +45,7 @@ pub struct Config {
     pub first_port: u16,
     /// `None`: all that this machine has.
     pub addresses: Option<Vec<IpAddr>>,
-    pub announce: Vec<IpAddr>,
+    pub announce: Vec<Announced>,
     pub driver: DriverChoice,
     /// For [`DriverChoice::Xdp`] only.
     pub device: String,
@@ -151,7 +152,7 @@ struct Media {
     cpus: OrAuto<Vec<usize>>,
     first_port: u16,
     addresses: OrAuto<Vec<IpAddr>>,
-    announce: Vec<IpAddr>,
+    announce: Vec<Announced>,
     driver: DriverChoice,
     device: String,
     realtime: bool,
@@ -283,9 +284,9 @@ impl Config {
         if let Some(addresses) = &addresses {
             check_addresses(addresses)?;
         }
-        if let Some(wrong) =
-            file.media.announce.iter().find(|address| address.is_unspecified() || address.is_multicast())
-        {
+        if let Some(wrong) = file.media.announce.iter().find(
+            |entry| matches!(entry, Announced::Address(address) if address.is_unspecified() || address.is_multicast()),
+        ) {
             return Err(wrong!("media.announce: {wrong} is no address of a machine"));
         }
         if file.media.announce.len() > limits::LOCAL_ADDRESSES {
@@ -458,7 +459,7 @@ mod tests {
     fn a_file_needs_only_what_differs() {
         let config = parse("[media]\nfirst_port = 10000\nannounce = [\"203.0.113.5\"]\ndriver = \"mmsg\"").unwrap();
         assert_eq!((config.first_port, config.driver), (10000, DriverChoice::Mmsg));
-        assert_eq!(config.announce, ["203.0.113.5".parse::<IpAddr>().unwrap()]);
+        assert_eq!(config.announce, [Announced::Address("203.0.113.5".parse().unwrap())]);
     }
 
     #[test]
@@ -493,6 +494,7 @@ mod tests {
             ("[media]\naddresses = [\"0.0.0.0\"]", "media.addresses"),
             ("[media]\naddresses = [\"192.0.2.1\", \"192.0.2.1\"]", "twice"),
             ("[media]\nannounce = [\"::\"]", "media.announce"),
+            ("[media]\nannounce = [\"a b\"]", "no address and no name"),
             ("[media]\nhandshake_threads = 0", "media.handshake_threads is 0"),
             ("[media]\ndriver = \"dpdk\"", "section [media]"),
             ("[media]\ndriver = \"xdp\"", "name it in media.device"),

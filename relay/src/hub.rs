@@ -6,21 +6,21 @@ use crate::edge;
 use crate::interfaces;
 use crate::ring::{Receiver, Sender};
 use crate::shard::{FromShard, Status, Ticket, ToShard};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use plausch_link::{Dialer, Identity};
 use plausch_relay_api::framing::CommandFrame;
 use plausch_relay_api::limits::{
     HOST_ADDRESSES_INTERVAL_MS, LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS,
 };
 use plausch_relay_api::{
-    Command, CommandError, CommandId, Event, Hello, ParticipantId, RoomId, ShardId, ShardLoad, TurnSettings,
+    Command, CommandError, CommandId, Event, Hello, ParticipantId, RoomId, ShardId, ShardInfo, ShardLoad, TurnSettings,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 /// Of a command that the hub gives by itself: links are counted from one.
@@ -50,6 +50,8 @@ pub struct Hub {
     /// `None`: there is no edge.
     edge: Option<Arc<edge::Shared>>,
     host: HostAddresses,
+    /// How browsers reach the shards.
+    reach: watch::Receiver<Vec<ShardInfo>>,
     draining: Draining,
     /// The shards know of it.
     draining_told: bool,
@@ -68,6 +70,7 @@ impl Hub {
         notify: Arc<Notify>,
         edge: Option<Arc<edge::Shared>>,
         draining: Draining,
+        reach: watch::Receiver<Vec<ShardInfo>>,
     ) -> Self {
         let load = Load { measured_at: Instant::now(), busy: vec![Duration::ZERO; shards.len()] };
         Self {
@@ -79,6 +82,7 @@ impl Hub {
             turn: None,
             edge,
             host: HostAddresses::new(),
+            reach,
             draining,
             draining_told: false,
             awaited: Vec::new(),
@@ -149,6 +153,7 @@ impl Hub {
             tokio::select! {
                 () = self.notify.notified() => {}
                 () = sleep_until(self.host.look_at) => self.tell_addresses(),
+                Ok(()) = self.reach.changed() => self.reach_anew(),
             }
             self.tell_draining();
             for shard in 0..self.shards.len() {
@@ -185,8 +190,16 @@ impl Hub {
                 () = self.notify.notified() => self.collect(&mut outgoing),
                 _ = load.tick() => outgoing.push_back(self.load()),
                 () = sleep_until(self.host.look_at) => self.tell_addresses(),
+                Ok(()) = self.reach.changed() => {
+                    self.reach_anew();
+                    bail!("control is to be told of new addresses");
+                }
             }
         }
+    }
+
+    fn reach_anew(&mut self) {
+        self.hello.shards = self.reach.borrow_and_update().clone();
     }
 
     /// Sends what all shards have. What happened on a shard before its snapshot is in it, and what comes after it
@@ -290,7 +303,7 @@ impl Hub {
     fn tell_turn(&mut self, shard: usize, ticket: Ticket) {
         let Some(settings) = &self.turn else { return };
         // Shards need neither the key of the certificate nor where control's pages are.
-        let part = TurnSettings { certificate: None, http: None, ..(**settings).clone() };
+        let part = TurnSettings { certificate: None, edge_socket: None, ..(**settings).clone() };
         let (to_shard, _) = &mut self.shards[shard];
         to_shard.send(ToShard::Control { ticket, command: Command::SetTurn(Box::new(part)) });
         to_shard.flush();
@@ -427,7 +440,7 @@ mod tests {
     use super::*;
     use crate::ring::{Wake, ring};
     use plausch_relay_api::{
-        Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate, TlsKey, Transport, TurnSecret,
+        EdgeSocket, Fingerprint, IceParameters, ParticipantSpec, RoomId, TlsCertificate, TlsKey, Transport, TurnSecret,
     };
 
     fn put(participant: ParticipantId) -> Command {
@@ -457,7 +470,15 @@ mod tests {
         let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
         let hello = Hello { version: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards: vec![], turn: None };
         (
-            Hub::new(hello, vec![(to_shard, from_shard)], vec![Arc::default()], notify, None, Draining::default()),
+            Hub::new(
+                hello,
+                vec![(to_shard, from_shard)],
+                vec![Arc::default()],
+                notify,
+                None,
+                Draining::default(),
+                watch::channel(Vec::new()).1,
+            ),
             commands,
         )
     }
@@ -534,11 +555,11 @@ mod tests {
 
     fn settings(secret: &'static [u8]) -> Box<TurnSettings> {
         let certificate = TlsCertificate { chain: "chain".into(), key: TlsKey::new("key") };
-        let http = Some(([127, 0, 0, 1], 1).into());
+        let edge_socket = Some(EdgeSocket { path: "/run/edge.sock".into(), uid: 7 });
         Box::new(TurnSettings {
             secrets: vec![TurnSecret::new(secret)],
             certificate: Some(certificate),
-            http,
+            edge_socket,
             ports: vec![7],
         })
     }
@@ -555,13 +576,24 @@ mod tests {
             theirs.push((commands, news));
         }
         let hello = Hello { version: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards: vec![], turn: None };
-        let mut hub = Hub::new(hello, ours, vec![Arc::default(), Arc::default()], notify, None, Draining::default());
+        let mut hub = Hub::new(
+            hello,
+            ours,
+            vec![Arc::default(), Arc::default()],
+            notify,
+            None,
+            Draining::default(),
+            watch::channel(Vec::new()).1,
+        );
         let mut told = |hub: &mut Hub, shard: usize| {
             let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()
             else {
                 panic!("settings of TURN");
             };
-            assert_eq!((settings.secrets.len(), settings.certificate.is_none(), settings.http), (1, true, None));
+            assert_eq!(
+                (settings.secrets.len(), settings.certificate.is_none(), &settings.edge_socket),
+                (1, true, &None)
+            );
             assert_eq!(settings.ports, [7]);
             theirs[shard].1.send(FromShard::Done { ticket, result: Ok(()) });
             let mut outgoing = VecDeque::new();

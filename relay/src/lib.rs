@@ -16,6 +16,7 @@ pub mod hub;
 pub mod interfaces;
 pub mod metrics;
 pub mod process;
+pub mod reach;
 pub mod ring;
 pub mod shard;
 pub mod sockets;

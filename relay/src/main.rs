@@ -61,6 +61,7 @@ fn run(file: Option<PathBuf>) -> Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let relay = Relay::start(&config).await?;
         for shard in &relay.hello().shards {
             let port = shard.candidates.first().map_or(0, |address| address.port());
@@ -71,6 +72,16 @@ fn run(file: Option<PathBuf>) -> Result<()> {
             );
         }
         let drain = relay.drain(config.drain);
+        let reload = relay.reload();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!(
+                    "names in `announce` are looked up again; certificates come from control, and all other settings are \
+                     read when the relay starts"
+                );
+                reload.notify_one();
+            }
+        });
         let stop = async {
             tokio::select! {
                 // Whoever sits in front of it does not want to wait.

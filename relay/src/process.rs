@@ -11,6 +11,7 @@ use crate::handshake::{self, Bounds, HandshakeCounters, Port};
 use crate::hub::Hub;
 use crate::interfaces;
 use crate::metrics;
+use crate::reach::Reach;
 use crate::ring::{Wake, ring};
 use crate::shard::{self, DriverSetup, Rings, Setup, Status};
 use crate::sockets::{self, ShardSockets};
@@ -23,7 +24,7 @@ use plausch_relay_api::framing::PROTOCOL_VERSION;
 use plausch_relay_api::limits::{PARTICIPANTS_PER_SHARD, RING_MESSAGES};
 use plausch_relay_api::{Hello, ShardId, ShardInfo};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -41,6 +42,9 @@ pub struct Relay {
     numbers: metrics::Numbers,
     /// Wakes the hub.
     notify: Arc<Notify>,
+    reach: Reach,
+    tell: watch::Sender<Vec<ShardInfo>>,
+    reload: Arc<Notify>,
     /// Kept for their end.
     _threads: Threads,
 }
@@ -59,6 +63,7 @@ impl Relay {
         if let Err(error) = descriptors::raise_limit() {
             tracing::warn!("the limit of open sockets stays as it is: {error}");
         }
+        let mut reach = Reach::new(config.announce.clone()).await;
         let bound = sockets::bind_all(config)?;
         let shard_count = bound.shards.len();
 
@@ -114,10 +119,12 @@ impl Relay {
 
         let mut infos = Vec::new();
         for (index, shard) in bound.shards.iter().enumerate() {
-            infos.push(ShardInfo { shard: ShardId(index as u16), candidates: shard.candidates(&config.announce)? });
+            infos.push(ShardInfo { shard: ShardId(index as u16), candidates: shard.candidates()? });
         }
+        reach.bind(infos);
+        let infos = reach.shards();
         let turn = match &config.turn {
-            Some(turn) => Some(TurnOfAll::new(config, turn, &bound.shards, &infos, own_ports)?),
+            Some(turn) => Some(TurnOfAll::new(config, turn, &bound.shards, &infos, &reach.outside(), own_ports)?),
             None => None,
         };
         let mut ends = Vec::new();
@@ -156,14 +163,18 @@ impl Relay {
             )?;
         }
         let draining = Draining::default();
+        let (tell, told) = watch::channel(infos.clone());
         let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos, turn: bound.turn };
         Ok(Self {
             identity,
             control: config.control,
-            hub: Hub::new(hello, ends, statuses.clone(), notify.clone(), edge, draining.clone()),
+            hub: Hub::new(hello, ends, statuses.clone(), notify.clone(), edge, draining.clone(), told),
             metrics,
             numbers: metrics::Numbers { shards: statuses, handshakes: counters, edge: edge_counters, draining },
             notify,
+            reach,
+            tell,
+            reload: Arc::default(),
             _threads: threads,
         })
     }
@@ -188,9 +199,14 @@ impl Relay {
         Drain::new(time, self.numbers.draining.clone(), self.numbers.shards.clone(), self.notify.clone())
     }
 
+    /// Notified, it looks up again what can change while it runs: the names that are announced.
+    pub fn reload(&self) -> Arc<Notify> {
+        self.reload.clone()
+    }
+
     /// Keeps up the link and serves metrics, until `stop` is ready.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { identity, control, mut hub, metrics, numbers, _threads, .. } = self;
+        let Self { identity, control, mut hub, metrics, numbers, reach, tell, reload, _threads, .. } = self;
         let metrics = async {
             match metrics {
                 Some(listener) => metrics::serve(listener, numbers).await,
@@ -200,6 +216,7 @@ impl Relay {
         tokio::select! {
             () = hub.run(&identity, control, stop) => {}
             () = metrics => {}
+            () = reach.watch(tell, reload) => {}
         }
     }
 }
@@ -219,6 +236,7 @@ impl TurnOfAll {
         turn: &Turn,
         shards: &[ShardSockets],
         infos: &[ShardInfo],
+        outside: &[IpAddr],
         own_ports: Vec<u16>,
     ) -> Result<Self> {
         let mut nonce_key = [0; 32];
@@ -234,7 +252,7 @@ impl TurnOfAll {
             media: Vec::new(),
             host_addresses: interfaces::all_addresses().context("cannot ask for this machine's addresses")?,
             allow_peers: turn.allow_peers.clone(),
-            relay: sockets::relay_addresses(&shards[0].media_addresses()?, &config.announce),
+            relay: sockets::relay_addresses(&shards[0].media_addresses()?, outside),
             relay_ports: turn.relay_ports.clone(),
             nat_discovery: if turn.nat_discovery { Some(shards[0].discovery()?) } else { None },
             tcp: turn.tcp_allocations.then(|| TcpAllocations {

@@ -191,19 +191,11 @@ impl ShardSockets {
         self.sockets[..self.media].iter().map(UdpSocket::local_addr).collect()
     }
 
-    /// What browsers are told: the addresses outside of a NAT first, then the local ones, loopback last.
-    pub fn candidates(&self, announce: &[IpAddr]) -> io::Result<Vec<SocketAddr>> {
+    /// The local addresses of media, best first, loopback last.
+    pub fn candidates(&self) -> io::Result<Vec<SocketAddr>> {
         let mut local = self.media_addresses()?;
-        let port = local[0].port();
         local.sort_by_key(|address| interfaces::rank(&address.ip()));
-        let outside = announce.iter().map(|address| SocketAddr::new(*address, port));
-        let mut candidates: Vec<SocketAddr> = Vec::new();
-        for address in outside.chain(local) {
-            if !candidates.contains(&address) {
-                candidates.push(address);
-            }
-        }
-        Ok(candidates)
+        Ok(local)
     }
 
     /// Two addresses of one family, best first, with two ports each (RFC 5780, section 4).

@@ -95,6 +95,22 @@ fn fill(pipe: &mut std::io::PipeWriter) {
 }
 
 #[tokio::test]
+async fn sighup_ends_neither_and_says_what_it_does() {
+    let mut service = Service::start().await;
+    let anna = join(&service, "room", "Anna").await;
+    let bert = join(&service, "room", "Bert").await;
+    for process in [Process::Control, Process::Relay] {
+        service.signal(process, "HUP");
+    }
+    receives(&anna, &bert.participant()).await;
+    receives(&bert, &anna.participant()).await;
+    assert!(service.lives(Process::Relay) && service.lives(Process::Control));
+    assert_eq!(anna.stats().connections, 1);
+    assert!(service.log(Process::Relay).contains("read when the relay starts"), "{}", service.log(Process::Relay));
+    assert!(service.log(Process::Control).contains("read when control starts"), "{}", service.log(Process::Control));
+}
+
+#[tokio::test]
 async fn health_is_told_truly() {
     let mut service = Service::prepare().await;
     service.start_control();

@@ -236,8 +236,13 @@ impl Service {
 
     /// SIGTERM.
     pub(crate) fn ask_to_end(&self, process: Process) {
+        self.signal(process, "TERM");
+    }
+
+    /// Any signal, by its name.
+    pub(crate) fn signal(&self, process: Process, name: &str) {
         let child = self.children.get(process.name()).expect("the process runs");
-        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
         assert!(kill.success());
     }
 
