@@ -1,7 +1,7 @@
 //! The configuration: one TOML file with comments, every value checked at start.
 
 use crate::admission::rates::Rate;
-use crate::http::caller::Host;
+use crate::http::caller::{Host, Proxies};
 use crate::sdp::CodecPolicy;
 use crate::site::SiteConfig;
 use crate::site::branding::{self, Branding};
@@ -21,9 +21,9 @@ pub const DEFAULT: &str = include_str!("../control.toml");
 /// Checked settings.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
-    /// Plain HTTP, loopback only.
+    /// Plain HTTP, for this machine and for proxies.
     pub http: Vec<SocketAddr>,
-    pub behind_proxy: bool,
+    pub proxies: Proxies,
     pub https: Vec<SocketAddr>,
     pub certificate: Certificate,
     pub link: SocketAddr,
@@ -94,11 +94,17 @@ impl Config {
         if let Some(port) = port("PLAUSCH_HTTP_PORT")? {
             http.iter_mut().for_each(|address| address.set_port(port));
         }
+        let proxies = Proxies::parse(&file.http.trusted_proxies).map_err(|text| {
+            anyhow::anyhow!(
+                "http.trusted_proxies has {text:?}, which is no range of addresses; write it as in \"172.16.0.0/12\""
+            )
+        })?;
+        let proxies = if file.http.behind_proxy { proxies.and_loopback() } else { proxies };
         for address in &http {
             ensure!(
-                address.ip().is_loopback(),
+                address.ip().is_loopback() || proxies.elsewhere(),
                 "http.listen has {address}: plain HTTP is for this machine only, because browsers give no camera to it; \
-                 use https.listen for others"
+                 use https.listen for others, or name the proxy that speaks HTTPS for us in http.trusted_proxies"
             );
         }
         let https = file.https.listen;
@@ -155,19 +161,7 @@ impl Config {
             fields: Fields::check(file.operator)?,
             pages: (!file.pages.directory.as_os_str().is_empty()).then_some(file.pages.directory),
         };
-        Ok(Self {
-            http,
-            behind_proxy: file.http.behind_proxy,
-            https,
-            certificate,
-            link,
-            turn_host,
-            state_dir,
-            limits,
-            codecs,
-            log_level,
-            site,
-        })
+        Ok(Self { http, proxies, https, certificate, link, turn_host, state_dir, limits, codecs, log_level, site })
     }
 }
 
@@ -201,6 +195,7 @@ struct File {
 struct Http {
     listen: Vec<SocketAddr>,
     behind_proxy: bool,
+    trusted_proxies: Vec<String>,
 }
 
 impl Default for Http {
@@ -208,6 +203,7 @@ impl Default for Http {
         Self {
             listen: vec![([127, 0, 0, 1], 8080).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 8080).into()],
             behind_proxy: false,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -382,6 +378,8 @@ mod tests {
         for (text, sentence) in [
             ("[http]\nlisten = [\"0.0.0.0:80\"]", "plain HTTP is for this machine only"),
             ("[http]\nlisten = []", "both empty"),
+            ("[http]\ntrusted_proxies = [\"10.0.0.0/40\"]", "http.trusted_proxies has \"10.0.0.0/40\""),
+            ("[http]\nlisten = [\"0.0.0.0:80\"]\ntrusted_proxies = [\"127.0.0.1\"]", "http.trusted_proxies"),
             ("[http]\nlisten = [\"nonsense\"]", "invalid socket address"),
             ("[htttp]", "unknown field `htttp`"),
             ("[limits]\nroooms = 1", "unknown field `roooms`"),

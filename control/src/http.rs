@@ -3,6 +3,8 @@
 pub mod assets;
 pub mod caller;
 pub mod certificate;
+pub mod connections;
+pub mod edge;
 mod pages;
 pub mod proxy_protocol;
 mod router;

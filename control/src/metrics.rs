@@ -1,14 +1,16 @@
 //! What control counts, as Prometheus text. Numbers only: nothing here tells who was in which room.
 
+use crate::http::connections::Connections;
 use plausch_relay_api::ShardLoad;
 use plausch_signalling::ErrorCode;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// Counters since start.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    pub sockets: AtomicU64,
+    pub sockets: Arc<AtomicU64>,
     pub sockets_refused: AtomicU64,
     pub joins: AtomicU64,
     pub resumes: AtomicU64,
@@ -19,6 +21,7 @@ pub struct Metrics {
     pub relay_connections: AtomicU64,
     pub command_errors: AtomicU64,
     errors: [AtomicU64; ERROR_CODES.len()],
+    connections: OnceLock<Arc<Connections>>,
 }
 
 const ERROR_CODES: [(ErrorCode, &str); 10] = [
@@ -45,6 +48,11 @@ pub struct Gauges {
 }
 
 impl Metrics {
+    /// Connections are counted where they are.
+    pub fn watch_connections(&self, connections: Arc<Connections>) {
+        let _ = self.connections.set(connections);
+    }
+
     pub fn count_error(&self, code: ErrorCode) {
         if let Some(place) = ERROR_CODES.iter().position(|(other, _)| *other == code) {
             self.errors[place].fetch_add(1, Relaxed);
@@ -80,6 +88,11 @@ impl Metrics {
         line("plausch_messages_sent_total", "counter", "Messages of rooms that were sent to clients.", &sent);
         let writes = of(&self.message_writes);
         line("plausch_message_writes_total", "counter", "Writes that took: those of a moment go together.", &writes);
+        if let Some(connections) = self.connections.get() {
+            line("plausch_connections", "gauge", "Open connections of HTTP.", &one(connections.held() as u64));
+            let ended = connections.refused().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count));
+            line("plausch_connections_refused_total", "counter", "Connections refused or ended early.", &ended);
+        }
         let lost = one(plausch_daemon::log::lost_lines());
         line("plausch_log_lines_lost_total", "counter", "Lines of the log that could not be written.", &lost);
         line("plausch_relay_linked", "gauge", "Whether a relay is linked.", &one(u64::from(now.relay_linked)));

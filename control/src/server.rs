@@ -2,18 +2,20 @@
 
 use crate::config::Config;
 use crate::http::certificate::CertificateStore;
-use crate::http::proxy_protocol::ProxyAcceptor;
+use crate::http::connections::{Connections, Guard};
+use crate::http::edge::{self, EdgeAcceptor};
 use crate::http::{self, assets};
 use crate::relays::link;
 use crate::service::Service;
 use crate::site::Site;
 use crate::state_dir::StateDir;
 use anyhow::{Context, Result, bail};
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use plausch_daemon::descriptors;
 use plausch_link::{Identity, Listener};
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -49,19 +51,22 @@ impl Server {
         let link = listener.local_addr()?;
         let certificates = CertificateStore::load(&config.certificate, &state)?;
         let tls = RustlsConfig::from_config(certificates.tls());
-        let edge = bind((Ipv4Addr::LOCALHOST, 0).into()).context("cannot use a TCP port of this machine")?;
+        let (edge, edge_socket) = edge::listen(state.path())?;
+        let connections = Connections::new(descriptors::raise_limit().unwrap_or(1024));
+        let proxies = config.proxies.clone();
         let site = Arc::new(Site::new(&config.site, &assets::index()?)?);
         for gap in &site.pages.gaps {
             tracing::warn!("the page {gap}; fill it in, the page shows a mark there");
         }
         let service = Arc::new(Service::new(config, &secret));
         service.set_certificate(certificates.present().clone());
-        let edge_address = edge.local_addr()?;
-        service.set_edge_http(edge_address);
+        let uid = edge_socket.uid;
+        service.set_edge_socket(edge_socket);
+        service.metrics.watch_connections(connections.clone());
 
         let mut tasks = JoinSet::new();
-        let mut server = axum_server::from_tcp(edge)?
-            .acceptor(ProxyAcceptor { timeout: HEADER_TIMEOUT })
+        let mut server = axum_server::from_unix(edge)?
+            .acceptor(EdgeAcceptor { connections: connections.clone(), uid, timeout: HEADER_TIMEOUT })
             .first_request_timeout(HEADER_TIMEOUT);
         set_timeouts(server.http_builder());
         let app = http::router(service.clone(), site.clone(), true).into_make_service();
@@ -69,24 +74,26 @@ impl Server {
         let mut http_addresses = Vec::new();
         for socket in plain {
             http_addresses.push(socket.local_addr()?);
-            let mut server = axum_server::from_tcp(socket)?.first_request_timeout(HEADER_TIMEOUT);
+            let mut server = axum_server::from_tcp(socket)?
+                .acceptor(Guard::for_plain(connections.clone(), proxies.clone()))
+                .first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
-            let app =
-                http::router(service.clone(), site.clone(), false).into_make_service_with_connect_info::<SocketAddr>();
+            let app = http::router(service.clone(), site.clone(), false).into_make_service();
             tasks.spawn(async move { server.serve(app).await.context("the HTTP server failed") });
         }
         let mut https_addresses = Vec::new();
         for socket in secure {
             https_addresses.push(socket.local_addr()?);
-            let mut server = axum_server::from_tcp_rustls(socket, tls.clone())?.first_request_timeout(HEADER_TIMEOUT);
+            let mut server = axum_server::from_tcp(socket)?
+                .acceptor(
+                    RustlsAcceptor::new(tls.clone()).acceptor(Guard::for_tls(connections.clone(), proxies.clone())),
+                )
+                .first_request_timeout(HEADER_TIMEOUT);
             set_timeouts(server.http_builder());
-            let app =
-                http::router(service.clone(), site.clone(), true).into_make_service_with_connect_info::<SocketAddr>();
+            let app = http::router(service.clone(), site.clone(), true).into_make_service();
             tasks.spawn(async move { server.serve(app).await.context("the HTTPS server failed") });
         }
-        let mut ports = vec![edge_address.port()];
-        ports.extend(http_addresses.iter().chain(&https_addresses).map(SocketAddr::port));
-        service.set_ports(ports);
+        service.set_ports(http_addresses.iter().chain(&https_addresses).map(SocketAddr::port).collect());
         let links = link::run(service.clone(), listener);
         tasks.spawn(async move {
             links.await;

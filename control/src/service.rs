@@ -16,11 +16,12 @@ use crate::relays::turn::{Edge, TurnKey};
 use crate::rooms::Rooms;
 use crate::rooms::room::Outbox;
 use axum::extract::ws::Utf8Bytes;
+use plausch_daemon::share::{Place, Share};
 use plausch_relay_api::ParticipantId;
 use plausch_signalling::{ErrorCode, MediaState, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -36,7 +37,7 @@ pub struct Service {
     pub(crate) joins: Mutex<PrefixRates>,
     /// How often credentials of TURN may be asked for.
     credentials: Mutex<PrefixRates>,
-    sockets: Mutex<HashMap<Prefix, usize>>,
+    sockets: Arc<Share>,
     sessions: AtomicU64,
 }
 
@@ -75,9 +76,15 @@ impl Outgoing {
 }
 
 /// A place among the open sockets.
-pub struct SocketPermit<'a> {
-    service: &'a Service,
-    prefix: Option<Prefix>,
+pub struct SocketPermit {
+    open: Arc<AtomicU64>,
+    pub place: Place,
+}
+
+/// No network has more than a quarter of them, and an eighth is kept for those in calls.
+fn socket_limits(all: usize) -> plausch_daemon::share::Limits {
+    let quarter = all.div_ceil(4);
+    plausch_daemon::share::Limits { all, strangers: all - all / 8, narrow: quarter, middle: quarter, wide: quarter }
 }
 
 impl Service {
@@ -97,7 +104,7 @@ impl Service {
             linked: watch::Sender::new(false),
             joins: Mutex::new(PrefixRates::new(config.limits.joins)),
             credentials: Mutex::new(PrefixRates::new(credentials_rate(config.limits.joins))),
-            sockets: Mutex::new(HashMap::new()),
+            sockets: Share::new("signalling sockets", socket_limits(config.limits.sockets)),
             sessions: AtomicU64::new(1),
             config,
         }
@@ -124,21 +131,14 @@ impl Service {
         }
     }
 
-    /// A place for one more socket, if the limits allow it: no address may take more than a quarter of all.
-    pub fn open_socket(&self, prefix: Option<Prefix>) -> Option<SocketPermit<'_>> {
-        let limit = self.config.limits.sockets;
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = self.metrics.sockets.load(Relaxed) as usize;
-        let here = prefix.map_or(0, |prefix| sockets.get(&prefix).copied().unwrap_or(0));
-        if all >= limit || here >= limit.div_ceil(4) {
+    /// A place for one more socket, if the limits allow it.
+    pub fn open_socket(&self, prefix: Option<Prefix>) -> Option<SocketPermit> {
+        let Ok(place) = self.sockets.enter(prefix.map(|prefix| prefix.0)) else {
             self.metrics.sockets_refused.fetch_add(1, Relaxed);
             return None;
-        }
+        };
         self.metrics.sockets.fetch_add(1, Relaxed);
-        if let Some(prefix) = prefix {
-            *sockets.entry(prefix).or_insert(0) += 1;
-        }
-        Some(SocketPermit { service: self, prefix })
+        Some(SocketPermit { open: self.metrics.sockets.clone(), place })
     }
 
     /// A number for a new session, larger than all before.
@@ -255,18 +255,9 @@ impl State {
     }
 }
 
-impl Drop for SocketPermit<'_> {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
-        let mut sockets = self.service.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        self.service.metrics.sockets.fetch_sub(1, Relaxed);
-        if let Some(prefix) = self.prefix
-            && let Some(count) = sockets.get_mut(&prefix)
-        {
-            *count -= 1;
-            if *count == 0 {
-                sockets.remove(&prefix);
-            }
-        }
+        self.open.fetch_sub(1, Relaxed);
     }
 }
 

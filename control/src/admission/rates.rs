@@ -1,5 +1,6 @@
 //! Rate limits: token buckets, for one socket and for each address prefix. Addresses stay in memory only.
 
+use plausch_daemon::prefix::{self as network, Networks, Width};
 use plausch_relay_api::limits::RATE_PREFIXES;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -41,30 +42,30 @@ impl Bucket {
     }
 }
 
-/// Where a client comes from, as far as rates are concerned: an IPv4 address, or the /64 that one IPv6 site has.
+/// Where a client comes from, as far as rates and shares are concerned: the networks that its address is in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Prefix(u64);
+pub struct Prefix(pub Networks);
 
 impl Prefix {
     /// `None` for this machine itself, which is not limited.
     pub fn of(address: IpAddr) -> Option<Self> {
-        let address = address.to_canonical();
-        if address.is_loopback() {
-            return None;
-        }
-        Some(match address {
-            // 0:0:0:0/64 holds no IPv6 site, so both families fit into one number.
-            IpAddr::V4(v4) => Self(u64::from(u32::from(v4))),
-            IpAddr::V6(v6) => Self((u128::from(v6) >> 64) as u64),
-        })
+        Networks::of(address).map(Self)
+    }
+
+    /// Of a proxy that does not say for whom it asks, also on this machine.
+    pub fn of_proxy(address: IpAddr) -> Self {
+        Self(Networks::of_any(address))
     }
 }
 
-/// A bucket for each prefix, bounded.
+/// A wide network may do so many times as much as a narrow one: a street whose households have an address each.
+const WIDE_FACTOR: u32 = 4;
+
+/// A bucket for each network, narrow, middle and wide, bounded.
 #[derive(Debug)]
 pub struct PrefixRates {
     rate: Rate,
-    buckets: HashMap<Prefix, Bucket>,
+    buckets: HashMap<network::Prefix, Bucket>,
 }
 
 impl PrefixRates {
@@ -72,17 +73,40 @@ impl PrefixRates {
         Self { rate, buckets: HashMap::new() }
     }
 
+    /// Takes one of what each of the networks has left; where one has nothing left, the others lose nothing.
     pub fn take(&mut self, prefix: Option<Prefix>, now: Duration) -> bool {
-        let Some(prefix) = prefix else { return true };
-        let rate = self.rate;
-        if self.buckets.len() >= RATE_PREFIXES && !self.buckets.contains_key(&prefix) {
-            self.buckets.retain(|_, bucket| bucket.level(rate, now) < f64::from(rate.burst));
+        let Some(Prefix(networks)) = prefix else { return true };
+        if self.buckets.len() + networks.0.len() > RATE_PREFIXES {
+            let rate = self.rate;
+            self.buckets.retain(|network, bucket| {
+                let rate = rate_of(rate, *network);
+                bucket.level(rate, now) < f64::from(rate.burst)
+            });
             // Everybody at once is an attack from everywhere; forgetting it keeps the memory flat.
-            if self.buckets.len() >= RATE_PREFIXES {
+            if self.buckets.len() + networks.0.len() > RATE_PREFIXES {
                 self.buckets.clear();
             }
         }
-        self.buckets.entry(prefix).or_insert_with(|| Bucket::full(rate, now)).take(rate, now)
+        let mut taken = networks.0.map(|network| {
+            let rate = rate_of(self.rate, network);
+            (network, *self.buckets.entry(network).or_insert_with(|| Bucket::full(rate, now)))
+        });
+        let allowed = taken.iter_mut().all(|(network, bucket)| bucket.take(rate_of(self.rate, *network), now));
+        if allowed {
+            self.buckets.extend(taken);
+        }
+        allowed
+    }
+}
+
+fn rate_of(rate: Rate, network: network::Prefix) -> Rate {
+    match network.width() {
+        Width::Narrow => rate,
+        // A /56 is one household's.
+        Width::Middle if network.is_ipv6() => rate,
+        Width::Middle | Width::Wide => {
+            Rate { burst: rate.burst.saturating_mul(WIDE_FACTOR), per_second: rate.per_second * f64::from(WIDE_FACTOR) }
+        }
     }
 }
 
@@ -119,9 +143,21 @@ mod tests {
         assert!((0..3).all(|_| rates.take(one, Duration::ZERO)));
         assert!(!rates.take(one, Duration::ZERO));
         assert!(rates.take(of("192.0.2.2"), Duration::ZERO));
-        for n in 0..2 * RATE_PREFIXES as u64 {
-            rates.take(Some(Prefix(n << 20)), Duration::ZERO);
+        for n in 0..RATE_PREFIXES as u32 {
+            rates.take(Prefix::of(std::net::Ipv4Addr::from((n << 8) | 0x2000_0001).into()), Duration::ZERO);
             assert!(rates.buckets.len() <= RATE_PREFIXES);
         }
+    }
+
+    #[test]
+    fn a_site_with_many_links_or_addresses_has_one_rate() {
+        let took = |address: &dyn Fn(u32) -> String| {
+            let mut rates = PrefixRates::new(RATE);
+            (0..100).filter(|n| rates.take(Prefix::of(address(*n).parse().unwrap()), Duration::ZERO)).count()
+        };
+        assert_eq!(took(&|n| format!("2001:db8:0:{n:x}::1")), 3, "a /56");
+        assert_eq!(took(&|n| format!("2001:db8:0:{n:x}00::1")), 12, "a /48");
+        assert_eq!(took(&|n| format!("192.0.2.{n}")), 12, "a /24");
+        assert_eq!(took(&|n| format!("192.0.{n}.1")), 100);
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::admission::rates::{Bucket, Prefix, Rate};
 use crate::http::caller::Host;
+use crate::http::connections::Connection;
 use crate::join::{Join, Problem};
-use crate::service::{Outgoing, Service, encode};
+use crate::service::{Outgoing, Service, SocketPermit, encode};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures_util::SinkExt;
 use plausch_relay_api::ParticipantId;
@@ -37,12 +38,19 @@ enum End {
     Closed(u16),
 }
 
+/// What a socket holds: a connection's place, and one among the sockets.
+pub struct Seat {
+    pub connection: Connection,
+    pub permit: SocketPermit,
+}
+
 struct Session {
     service: Arc<Service>,
     number: u64,
     prefix: Option<Prefix>,
     /// By which the client asked for this server.
     host: Option<Host>,
+    seat: Seat,
     participant: Option<ParticipantId>,
     messages: Bucket,
     offers: Bucket,
@@ -51,12 +59,13 @@ struct Session {
 }
 
 /// Serves a socket until it ends.
-pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Prefix>, host: Option<Host>) {
+pub async fn run(service: Arc<Service>, mut socket: WebSocket, prefix: Option<Prefix>, host: Option<Host>, seat: Seat) {
     let (outgoing, queue) = mpsc::channel(SIGNALLING_QUEUE_MESSAGES);
     let mut session = Session {
         number: service.next_session(),
         prefix,
         host,
+        seat,
         participant: None,
         messages: Bucket::full(MESSAGE_RATE, service.now()),
         offers: Bucket::full(OFFER_RATE, service.now()),
@@ -91,8 +100,11 @@ impl Session {
         let opened = Instant::now();
         let mut heard = opened;
         let mut gathered = Gathered::new();
+        let mut evicted = std::pin::pin!(self.seat.permit.place.evicted());
         loop {
             tokio::select! {
+                // Somebody else needs the place more, and may come back.
+                () = &mut evicted => return End::Closed(close_code::AGAIN),
                 next = queue.recv() => {
                     // The room dropped its sender: this client reads too slowly, or another took its place.
                     let Some(next) = next else { return End::Closed(close_code::POLICY) };
@@ -172,6 +184,8 @@ impl Session {
                 let outgoing = self.outgoing.clone();
                 let joined = self.service.join(self.number, self.prefix, self.host.as_ref(), outgoing, join).await?;
                 self.participant = Some(joined);
+                self.seat.connection.joined();
+                self.seat.permit.place.settle();
                 // From now on the room alone holds a sender, so that it can end this session by dropping it.
                 self.outgoing = mpsc::channel(1).0;
                 Ok(())

@@ -6,7 +6,7 @@
 mod sessions;
 
 use crate::admission::rates::Prefix;
-use crate::http::caller::{Host, client_address};
+use crate::http::caller::{Caller, Host};
 use crate::rooms::names;
 use crate::sdp::Purpose;
 use crate::service::Service;
@@ -73,9 +73,7 @@ impl Target {
 
 /// Endpoint and sessions of a purpose, told apart by the path.
 fn resource(path: &'static str, purpose: Purpose) -> MethodRouter<Arc<Service>> {
-    let caller = |service: &Service, peer, headers: &HeaderMap| {
-        client_address(service.config.behind_proxy, peer, headers).and_then(Prefix::of)
-    };
+    let caller = |service: &Service, peer, headers: &HeaderMap| Caller::of(&service.config.proxies, peer, headers);
     post(
         async move |State(service): Shared,
                     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -84,15 +82,15 @@ fn resource(path: &'static str, purpose: Purpose) -> MethodRouter<Arc<Service>> 
             let Target::Endpoint(room) = Target::read(request.uri(), path) else {
                 return not_allowed(SESSION_METHODS);
             };
-            let prefix = caller(&service, peer, request.headers());
-            begin(service, prefix, purpose, room, query, request).await
+            let caller = caller(&service, peer, request.headers());
+            begin(service, caller, purpose, room, query, request).await
         },
     )
     .patch(async move |State(service): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
         let Target::Session { room, token } = Target::read(request.uri(), path) else {
             return not_allowed(ENDPOINT_METHODS);
         };
-        let prefix = caller(&service, peer, request.headers());
+        let Caller { prefix, .. } = caller(&service, peer, request.headers());
         change(service, prefix, purpose, room, token, request).await
     })
     .delete(async move |State(service): Shared, uri: Uri| {
@@ -111,8 +109,8 @@ fn resource(path: &'static str, purpose: Purpose) -> MethodRouter<Arc<Service>> 
                 let headers = [(header::ALLOW, SESSION_METHODS), (ACCEPT_PATCH, FRAGMENT)];
                 return (StatusCode::NO_CONTENT, headers).into_response();
             };
-            let prefix = caller(&service, peer, &headers);
-            let host = Host::asked_for(&uri, &headers, service.config.behind_proxy);
+            let Caller { prefix, proxied } = caller(&service, peer, &headers);
+            let host = Host::asked_for(&uri, &headers, proxied);
             let ice = service.ice_servers(prefix, &room, host.as_ref()).await;
             let headers = [(header::ALLOW, ENDPOINT_METHODS), (ACCEPT_POST, SDP), (header::CACHE_CONTROL, "no-store")];
             let mut response = (StatusCode::NO_CONTENT, headers).into_response();
@@ -137,7 +135,7 @@ struct Parameters {
 
 async fn begin(
     service: Arc<Service>,
-    prefix: Option<Prefix>,
+    Caller { prefix, proxied }: Caller,
     purpose: Purpose,
     room: String,
     query: Parameters,
@@ -154,7 +152,7 @@ async fn begin(
         return failure(&service, ErrorCode::RateLimited.into());
     }
     let uri = request.uri().clone();
-    let host = Host::asked_for(&uri, request.headers(), service.config.behind_proxy);
+    let host = Host::asked_for(&uri, request.headers(), proxied);
     let sdp = match read_body(&service, prefix, request).await {
         Ok(text) => text,
         Err(response) => return response,

@@ -1,18 +1,10 @@
 //! The PROXY protocol, version 2 (HAProxy's specification, section 2.2): how the relay's edge says whose HTTP it hands
 //! over. Such a listener is for the edge on this machine alone, so a header is demanded of every connection.
 
-use axum::extract::ConnectInfo;
-use axum_server::accept::Accept;
 use plausch_relay_api::limits::PROXY_HEADER_BYTES;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tower_http::add_extension::AddExtension;
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family, length.
@@ -97,7 +89,7 @@ impl Preamble {
 }
 
 /// Reads the header and not a byte more. The client's address; `None` when the proxy speaks for itself.
-async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut preamble = [0; PREAMBLE_BYTES];
     stream.read_exact(&mut preamble).await?;
@@ -106,31 +98,6 @@ async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
     let body = &mut body[..preamble.body_bytes];
     stream.read_exact(body).await?;
     preamble.source(body).map_err(invalid)
-}
-
-/// Takes connections that begin with a header, and tells the routes of its client instead of the proxy.
-#[derive(Clone, Copy, Debug)]
-pub struct ProxyAcceptor {
-    /// For the whole header.
-    pub timeout: Duration,
-}
-
-impl<S: Send + 'static> Accept<TcpStream, S> for ProxyAcceptor {
-    type Stream = TcpStream;
-    type Service = AddExtension<S, ConnectInfo<SocketAddr>>;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
-
-    fn accept(&self, mut stream: TcpStream, service: S) -> Self::Future {
-        let limit = self.timeout;
-        Box::pin(async move {
-            let source = timeout(limit, read_header(&mut stream)).await.map_err(io::Error::from)??;
-            let client = match source {
-                Some(client) => client,
-                None => stream.peer_addr()?,
-            };
-            Ok((stream, AddExtension::new(service, ConnectInfo(client))))
-        })
-    }
 }
 
 #[cfg(test)]

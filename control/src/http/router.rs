@@ -1,15 +1,16 @@
 //! The routes, and under which rules a browser shows it.
 
 use super::assets;
-use super::caller::{Host, client_address};
+use super::caller::{Caller, Host};
+use super::connections::Connection;
 use super::pages;
-use crate::admission::rates::Prefix;
+use crate::fronts::browser::Seat;
 use crate::fronts::{browser, whip};
 use crate::service::Service;
 use crate::site::Site;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -17,8 +18,8 @@ use axum::routing::get;
 use plausch_relay_api::limits::SIGNALLING_MESSAGE_BYTES;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 
 /// No route but those of WHIP takes a body; this is for what is sent all the same.
 const BODY_BYTES: usize = 4096;
@@ -28,9 +29,10 @@ const HSTS: &str = "max-age=31536000";
 
 /// All routes. `secure`: the listener speaks HTTPS.
 pub fn router(service: Arc<Service>, site: Arc<Site>, secure: bool) -> Router {
-    let behind_proxy = service.config.behind_proxy;
-    let page = get(async move |uri: Uri, headers: HeaderMap| {
-        pages::page(&site, &uri, &headers, origin(&uri, &headers, behind_proxy, secure).as_deref())
+    let proxies = service.config.proxies.clone();
+    let page = get(async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, uri: Uri, headers: HeaderMap| {
+        let proxied = proxies.trust(peer.ip());
+        pages::page(&site, &uri, &headers, origin(&uri, &headers, proxied, secure).as_deref())
     });
     Router::new()
         .route("/assets/{*path}", get(asset))
@@ -67,9 +69,7 @@ async fn metrics(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    if !client_address(service.config.behind_proxy, peer, &headers)
-        .is_some_and(|address| address.to_canonical().is_loopback())
-    {
+    if !Caller::of(&service.config.proxies, peer, &headers).is_this_machine() {
         return StatusCode::NOT_FOUND.into_response();
     }
     let text = service.metrics.text(&service.gauges());
@@ -79,16 +79,16 @@ async fn metrics(
 async fn signalling(
     State(service): State<Arc<Service>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(connection): Extension<Connection>,
     uri: Uri,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !is_our_page(&headers, service.config.behind_proxy) {
+    let caller = Caller::of(&service.config.proxies, peer, &headers);
+    if !is_our_page(&headers, caller.proxied) {
         return (StatusCode::FORBIDDEN, "Only pages of this server may use this.\n").into_response();
     }
-    let prefix = client_address(service.config.behind_proxy, peer, &headers).and_then(Prefix::of);
-    let host = Host::asked_for(&uri, &headers, service.config.behind_proxy);
-    let permitted = service.clone();
+    let host = Host::asked_for(&uri, &headers, caller.proxied);
     upgrade
         // Allocated for every socket, and most of them are silent.
         .read_buffer_size(SOCKET_BUFFER_BYTES)
@@ -96,26 +96,27 @@ async fn signalling(
         .max_message_size(SIGNALLING_MESSAGE_BYTES)
         .max_frame_size(SIGNALLING_MESSAGE_BYTES)
         .on_upgrade(async move |socket| {
-            if let Some(_permit) = permitted.open_socket(prefix) {
-                browser::run(service, socket, prefix, host).await;
+            connection.upgraded();
+            if let Some(permit) = service.open_socket(caller.prefix) {
+                browser::run(service, socket, caller.prefix, host, Seat { connection, permit }).await;
             }
         })
 }
 
 /// Scheme, host and port by which the browser came, for links that must be whole; `None` if that is no host. A proxy is
 /// taken to speak HTTPS.
-fn origin(uri: &Uri, headers: &HeaderMap, behind_proxy: bool, secure: bool) -> Option<String> {
-    let forwarded = headers.get_all("x-forwarded-host").iter().next_back().filter(|_| behind_proxy);
+fn origin(uri: &Uri, headers: &HeaderMap, proxied: bool, secure: bool) -> Option<String> {
+    let forwarded = headers.get_all("x-forwarded-host").iter().next_back().filter(|_| proxied);
     let forwarded = forwarded.and_then(|hosts| hosts.to_str().ok()?.rsplit(',').next().map(str::trim));
     let authority = uri.authority().map(|authority| authority.as_str());
     let host = forwarded.or(authority).or_else(|| headers.get(header::HOST)?.to_str().ok())?;
-    let scheme = if secure || behind_proxy { "https" } else { "http" };
+    let scheme = if secure || proxied { "https" } else { "http" };
     is_host(host).then(|| format!("{scheme}://{host}"))
 }
 
 /// Browsers let any page open a WebSocket anywhere and say whose page it is (RFC 6455, section 10.2): another site must
 /// not take its visitors into rooms here. What is no browser says nothing.
-fn is_our_page(headers: &HeaderMap, behind_proxy: bool) -> bool {
+fn is_our_page(headers: &HeaderMap, proxied: bool) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Some((scheme, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
     let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
@@ -124,8 +125,7 @@ fn is_our_page(headers: &HeaderMap, behind_proxy: bool) -> bool {
         hosts.map(|host| host.strip_suffix(default_port).unwrap_or(host)).any(|host| host.eq_ignore_ascii_case(origin))
     };
     // A proxy may ask by another name than it was asked by.
-    headers.get(header::HOST).is_some_and(ours)
-        || (behind_proxy && headers.get_all("x-forwarded-host").iter().any(ours))
+    headers.get(header::HOST).is_some_and(ours) || (proxied && headers.get_all("x-forwarded-host").iter().any(ours))
 }
 
 async fn security_headers(State(secure): State<bool>, request: Request, next: Next) -> Response {

@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use plausch_relay_api::limits::{TURN_CREDENTIAL_S, TURN_SECRET_S, TURN_SECRETS};
-use plausch_relay_api::{Hello, ShardId, TlsCertificate, TurnPorts, TurnSecret, TurnSettings};
+use plausch_relay_api::{EdgeSocket, Hello, ShardId, TlsCertificate, TurnPorts, TurnSecret, TurnSettings};
 use plausch_signalling::{IceServer, IceServers};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The key from which the secrets of TURN follow, one for each day: a restarted control makes the same ones.
@@ -99,7 +99,7 @@ fn password(secret: &[u8], username: &str) -> String {
 pub struct Edge {
     certificate: Option<TlsCertificate>,
     /// Where this machine's edge hands HTTP over.
-    http: Option<SocketAddr>,
+    socket: Option<EdgeSocket>,
     /// TCP ports on which control listens.
     ports: Vec<u16>,
     changes: u64,
@@ -118,8 +118,8 @@ impl Edge {
         self.changes += 1;
     }
 
-    pub fn set_http(&mut self, http: SocketAddr) {
-        self.http = Some(http);
+    pub fn set_socket(&mut self, socket: EdgeSocket) {
+        self.socket = Some(socket);
         self.changes += 1;
     }
 
@@ -132,14 +132,13 @@ impl Edge {
         SettingsVersion { period: period(now), changes: self.changes }
     }
 
-    /// What a relay is told. One on another machine cannot reach a loopback address of this one, and HTTP that is not
-    /// encrypted leaves no machine.
+    /// What a relay is told. One on another machine cannot reach a socket of this one.
     pub fn settings(&self, key: &TurnKey, now: UnixSeconds, same_machine: bool) -> TurnSettings {
-        let http = self.http.filter(|_| same_machine);
+        let edge_socket = self.socket.clone().filter(|_| same_machine);
         TurnSettings {
             secrets: key.secrets(now),
             certificate: self.certificate.clone(),
-            http,
+            edge_socket,
             ports: self.ports.clone(),
         }
     }
@@ -235,14 +234,15 @@ mod tests {
         let mut edge = Edge::default();
         let now = UnixSeconds(0);
         let empty = edge.version(now);
-        edge.set_http("127.0.0.1:1".parse().unwrap());
+        let socket = EdgeSocket { path: "/state/edge.sock".into(), uid: 7 };
+        edge.set_socket(socket.clone());
         edge.set_certificate(TlsCertificate { chain: Bytes::from_static(b"c"), key: TlsKey::new("k") });
         assert_ne!(edge.version(now), empty);
         assert_ne!(edge.version(now), edge.version(UnixSeconds(DAY)));
         assert_eq!(edge.version(now), edge.version(UnixSeconds(DAY - 1)));
-        assert_eq!(edge.settings(&key, now, true).http, Some("127.0.0.1:1".parse().unwrap()));
+        assert_eq!(edge.settings(&key, now, true).edge_socket, Some(socket));
         let afar = edge.settings(&key, now, false);
-        assert_eq!(afar.http, None);
+        assert_eq!(afar.edge_socket, None);
         assert!(afar.certificate.is_some());
     }
 }

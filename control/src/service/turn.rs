@@ -7,9 +7,8 @@ use crate::join::room_key;
 use crate::relays::turn::{TurnKey, UnixSeconds};
 use crate::rooms::room::Outbox;
 use plausch_relay_api::limits::TURN_CREDENTIAL_S;
-use plausch_relay_api::{Command, ShardId, TlsCertificate};
+use plausch_relay_api::{Command, EdgeSocket, ShardId, TlsCertificate};
 use plausch_signalling::IceServers;
-use std::net::SocketAddr;
 use std::sync::PoisonError;
 
 impl Service {
@@ -21,9 +20,9 @@ impl Service {
     }
 
     /// Where the edge hands HTTP over.
-    pub fn set_edge_http(&self, address: SocketAddr) {
+    pub fn set_edge_socket(&self, socket: EdgeSocket) {
         let mut state = self.state();
-        state.edge.set_http(address);
+        state.edge.set_socket(socket);
         self.tell_relay(&mut state);
     }
 

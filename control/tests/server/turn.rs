@@ -5,15 +5,15 @@ use super::{StateFolder, World, config, eventually, offer};
 use futures_util::{SinkExt, StreamExt};
 use plausch_control::server::Server;
 use plausch_relay_api::limits::TURN_CREDENTIAL_S;
-use plausch_relay_api::{TurnPorts, TurnSettings};
+use plausch_relay_api::{EdgeSocket, TurnPorts, TurnSettings};
 use plausch_signalling::{ClientMessage, IceServers, RoomTitle, ServerMessage};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -61,7 +61,7 @@ async fn a_relay_is_told_of_turn_at_each_link() {
     let world = world("").await;
     let first = settings(&world).await;
     assert_eq!(first.secrets.len(), 2);
-    assert!(first.http.is_some_and(|http| http.ip().is_loopback()));
+    assert!(first.edge_socket.as_ref().is_some_and(|socket| socket.path.starts_with(&world.folder.0)));
     // Made by ourselves, where nobody configured one.
     let certificate = first.certificate.clone().unwrap();
     assert!(CertificateDer::from_pem_slice(&certificate.chain).is_ok());
@@ -133,7 +133,7 @@ async fn the_configured_host_is_named() {
 async fn who_asks_for_too_many_credentials_gets_none() {
     let world = world("[limits]\njoin_burst = 2\njoins_per_minute = 1").await;
     let settings = settings(&world).await;
-    let mut socket = over_edge(settings.http.unwrap(), "192.0.2.7:5000", "/api/signalling").await;
+    let mut socket = over_edge(&settings.edge_socket.unwrap(), "192.0.2.7:5000", "/api/signalling").await;
     for some in [[true; 8].as_slice(), &[false]].concat() {
         socket.send(Message::text("{\"type\":\"ice-servers\",\"room\":\"r\"}")).await.unwrap();
         let text = loop {
@@ -261,7 +261,15 @@ fn proxy_header(client: &str) -> Vec<u8> {
 
 /// Sends bytes, and gives all that comes back until the other side closes.
 async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut socket = TcpStream::connect(address).await.unwrap();
+    answer(TcpStream::connect(address).await.unwrap(), bytes).await
+}
+
+/// The same as the edge.
+async fn hand_over(edge: &EdgeSocket, bytes: &[u8]) -> String {
+    answer(UnixStream::connect(&edge.path).await.unwrap(), bytes).await
+}
+
+async fn answer(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> String {
     let _ = socket.write_all(bytes).await;
     let mut reply = Vec::new();
     let _ = socket.read_to_end(&mut reply).await;
@@ -269,8 +277,8 @@ async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 }
 
 /// A WebSocket that the edge hands over for a client.
-async fn over_edge(edge: SocketAddr, client: &str, path: &str) -> tokio_tungstenite::WebSocketStream<TcpStream> {
-    let mut socket = TcpStream::connect(edge).await.unwrap();
+async fn over_edge(edge: &EdgeSocket, client: &str, path: &str) -> tokio_tungstenite::WebSocketStream<UnixStream> {
+    let mut socket = UnixStream::connect(&edge.path).await.unwrap();
     socket.write_all(&proxy_header(client)).await.unwrap();
     client_async(format!("ws://plausch.example{path}"), socket).await.unwrap().0
 }
@@ -278,23 +286,23 @@ async fn over_edge(edge: SocketAddr, client: &str, path: &str) -> tokio_tungsten
 #[tokio::test]
 async fn http_over_the_edge_is_https_of_its_client() {
     let world = world("").await;
-    let edge = settings(&world).await.http.unwrap();
+    let edge = &settings(&world).await.edge_socket.unwrap();
     let get =
         |path: &str| format!("GET {path} HTTP/1.1\r\nHost: plausch.example\r\nConnection: close\r\n\r\n").into_bytes();
     for client in ["192.0.2.7:5000", "[2001:db8::7]:5000"] {
-        let page = exchange(edge, &[proxy_header(client), get("/room")].concat()).await;
+        let page = hand_over(edge, &[proxy_header(client), get("/room")].concat()).await;
         assert!(page.starts_with("HTTP/1.1 200"), "{page}");
         assert!(page.contains("strict-transport-security: "), "{page}");
         assert!(page.contains("connect-src 'self' wss://plausch.example;"), "{page}");
         // They are this machine's business only, and the client is not this machine.
-        let metrics = exchange(edge, &[proxy_header(client), get("/metrics")].concat()).await;
+        let metrics = hand_over(edge, &[proxy_header(client), get("/metrics")].concat()).await;
         assert!(metrics.starts_with("HTTP/1.1 404"), "{metrics}");
     }
-    let metrics = exchange(edge, &[proxy_header("127.0.0.1:5000"), get("/metrics")].concat()).await;
+    let metrics = hand_over(edge, &[proxy_header("127.0.0.1:5000"), get("/metrics")].concat()).await;
     assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
     // HTTP/2, as browsers speak it after TLS: the preface, and settings with no stream.
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
-    let mut reply = exchange(edge, &[proxy_header("192.0.2.7:5000"), preface].concat()).await.into_bytes();
+    let mut reply = hand_over(edge, &[proxy_header("192.0.2.7:5000"), preface].concat()).await.into_bytes();
     reply.truncate(4);
     assert_eq!(reply.get(3), Some(&4), "a SETTINGS frame");
 }
@@ -302,12 +310,12 @@ async fn http_over_the_edge_is_https_of_its_client() {
 #[tokio::test]
 async fn without_a_header_the_edge_gets_nothing() {
     let world = world("").await;
-    let edge = settings(&world).await.http.unwrap();
+    let edge = &settings(&world).await.edge_socket.unwrap();
     for bytes in [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\nGET / HTTP/1.1\r\n\r\n".to_vec(),
         [&proxy_header("192.0.2.7:5000")[..12], &[0xff; 40]].concat(),
     ] {
-        assert_eq!(exchange(edge, &bytes).await, "");
+        assert_eq!(hand_over(edge, &bytes).await, "");
     }
 }

@@ -6,6 +6,7 @@ use crate::private::{IcePassword, Note, TlsKey, TurnSecret};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// A command of control. Every one is idempotent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -49,9 +50,18 @@ pub struct TurnSettings {
     pub certificate: Option<TlsCertificate>,
     /// Where control takes the HTTP of the edge's TLS ports: plain, each connection begun by a PROXY protocol
     /// version 2 header with the client's address. `None`: the edge closes such connections.
-    pub http: Option<SocketAddr>,
+    #[serde(default)]
+    pub edge_socket: Option<EdgeSocket>,
     /// The TCP ports on which control listens: no TCP connection of a TURN client goes to them on this machine.
     pub ports: Vec<u16>,
+}
+
+/// A Unix socket of control.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EdgeSocket {
+    pub path: PathBuf,
+    /// Of control's process: whoever else answers there is an impostor.
+    pub uid: u32,
 }
 
 /// A certificate chain and its private key, both PEM.

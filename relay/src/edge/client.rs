@@ -4,6 +4,7 @@ use super::counters::{Gauge, count};
 use super::peers::{Bound, Pace, splice};
 use super::{Floor, Origin};
 use bytes::{Buf, BytesMut};
+use plausch_daemon::share::Place;
 use plausch_engine::Path;
 use plausch_engine::stun::{AttributeType, Class, Message, Method};
 use plausch_engine::turn::ConnectionId;
@@ -45,12 +46,14 @@ pub(super) struct Client {
     pace: OnceCell<Arc<Pace>>,
     /// It is to be closed.
     over: Cell<bool>,
+    /// Among all connections: an allocation keeps it.
+    place: Arc<Place>,
     /// Its task is to be woken at the end of the present round.
     pub(super) fresh: Cell<bool>,
 }
 
 impl Client {
-    pub(super) fn new(now: Instant) -> Self {
+    fn new(now: Instant, place: Arc<Place>) -> Self {
         Self {
             queue: RefCell::new(BytesMut::new()),
             waker: RefCell::new(None),
@@ -61,6 +64,7 @@ impl Client {
             bound: Cell::new(None),
             pace: OnceCell::new(),
             over: Cell::new(false),
+            place,
             fresh: Cell::new(false),
         }
     }
@@ -77,8 +81,12 @@ impl Client {
         let mut queue = self.queue.borrow_mut();
         if message.starts_with(&ALLOCATE_SUCCESS) {
             self.allocated.set(true);
+            self.place.settle();
         } else if message.starts_with(&BIND_SUCCESS) || message.starts_with(&BIND_ERROR) {
             self.bound.set(Some(message.starts_with(&BIND_SUCCESS)));
+            if message.starts_with(&BIND_SUCCESS) {
+                self.place.settle();
+            }
         }
         if queue.len() + message.len() > EDGE_QUEUE_BYTES {
             count(&counters.drop_slow);
@@ -191,17 +199,25 @@ impl From<NotTurn> for End {
 
 /// Serves a client until it ends. `first` was read already. `apart`: each message is written by itself, which makes it a
 /// record of TLS: there are clients, coturn's among them, that take a record for a message.
-pub(super) async fn serve<S>(floor: &Rc<Floor>, stream: S, first: &[u8], origin: Origin, apart: bool)
-where
+pub(super) async fn serve<S>(
+    floor: &Rc<Floor>,
+    stream: S,
+    first: &[u8],
+    origin: Origin,
+    apart: bool,
+    place: &Arc<Place>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let counters = &floor.shared.counters;
     let path = Path { local: origin.listener, remote: origin.remote };
-    let client = Rc::new(Client::new(floor.now.get()));
+    let client = Rc::new(Client::new(floor.now.get(), place.clone()));
     if !floor.register(path, &client) {
         count(&counters.refused_twin);
         return;
     }
+    // Also when it is ended from outside.
+    let _registered = Registered { floor, path, client: &client };
     let _gauge = Gauge::up(&counters.clients);
     let mut serving = Serving {
         floor,
@@ -228,7 +244,19 @@ where
         }
         End::Closed | End::Over => {}
     }
-    floor.unregister(path, client.shard.get().unwrap_or(0));
+}
+
+/// While it lives, messages of the shards find the client.
+struct Registered<'f> {
+    floor: &'f Floor,
+    path: Path,
+    client: &'f Client,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.floor.unregister(self.path, self.client.shard.get().unwrap_or(0));
+    }
 }
 
 struct Serving<'f, S> {

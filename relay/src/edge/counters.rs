@@ -46,6 +46,8 @@ counters! {
     counter refused_twin = "edge_refused_total{reason=\"twin\"}";
     /// Peers that connect faster than they are judged.
     counter refused_peers = "edge_refused_total{reason=\"peers\"}";
+    /// Whoever answered on control's socket was not control.
+    counter refused_impostor = "edge_refused_total{reason=\"impostor\"}";
     /// TLS that failed: no certificate yet, or no TLS at all.
     counter closed_handshake = "edge_closed_total{reason=\"handshake\"}";
     /// Nothing was said in time.
@@ -56,6 +58,8 @@ counters! {
     counter closed_not_turn = "edge_closed_total{reason=\"not_turn\"}";
     /// Web pages while control is away.
     counter closed_no_control = "edge_closed_total{reason=\"no_control\"}";
+    /// Strangers whose place somebody else has.
+    counter closed_evicted = "edge_closed_total{reason=\"evicted\"}";
     /// Messages larger than may be.
     counter drop_oversized = "edge_drop_total{reason=\"oversized\"}";
     /// Messages that the ring to a shard had no room for.

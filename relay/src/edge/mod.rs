@@ -23,15 +23,16 @@ pub use counters::EdgeCounters;
 use crate::cpus;
 use crate::ring;
 use client::Client;
-use counters::count;
+use counters::{Gauge, count};
 use ends::{ThreadEnds, ToEdge};
 use peers::{Doors, Pace, Peers};
+use plausch_daemon::share::Place;
 use plausch_engine::{EdgeNews, EngineCommand, LocalSocket, Path};
 use plausch_relay_api::limits::{
     EDGE_CONTROL_WAIT_MS, EDGE_FIRST_BYTES_MS, EDGE_SILENCE_MS, EDGE_SPLICE_IDLE_MS, EDGE_TLS_PORTS,
     EDGE_UNALLOCATED_MS, EDGE_UNSENT_BYTES,
 };
-use plausch_relay_api::{CommandError, TurnSettings};
+use plausch_relay_api::{CommandError, EdgeSocket, TurnSettings};
 use records::{Kind, RECORD_BYTES, Reader, Writer};
 use rustls::ServerConfig;
 use std::cell::{Cell, RefCell};
@@ -71,7 +72,7 @@ pub struct Shared {
     admission: Arc<Admission>,
     certificates: Arc<Certificates>,
     tls: Arc<ServerConfig>,
-    http: RwLock<Option<SocketAddr>>,
+    http: RwLock<Option<EdgeSocket>>,
     peers: Peers,
     /// Of one allocation with its peers' connections.
     bytes_per_second: u64,
@@ -134,12 +135,12 @@ impl Shared {
     pub fn set(&self, settings: &TurnSettings) -> Result<(), CommandError> {
         let certificate = settings.certificate.as_ref().map(|certificate| self.certificates.read(certificate));
         self.certificates.set(certificate.transpose().map_err(CommandError::Invalid)?);
-        *self.http.write().unwrap_or_else(PoisonError::into_inner) = settings.http;
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = settings.edge_socket.clone();
         Ok(())
     }
 
-    fn http(&self) -> Option<SocketAddr> {
-        *self.http.read().unwrap_or_else(PoisonError::into_inner)
+    fn http(&self) -> Option<EdgeSocket> {
+        self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -389,21 +390,25 @@ async fn accept(floor: Rc<Floor>, socket: TcpListener, listener: LocalSocket, tl
         let Ok(local) = stream.local_addr() else { continue };
         let floor = floor.clone();
         spawn_local(async move {
-            let _place = place;
-            serve(&floor, stream, Origin { listener, local, remote }, tls).await;
+            let counters = &floor.shared.counters;
+            let _gauge = Gauge::up(&counters.connections);
+            tokio::select! {
+                () = serve(&floor, stream, Origin { listener, local, remote }, tls, &place) => {}
+                () = place.evicted() => count(&counters.closed_evicted),
+            }
         });
     }
 }
 
 /// Serves one connection from its beginning to its end.
-async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bool) {
+async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bool, place: &Arc<Place>) {
     let counters = &floor.shared.counters;
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(EDGE_UNSENT_BYTES);
     let patience = floor.shared.times.first_bytes;
     if !tls {
         match timeout(patience, first_bytes(&mut stream)).await {
-            Ok(Some(first)) => client::serve(floor, stream, &first, origin, false).await,
+            Ok(Some(first)) => client::serve(floor, stream, &first, origin, false, place).await,
             Ok(None) => {}
             Err(_) => count(&counters.closed_silent),
         }
@@ -420,10 +425,12 @@ async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bo
     });
     match begun.await {
         // HTTP begins with a letter in all its versions, STUN with two zero bits.
-        Ok(Some((stream, first))) if first[0] < 0x40 => client::serve(floor, stream, &first, origin, true).await,
+        Ok(Some((stream, first))) if first[0] < 0x40 => {
+            client::serve(floor, stream, &first, origin, true, place).await;
+        }
         Ok(Some((stream, first))) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            web::serve(floor, stream, &first, origin, http2).await;
+            web::serve(floor, stream, &first, origin, http2, place).await;
         }
         Ok(None) => {}
         Err(_) => count(&counters.closed_silent),

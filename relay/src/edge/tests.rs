@@ -4,7 +4,7 @@ use super::ends::{ShardEnds, rings};
 use super::*;
 use crate::ring::Wake;
 use plausch_relay_api::limits::EDGE_QUEUE_BYTES;
-use plausch_relay_api::{TlsCertificate, TlsKey};
+use plausch_relay_api::{EdgeSocket, TlsCertificate, TlsKey};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stun::message::Setter;
 use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -99,9 +100,9 @@ impl Edge {
         sent
     }
 
-    fn set(&self, certificate: Option<&Certificate>, http: Option<SocketAddr>) {
+    fn set(&self, certificate: Option<&Certificate>, edge_socket: Option<EdgeSocket>) {
         let certificate = certificate.map(Certificate::pem);
-        self.shared.set(&TurnSettings { certificate, http, ..TurnSettings::default() }).unwrap();
+        self.shared.set(&TurnSettings { certificate, edge_socket, ..TurnSettings::default() }).unwrap();
     }
 
     async fn until(&self, what: &str, counter: impl Fn(&EdgeCounters) -> &AtomicU64, value: u64) {
@@ -313,16 +314,31 @@ async fn web_pages_on_the_same_port_are_control_s() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     edge.until("pages without control", |counters| &counters.closed_no_control, 1).await;
 
-    let control = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let path = std::env::temp_dir().join(format!("plausch-edge-test-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let control = UnixListener::bind(&path).unwrap();
+    // SAFETY: it has no conditions.
+    let uid = unsafe { libc::geteuid() };
     let mut stream = tls_to(edge.tls, &certificate, &[b"h2", b"http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let remote = stream.get_ref().0.local_addr().unwrap();
     stream.write_all(b"P").await.unwrap();
     // It comes a moment after the request.
     sleep(Duration::from_millis(100)).await;
-    edge.set(Some(&certificate), Some(control.local_addr().unwrap()));
-    let (mut passed, _) = timeout(PATIENCE, control.accept()).await.unwrap().unwrap();
-    let header = read(&mut passed, 28).await;
+    // Somebody else's socket at that place gets no word of a visitor.
+    edge.set(Some(&certificate), Some(EdgeSocket { path: path.clone(), uid: uid + 1 }));
+    let (mut impostor, _) = timeout(PATIENCE, control.accept()).await.unwrap().unwrap();
+    assert_eq!(timeout(PATIENCE, impostor.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert!(edge.shared.counters.refused_impostor.load(Ordering::Relaxed) > 0);
+    edge.set(Some(&certificate), Some(EdgeSocket { path: path.clone(), uid }));
+    let mut header = vec![0; 28];
+    let mut passed = loop {
+        // Those that came before the change are closed by the edge.
+        let (mut passed, _) = timeout(PATIENCE, control.accept()).await.unwrap().unwrap();
+        if timeout(PATIENCE, passed.read_exact(&mut header)).await.unwrap().is_ok() {
+            break passed;
+        }
+    };
     assert_eq!(header[..16], *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c");
     assert_eq!(
         header[16..],

@@ -2,11 +2,12 @@
 
 use super::counters::{Gauge, count};
 use super::{Floor, Origin};
+use plausch_daemon::share::Place;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
+use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
 /// Between two attempts to reach control.
@@ -25,7 +26,7 @@ const AWAY: &[u8] =
     Plausch is just starting again. Please try again soon.\nBitte gleich noch einmal laden.\n";
 
 /// Passes a connection's bytes on in both directions until both have ended. `first` was read already.
-pub(super) async fn serve<S>(floor: &Floor, mut stream: S, first: &[u8], origin: Origin, http2: bool)
+pub(super) async fn serve<S>(floor: &Floor, mut stream: S, first: &[u8], origin: Origin, http2: bool, place: &Place)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -48,7 +49,7 @@ where
     // An end in the middle is nothing to speak of: browsers close tabs.
     let (from_client, to_client) = split(stream);
     let (from_control, to_control) = control.split();
-    let (mut up, mut down) = (pin!(pass(from_client, to_control)), pin!(pass(from_control, to_client)));
+    let (mut up, mut down) = (pin!(pass(from_client, to_control)), pin!(answer(from_control, to_client, place)));
     tokio::select! {
         _ = &mut up => drop(timeout(REST_OF_PAGE, down).await),
         _ = &mut down => drop(timeout(REST_OF_REQUEST, up).await),
@@ -62,15 +63,41 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
     to.shutdown().await
 }
 
+/// As [`pass`]. A WebSocket that control has taken has its place for certain here: control judges who keeps it.
+async fn answer(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    place: &Place,
+) -> std::io::Result<()> {
+    let mut first = [0; SWITCHED.len()];
+    let mut len = 0;
+    while len < first.len() {
+        match from.read(&mut first[len..]).await? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    if first == *SWITCHED {
+        place.settle();
+    }
+    to.write_all(&first[..len]).await?;
+    pass(from, to).await
+}
+
+/// How the answer to a WebSocket's request begins (RFC 6455, section 4.2.2).
+const SWITCHED: &[u8; 12] = b"HTTP/1.1 101";
+
 /// While control starts again, a page takes a moment longer.
-async fn dial(floor: &Floor) -> Option<TcpStream> {
+async fn dial(floor: &Floor) -> Option<UnixStream> {
     let dialling = async {
         loop {
-            if let Some(address) = floor.shared.http()
-                && let Ok(stream) = TcpStream::connect(address).await
+            if let Some(socket) = floor.shared.http()
+                && let Ok(stream) = UnixStream::connect(&socket.path).await
             {
-                let _ = stream.set_nodelay(true);
-                return stream;
+                if stream.peer_cred().is_ok_and(|peer| peer.uid() == socket.uid) {
+                    return stream;
+                }
+                count(&floor.shared.counters.refused_impostor);
             }
             sleep(PAUSE).await;
         }
