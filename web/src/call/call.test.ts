@@ -561,3 +561,49 @@ describe('when media is lost', () => {
     expect(FakeSocket.last.of('offer').at(-1)?.offer.connection).toBe(2);
   });
 });
+
+describe('what a later server says', () => {
+  test('a message of an unknown type changes nothing', async () => {
+    await joined([person('b')]);
+    const sent = FakeSocket.last.sent.length;
+    FakeSocket.last.onmessage?.({ data: '{"type":"weather","sun":true}' });
+    await settle(2 * ANSWER_TIMEOUT_MS);
+    expect(call.phase.value).toBe('joined');
+    expect(call.lost.value).toBe(false);
+    expect(FakeSocket.all).toHaveLength(1);
+    expect(FakeSocket.last.sent).toHaveLength(sent);
+  });
+
+  test('an unknown reason neither times the join out nor repeats it', async () => {
+    call.connect();
+    FakeSocket.last.accept();
+    await call.join('Anna');
+    FakeSocket.last.onmessage?.({ data: '{"type":"error","code":"in-the-queue","fatal":false}' });
+    await settle(3 * ANSWER_TIMEOUT_MS);
+    expect(call.phase.value).toBe('joining');
+    expect(call.trouble.value).toBe('unknown');
+    expect(FakeSocket.all).toHaveLength(1);
+    expect(FakeSocket.last.of('join')).toHaveLength(1);
+    const offer = FakeSocket.last.of('join')[0]?.offer;
+    await deliver(welcome({ answer: { id: offer?.id ?? 0, sdp: 'answer 1' } }));
+    expect(call.phase.value).toBe('joined');
+    expect(call.trouble.value).toBeUndefined();
+  });
+
+  test('an unknown reason in the call does not disturb it', async () => {
+    await joined([person('b')]);
+    FakeSocket.last.onmessage?.({ data: '{"type":"error","code":"too-loud","fatal":false}' });
+    await settle(2 * ANSWER_TIMEOUT_MS);
+    expect(call.phase.value).toBe('joined');
+    expect(call.trouble.value).toBeUndefined();
+    expect(FakeSocket.all).toHaveLength(1);
+  });
+
+  test('an unknown reason that is final ends the call with a sentence', async () => {
+    await joined([person('b')]);
+    FakeSocket.last.onmessage?.({ data: '{"type":"error","code":"closed-for-summer","fatal":true}' });
+    await settle();
+    expect(call.phase.value).toBe('failed');
+    expect(call.trouble.value).toBe('unknown');
+  });
+});

@@ -2,11 +2,11 @@ import { batch, computed, effect, signal, untracked, type ReadonlySignal } from 
 import {
   VERSION,
   type Answer,
-  type ErrorCode,
   type IceServers,
   type MediaState,
   type Offer,
   type Participant,
+  type Refusal,
   type ServerMessage,
   type SlotContent,
   type Source,
@@ -53,7 +53,7 @@ type Timer = ReturnType<typeof setTimeout> | undefined;
 export class Call {
   readonly phase = signal<Phase>('ready');
   /** Why the call failed, or what holds up the join at the moment. */
-  readonly trouble = signal<ErrorCode | undefined>(undefined);
+  readonly trouble = signal<Refusal | undefined>(undefined);
   readonly self = signal<string | undefined>(undefined);
   readonly roomTitle = signal<string>('');
   /** The others, in the order in which they came. */
@@ -281,7 +281,7 @@ export class Call {
     for (const [id, participant] of after) if (!before.has(id)) this.options.presence?.('joined', participant);
   }
 
-  private async refused(code: ErrorCode, fatal: boolean): Promise<void> {
+  private async refused(code: Refusal, fatal: boolean): Promise<void> {
     clearTimeout(this.answerDue);
     if (code === 'no-relay' || code === 'rate-limited') {
       // Passes by itself. After a fatal one the server closes the socket, and the next socket asks again.
@@ -291,6 +291,9 @@ export class Call {
       if (!fatal) {
         this.retry = setTimeout(() => (this.attached.value ? this.offerPending() : this.introduce()), wait_ms);
       }
+    } else if (code === 'unknown' && !fatal) {
+      // A later release has told of something that needs nothing from us; before the join it is the reason to wait.
+      if (!this.attached.value) this.trouble.value = code;
     } else if (this.attached.value && !fatal) {
       // A refused offer: start over with a clean connection, but not in a tight loop.
       if (code === 'bad-offer') {

@@ -255,5 +255,6 @@ export const de: Messages = {
     'rate-limited': 'Zu viele Versuche in kurzer Zeit. Bitte warten Sie einen Moment.',
     'no-relay': 'Der Server startet gerade. Einen Moment bitte …',
     replaced: 'Sie nehmen jetzt in einem anderen Fenster teil. Dieses Fenster können Sie schließen.',
+    unknown: 'Da ist etwas schiefgegangen. Bitte versuchen Sie es noch einmal.',
   },
 };

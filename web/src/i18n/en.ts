@@ -245,6 +245,7 @@ export const en = {
     'rate-limited': 'Too many attempts in a short time. Please wait a moment.',
     'no-relay': 'The server is just starting. One moment, please …',
     replaced: 'You are now taking part in another window. You can close this one.',
+    unknown: 'Something went wrong. Please try again.',
   },
 };
 

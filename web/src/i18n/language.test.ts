@@ -23,7 +23,7 @@ describe.each(LANGUAGES)('%s', (name) => {
   const words = catalog(name);
 
   test('has a sentence for every refusal', () => {
-    expect(Object.keys(words.errors).sort()).toEqual([...ERROR_CODES].sort());
+    expect(Object.keys(words.errors).sort()).toEqual([...ERROR_CODES, 'unknown'].sort());
   });
 
   // WCAG 2.5.3: who speaks to the computer says what is written on the button.

@@ -18,6 +18,8 @@ export type ClientMessage =
       /** Needed without `resume`. */
       offer?: Offer;
       media: MediaState;
+      /** What this client can do beyond the first message set. */
+      capabilities?: string[];
     }
   /** Asks for TURN servers, also before `join`. Answered by `ice-servers`. */
   | { type: 'ice-servers'; room: string }
@@ -73,6 +75,8 @@ export type ServerMessage =
       /** The others. */
       participants: Participant[];
       slots: SlotContent[];
+      /** What the server can do beyond the first message set. */
+      capabilities?: string[];
     }
   | { type: 'ice-servers'; ice: IceServers }
   | { type: 'answer'; answer: Answer }
@@ -85,7 +89,10 @@ export type ServerMessage =
   | { type: 'speakers'; participants: string[] }
   /** The relay has lost this client's media: offer again with a new PeerConnection. */
   | { type: 'media-lost' }
-  | { type: 'error'; code: ErrorCode; fatal: boolean };
+  | { type: 'error'; code: Refusal; fatal: boolean };
+
+/** Why a request failed; `unknown`: for a reason that a later release has. */
+export type Refusal = ErrorCode | 'unknown';
 
 export interface Answer {
   /** Of the offer that is answered. */

@@ -53,9 +53,8 @@ describe('what is refused or ignored', () => {
     '{"type":"answer","answer":{"id":-1,"sdp":""}}',
     '{"type":"answer","answer":{"id":1.5,"sdp":""}}',
     '{"type":"answer"}',
-    '{"type":"error","code":"made-up","fatal":true}',
+    '{"type":"error","code":7,"fatal":true}',
     '{"type":"slots","slots":[{"slot":"1","participant":"a","source":"person"}]}',
-    '{"type":"slots","slots":[{"slot":1,"participant":"a","source":"window"}]}',
     '{"type":"participant-left","participant":{}}',
     '{"type":"ice-servers","ice":{"servers":[{"urls":"turn:a","username":"u","credential":"c"}],"lifetimeSeconds":1}}',
     '{"type":"ice-servers","ice":{"servers":[]}}',
@@ -77,5 +76,16 @@ describe('what is refused or ignored', () => {
         media: { microphone: false, camera: true, screen: false },
       },
     });
+  });
+
+  test('a reason that a later release made is a refusal all the same', () => {
+    const parsed = parseServerMessage('{"type":"error","code":"made-up","fatal":true}');
+    expect(parsed).toEqual({ type: 'error', code: 'unknown', fatal: true });
+  });
+
+  test('a slot that shows what a later release made is left out, the others stay', () => {
+    const known = { slot: 2, participant: 'a', source: 'person' };
+    const parsed = parseServerMessage(JSON.stringify({ type: 'slots', slots: [{ ...known, slot: 1, source: 'window' }, known] }));
+    expect(parsed).toEqual({ type: 'slots', slots: [known] });
   });
 });

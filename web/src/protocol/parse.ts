@@ -15,7 +15,7 @@ import {
   type SlotContent,
   type SlotMids,
 } from './messages';
-import { count, defaulted, flag, list, object, oneOf, optional, ShapeError, text, type Shape } from './shape';
+import { count, defaulted, flag, list, listOfKnown, object, oneOf, oneOfOr, optional, ShapeError, text, type Shape } from './shape';
 
 const SILENT: MediaState = { microphone: false, camera: false, screen: false };
 
@@ -55,7 +55,8 @@ const SERVER: Shapes<ServerMessage> = {
     answer: optional(answer),
     ice: optional(iceServers),
     participants: list(participant),
-    slots: list(slotContent),
+    slots: listOfKnown(slotContent),
+    capabilities: optional(list(text)),
   }),
   'ice-servers': object<Of<ServerMessage, 'ice-servers'>>({ type: oneOf(['ice-servers']), ice: iceServers }),
   answer: object<Of<ServerMessage, 'answer'>>({ type: oneOf(['answer']), answer }),
@@ -71,10 +72,10 @@ const SERVER: Shapes<ServerMessage> = {
     type: oneOf(['participant-left']),
     participant: text,
   }),
-  slots: object<Of<ServerMessage, 'slots'>>({ type: oneOf(['slots']), slots: list(slotContent) }),
+  slots: object<Of<ServerMessage, 'slots'>>({ type: oneOf(['slots']), slots: listOfKnown(slotContent) }),
   speakers: object<Of<ServerMessage, 'speakers'>>({ type: oneOf(['speakers']), participants: list(text) }),
   'media-lost': object<Of<ServerMessage, 'media-lost'>>({ type: oneOf(['media-lost']) }),
-  error: object<Of<ServerMessage, 'error'>>({ type: oneOf(['error']), code: oneOf(ERROR_CODES), fatal: flag }),
+  error: object<Of<ServerMessage, 'error'>>({ type: oneOf(['error']), code: oneOfOr(ERROR_CODES, 'unknown'), fatal: flag }),
 };
 
 const CLIENT: Shapes<ClientMessage> = {
@@ -86,6 +87,7 @@ const CLIENT: Shapes<ClientMessage> = {
     resume: optional(text),
     offer: optional(offer),
     media: mediaState,
+    capabilities: optional(list(text)),
   }),
   'ice-servers': object<Of<ClientMessage, 'ice-servers'>>({ type: oneOf(['ice-servers']), room: text }),
   offer: object<Of<ClientMessage, 'offer'>>({ type: oneOf(['offer']), offer }),

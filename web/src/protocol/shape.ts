@@ -2,6 +2,9 @@
 
 export class ShapeError extends Error {}
 
+/** A name that a later release may know. */
+export class UnknownName extends ShapeError {}
+
 export type Shape<T> = (value: unknown) => T;
 
 export const text: Shape<string> = (value) => {
@@ -27,11 +30,39 @@ export function list<T>(item: Shape<T>): Shape<T[]> {
   };
 }
 
+/** As `list`; items of kinds that a later release made are left out. */
+export function listOfKnown<T>(item: Shape<T>): Shape<T[]> {
+  return (value) => {
+    if (!Array.isArray(value)) throw new ShapeError('not a list');
+    return value.flatMap((each) => {
+      try {
+        return [item(each)];
+      } catch (error) {
+        if (error instanceof UnknownName) return [];
+        throw error;
+      }
+    });
+  };
+}
+
 export function oneOf<const T extends string>(names: readonly T[]): Shape<T> {
   return (value) => {
     const found = names.find((name) => name === value);
-    if (found === undefined) throw new ShapeError('unknown name');
+    if (found === undefined) throw typeof value === 'string' ? new UnknownName(value) : new ShapeError('not a name');
     return found;
+  };
+}
+
+/** As `oneOf`; a name that a later release made is `other`. */
+export function oneOfOr<const T extends string, O extends string>(names: readonly T[], other: O): Shape<T | O> {
+  const known = oneOf(names);
+  return (value) => {
+    try {
+      return known(value);
+    } catch (error) {
+      if (error instanceof UnknownName) return other;
+      throw error;
+    }
   };
 }
 

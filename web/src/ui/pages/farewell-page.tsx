@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { words } from '../../i18n/language';
-import type { ErrorCode } from '../../protocol/messages';
+import type { Refusal } from '../../protocol/messages';
 import { useFocusOnEntry } from '../parts/focus';
 import { BrandMark } from '../parts/brand-mark';
 import { pageTitle } from '../../visit/brand';
@@ -11,12 +11,12 @@ import { goToStart } from '../../visit/routing';
 interface FarewellProps {
   room: string;
   /** Why the call ended; `undefined`: the person left. */
-  failure: ErrorCode | undefined;
+  failure: Refusal | undefined;
   onRejoin: () => void;
 }
 
 /** Nobody was in the room yet, and the same attempt may succeed in a moment. */
-const PASSING: ReadonlySet<ErrorCode> = new Set(['room-full', 'server-full', 'rate-limited', 'no-relay']);
+const PASSING: ReadonlySet<Refusal> = new Set(['room-full', 'server-full', 'rate-limited', 'no-relay']);
 
 export function FarewellPage({ room, failure, onRejoin }: FarewellProps): JSX.Element {
   const t = words.value;
