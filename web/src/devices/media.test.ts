@@ -4,6 +4,7 @@ import { LocalMedia, troubleOf } from './media';
 class FakeTrack extends EventTarget {
   enabled = true;
   contentHint = '';
+  muted = false;
   stopped = false;
   constructor(
     readonly kind: 'audio' | 'video',
@@ -19,6 +20,11 @@ class FakeTrack extends EventTarget {
   }
   unplug(): void {
     this.dispatchEvent(new Event('ended'));
+  }
+  /** As the system does in a telephone call. */
+  mute(muted: boolean): void {
+    this.muted = muted;
+    this.dispatchEvent(new Event(muted ? 'mute' : 'unmute'));
   }
 }
 
@@ -279,4 +285,75 @@ test.each([
   ['Whatever', 'failed'],
 ])('%s means %s', (name, trouble) => {
   expect(troubleOf(failure(name))).toBe(trouble);
+});
+
+describe('what the system takes away', () => {
+  const settle = (): Promise<void> => new Promise((done) => setTimeout(done));
+
+  test('an interrupted microphone is said to be silent until it is given back', async () => {
+    const media = await opened();
+    const [microphone] = given;
+    microphone?.mute(true);
+    expect(media.interrupted.microphone.value).toBe(true);
+    expect(media.state.value).toEqual({ microphone: false, camera: true, screen: false });
+    microphone?.mute(false);
+    expect(media.interrupted.microphone.value).toBe(false);
+    expect(media.state.value.microphone).toBe(true);
+    media.close();
+  });
+
+  test('a device that stays away is taken again, and the old track ends only then', async () => {
+    vi.useFakeTimers();
+    try {
+      const media = await opened();
+      const [microphone] = given;
+      refusal = { audio: 'NotReadableError' };
+      microphone?.mute(true);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(media.interrupted.microphone.value).toBe(true);
+      expect(microphone?.stopped).toBe(false);
+      refusal = {};
+      await media.devicesChanged();
+      expect(media.interrupted.microphone.value).toBe(false);
+      expect(microphone?.stopped).toBe(true);
+      expect(media.state.value.microphone).toBe(true);
+      media.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('the chosen device is taken again when it comes back', async () => {
+    plugged.audio = ['mic', 'headset'];
+    const media = await opened();
+    await media.choose('microphone', 'headset');
+    plugged.audio = ['mic'];
+    given.at(-1)?.unplug();
+    await settle();
+    expect(media.chosen.microphone.value).toBe('mic');
+    plugged.audio = ['mic', 'headset'];
+    await media.devicesChanged();
+    expect(media.chosen.microphone.value).toBe('headset');
+    media.close();
+  });
+
+  test('a microphone that is plugged in only now is used', async () => {
+    plugged.audio = [];
+    const media = await opened();
+    expect(media.trouble.microphone.value).toBe('missing');
+    plugged.audio = ['mic'];
+    await media.devicesChanged();
+    expect(media.trouble.microphone.value).toBeUndefined();
+    expect(media.state.value.microphone).toBe(true);
+    media.close();
+  });
+
+  test('a camera that was turned off stays off when devices change', async () => {
+    const media = await opened();
+    await media.toggleCamera();
+    plugged.video = ['cam', 'other'];
+    await media.devicesChanged();
+    expect(media.state.value.camera).toBe(false);
+    media.close();
+  });
 });

@@ -32,6 +32,9 @@ const SCREEN: ScreenOptions = {
   systemAudio: 'exclude',
 };
 
+/** A headset that is connecting is back by itself within this time. */
+const RETAKE_AFTER_MS = 3_000;
+
 const NO_DEVICES: DeviceLists = { microphone: [], camera: [], speaker: [] };
 
 /**
@@ -58,6 +61,11 @@ export class LocalMedia implements LocalTracks {
   };
   /** The person wants the camera on, though it may still be opening or have failed. */
   readonly cameraWanted = signal(true);
+  /** The system gives nothing at the moment: a telephone call, a headset that is connecting, a closed lid. */
+  readonly interrupted = { microphone: signal(false), camera: signal(false) };
+  /** What the person chose themselves; it is taken again when it comes back. */
+  private readonly preferred: Record<DeviceKind, string>;
+  private readonly retakes: Partial<Record<DeviceKind, ReturnType<typeof setTimeout>>> = {};
   readonly state: ReadonlySignal<MediaState>;
   private closed = false;
 
@@ -68,15 +76,17 @@ export class LocalMedia implements LocalTracks {
     this.chosen.microphone.value = known.microphone;
     this.chosen.camera.value = known.camera;
     this.chosen.speaker.value = known.speaker;
-    const microphone = computed(() => this.tracks.microphone.value !== null && this.microphoneOn.value);
-    const camera = computed(() => this.tracks.camera.value !== null);
+    this.preferred = { microphone: known.microphone, camera: known.camera };
+    const gives = (kind: DeviceKind): boolean => this.tracks[kind].value !== null && !this.interrupted[kind].value;
+    const microphone = computed(() => gives('microphone') && this.microphoneOn.value);
+    const camera = computed(() => gives('camera'));
     const screen = computed(() => this.tracks.screen.value !== null);
     this.state = computed(() => ({
       microphone: microphone.value,
       camera: camera.value,
       screen: screen.value,
     }));
-    navigator.mediaDevices?.addEventListener('devicechange', this.refresh);
+    navigator.mediaDevices?.addEventListener('devicechange', this.devicesChanged);
   }
 
   /** Asks for microphone and camera at once, so that the browser asks the person only once. */
@@ -112,6 +122,14 @@ export class LocalMedia implements LocalTracks {
     }
   }
 
+  /** Push to talk: on while a key is held; not remembered. */
+  talk(on: boolean): void {
+    const track = this.tracks.microphone.value;
+    if (track === null) return;
+    this.microphoneOn.value = on;
+    track.enabled = on;
+  }
+
   async toggleCamera(): Promise<void> {
     const on = this.tracks.camera.value === null;
     this.cameraWanted.value = on;
@@ -127,8 +145,17 @@ export class LocalMedia implements LocalTracks {
 
   async choose(kind: DeviceKind | 'speaker', id: string): Promise<void> {
     this.chosen[kind].value = id;
+    if (kind !== 'speaker') this.preferred[kind] = id;
     savePreferences({ [kind]: id });
     if (kind === 'microphone' || (kind === 'camera' && this.cameraWanted.value)) await this.openOne(kind);
+  }
+
+  /** Front and back of a phone, or the next of several cameras. */
+  async nextCamera(): Promise<void> {
+    const cameras = this.devices.value.camera;
+    const at = cameras.findIndex(({ deviceId }) => deviceId === this.chosen.camera.value);
+    const next = cameras[(at + 1) % cameras.length];
+    if (next !== undefined) await this.choose('camera', next.deviceId);
   }
 
   get canShareScreen(): boolean {
@@ -170,7 +197,8 @@ export class LocalMedia implements LocalTracks {
   /** Closes everything: all lamps go out. */
   close(): void {
     this.closed = true;
-    navigator.mediaDevices?.removeEventListener('devicechange', this.refresh);
+    navigator.mediaDevices?.removeEventListener('devicechange', this.devicesChanged);
+    for (const timer of Object.values(this.retakes)) clearTimeout(timer);
     for (const kind of Object.keys(this.tracks) as SendKind[]) this.replace(kind, null);
   }
 
@@ -220,8 +248,12 @@ export class LocalMedia implements LocalTracks {
       }
       if (kind === 'microphone') track.enabled = this.microphoneOn.value;
       track.addEventListener('ended', () => this.unplugged(kind, track));
+      track.addEventListener('mute', () => this.silenced(kind, track));
+      track.addEventListener('unmute', () => this.heardAgain(kind, track));
       this.trouble[kind].value = undefined;
       this.replace(kind, track);
+      // Opened while the system still holds it back: then its `unmute` is waited for.
+      this.interrupted[kind].value = track.muted;
     }
   }
 
@@ -233,9 +265,55 @@ export class LocalMedia implements LocalTracks {
     void this.openOne(kind).then(this.refresh);
   }
 
+  /** The system has taken the device from the page and not said for how long. */
+  private silenced(kind: DeviceKind, track: MediaStreamTrack): void {
+    if (this.tracks[kind].value !== track || this.closed) return;
+    this.interrupted[kind].value = true;
+    clearTimeout(this.retakes[kind]);
+    this.retakes[kind] = setTimeout(() => void this.retake(kind), RETAKE_AFTER_MS);
+  }
+
+  private heardAgain(kind: DeviceKind, track: MediaStreamTrack): void {
+    if (this.tracks[kind].value !== track) return;
+    clearTimeout(this.retakes[kind]);
+    this.interrupted[kind].value = false;
+  }
+
+  /** Opens an interrupted device anew, for systems that forget to give it back; the old track stays until it works. */
+  async retake(kind: DeviceKind): Promise<void> {
+    if (!this.interrupted[kind].value || this.closed) return;
+    try {
+      this.adopt(await this.capture([kind]));
+      await this.refresh();
+    } catch {
+      // Still taken: the system's `unmute`, the next change of devices or the person's return tries again.
+    }
+  }
+
+  /** Something was plugged in or out, or the person is back. */
+  readonly devicesChanged = async (): Promise<void> => {
+    await this.refresh();
+    if (this.closed) return;
+    for (const kind of ['microphone', 'camera'] as const) {
+      if (kind === 'camera' && !this.cameraWanted.value) continue;
+      const here = this.devices.value[kind].map(({ deviceId }) => deviceId);
+      const track = this.tracks[kind].value;
+      const preferred = this.preferred[kind];
+      if (this.interrupted[kind].value) {
+        await this.retake(kind);
+      } else if (track !== null && preferred !== '' && here.includes(preferred) && track.getSettings().deviceId !== preferred) {
+        this.chosen[kind].value = preferred;
+        await this.openOne(kind);
+      } else if (track === null && this.trouble[kind].value === 'missing' && here.length > 0) {
+        await this.openOne(kind);
+      }
+    }
+  };
+
   private replace(kind: SendKind, track: MediaStreamTrack | null): void {
     const old = this.tracks[kind].value;
     this.tracks[kind].value = track;
+    if (track === null && (kind === 'microphone' || kind === 'camera')) this.interrupted[kind].value = false;
     if (old !== null && old !== track) old?.stop();
   }
 

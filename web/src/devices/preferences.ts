@@ -8,6 +8,12 @@ export interface Preferences {
   speaker: string;
   microphoneOn: boolean;
   cameraOn: boolean;
+  /** Tones when somebody comes or goes, and the like. */
+  sounds: boolean;
+  /** Sentences when somebody comes or goes. */
+  notices: boolean;
+  /** Single keys do something in the room. */
+  shortcuts: boolean;
 }
 
 const DEFAULTS: Preferences = {
@@ -17,6 +23,9 @@ const DEFAULTS: Preferences = {
   speaker: '',
   microphoneOn: true,
   cameraOn: true,
+  sounds: true,
+  notices: true,
+  shortcuts: true,
 };
 
 /** Takes over what fits; anything else keeps its default. */
@@ -28,7 +37,7 @@ export function parsePreferences(value: unknown): Preferences {
     const found = source[key];
     if (typeof found === 'string') result[key] = found;
   }
-  for (const key of ['microphoneOn', 'cameraOn'] as const) {
+  for (const key of ['microphoneOn', 'cameraOn', 'sounds', 'notices', 'shortcuts'] as const) {
     const found = source[key];
     if (typeof found === 'boolean') result[key] = found;
   }
