@@ -607,3 +607,13 @@ describe('what a later server says', () => {
     expect(call.trouble.value).toBe('unknown');
   });
 });
+
+describe('another window', () => {
+  test('who goes on in another window is told so here', async () => {
+    await joined();
+    call.moveAway();
+    expect(FakeSocket.last.of('leave')).toHaveLength(1);
+    expect(call.phase.value).toBe('failed');
+    expect(call.trouble.value).toBe('replaced');
+  });
+});

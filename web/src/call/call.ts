@@ -26,6 +26,7 @@ import { IceSource } from './ice';
 import { SEND_KINDS, type LocalTracks } from './local';
 import { Peer, type MakePeerConnection, type Slot } from './peer';
 import { Signalling, type MakeSocket } from './signalling';
+import { LOOK_EVERY_MS, Stillness } from './stillness';
 
 /** `ready`: before joining; `left` and `failed` are final, a new `Call` follows. */
 export type Phase = 'ready' | 'joining' | 'joined' | 'left' | 'failed';
@@ -60,6 +61,8 @@ export class Call {
   readonly participants = signal<ReadonlyMap<string, Participant>>(new Map());
   readonly speakers = signal<readonly string[]>([]);
   readonly slots = signal<readonly SlotContent[]>([]);
+  /** Participants whose picture stands still though they have it on. */
+  readonly still = signal<ReadonlySet<string>>(new Set());
   /** Something that was there is gone and being repaired. */
   readonly lost: ReadonlySignal<boolean>;
 
@@ -117,6 +120,7 @@ export class Call {
         local.state.value;
         untracked(() => this.tellMedia());
       }),
+      effect(() => (this.phase.value === 'joined' ? this.watchPictures() : undefined)),
     );
   }
 
@@ -148,6 +152,13 @@ export class Call {
     this.introduce();
   }
 
+  /** The person goes on in another window. */
+  moveAway(): void {
+    this.socket.send({ type: 'leave' });
+    this.trouble.value = 'replaced';
+    this.end('failed');
+  }
+
   /** Says goodbye and ends; also for `pagehide`. */
   leave(): void {
     this.socket.send({ type: 'leave' });
@@ -159,6 +170,23 @@ export class Call {
     const content = this.slots.value.find((slot) => slot.participant === participant && slot.source === source);
     const slot = content && this.peer.value?.slots[content.slot];
     return slot && content && { ...slot, index: content.slot };
+  }
+
+  /** Looks again and again which pictures have stopped coming. */
+  private watchPictures(): () => void {
+    const stillness = new Stillness();
+    const look = async (): Promise<void> => {
+      const packets = new Map<string, number>();
+      const received = this.lost.value ? undefined : await this.peer.value?.picturePackets();
+      for (const { id, media, connected } of this.participants.value.values()) {
+        const count = received?.get(this.slotOf(id, 'person')?.video.id ?? '');
+        if (media.camera && connected && count !== undefined) packets.set(id, count);
+      }
+      const still = stillness.look(packets, performance.now());
+      if (still.size !== this.still.value.size || [...still].some((id) => !this.still.value.has(id))) this.still.value = still;
+    };
+    const timer = setInterval(() => void look(), LOOK_EVERY_MS);
+    return () => clearInterval(timer);
   }
 
   async stats(): Promise<RTCStatsReport | undefined> {

@@ -82,6 +82,16 @@ export class Peer {
     return this.pc.getStats();
   }
 
+  /** Packets received so far of each receiving picture, by the id of its track. */
+  async picturePackets(): Promise<Map<string, number>> {
+    const packets = new Map<string, number>();
+    (await this.pc.getStats()).forEach((entry: { type: string; kind?: string; trackIdentifier?: string; packetsReceived?: number }) => {
+      if (entry.type !== 'inbound-rtp' || entry.kind !== 'video' || entry.trackIdentifier === undefined) return;
+      packets.set(entry.trackIdentifier, (packets.get(entry.trackIdentifier) ?? 0) + (entry.packetsReceived ?? 0));
+    });
+    return packets;
+  }
+
   close(): void {
     this.pc.onconnectionstatechange = null;
     this.pc.close();
