@@ -2,8 +2,16 @@ import { computed, effect, signal, untracked } from '@preact/signals';
 import { Call } from '../call/call';
 import { tryPaths, verdict, type Verdict } from '../call/paths';
 import { LocalMedia } from '../devices/media';
-import { words } from '../i18n/language';
+import { play } from '../devices/sounds';
+import { VoiceWatch } from '../devices/voice';
+import { forgetLayers, onBack } from './back';
+import { Notices } from './notices';
+import { Panels } from './panels';
+import { loadSettings, settings } from './settings';
+import { OtherWindows } from './tabs';
+import { View } from './view';
 import { addVisited } from './visited';
+import { keepAwake } from './wake-lock';
 
 const JOIN_CLICK = 'plausch:join-click';
 const FIRST_REMOTE_FRAME = 'plausch:first-remote-frame';
@@ -16,8 +24,16 @@ export class Session {
   readonly call: Call;
   /** The browser may be asking the person for permission. */
   readonly asking = signal(true);
-  /** The last thing that happened, for screen readers. */
-  readonly news = signal('');
+  readonly view = new View();
+  readonly panels = new Panels();
+  readonly notices = new Notices();
+  /** Whether the others could hear this person. */
+  readonly voice = new VoiceWatch();
+  readonly windows: OtherWindows;
+  /** The space bar is held to talk. */
+  readonly talking = signal(false);
+  /** The person has not yet read that nobody can hear them for want of a microphone. */
+  readonly unheardShown = signal(true);
   /** `back`: the connection was lost and has just come back. */
   readonly link = signal<'fine' | 'lost' | 'back'>('fine');
   /** The person's own name, once they have joined. */
@@ -31,6 +47,8 @@ export class Session {
     if (phase === 'joined' || phase === 'left' || phase === 'failed') return phase;
     return 'device';
   });
+  /** The person wants to go on here instead of in the other window. */
+  moving = false;
   private firstFrameSeen = false;
   private networkTest: AbortController | undefined;
   private readonly stops: (() => void)[] = [];
@@ -43,11 +61,18 @@ export class Session {
       makeSocket: (url) => new WebSocket(url),
       makePeerConnection: (iceServers) => new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers }),
       presence: (kind, { name }) => {
-        this.news.value = kind === 'joined' ? words.value.room.joined(name) : words.value.room.left(name);
+        this.notices.presence(kind, name);
+        if (settings.sounds.value) play(kind);
       },
     });
-    const hurry = (): void => this.call.connect();
+    loadSettings();
+    this.windows = new OtherWindows(room, () => this.call.moveAway());
+    const hurry = (): void => {
+      this.call.connect();
+      if (document.visibilityState === 'visible' && !this.asking.value) void this.media.devicesChanged();
+    };
     const goodbye = (): void => {
+      forgetLayers();
       if (this.call.phase.value === 'joined' || this.call.phase.value === 'joining') this.leave();
     };
     // A phone that wakes up, a network that is back: no waiting for the next attempt.
@@ -66,6 +91,8 @@ export class Session {
         const phase = this.call.phase.value;
         if (phase === 'left' || phase === 'failed') this.media.close();
       }),
+      effect(() => (this.call.phase.value === 'joined' ? untracked(() => this.inRoom()) : undefined)),
+      effect(() => this.view.heard(this.call.speakers.value, this.call.self.peek())),
       this.watchLink(),
     );
     this.call.connect();
@@ -99,6 +126,7 @@ export class Session {
   join(name: string): void {
     performance.mark(JOIN_CLICK);
     this.networkTest?.abort();
+    if (this.moving) this.windows.moveHere();
     this.name.value = name;
     // The device page has said it; in the room only news are worth a notice.
     this.media.acknowledgeTrouble();
@@ -115,6 +143,43 @@ export class Session {
   dispose(): void {
     this.leave();
     for (const stop of this.stops.splice(0)) stop();
+    this.windows.close();
+    this.notices.close();
+  }
+
+  /** What is held for as long as the person is in the room; the function that is returned lets go of it. */
+  private inRoom(): () => void {
+    this.windows.entered();
+    let takeBack: () => void;
+    // "Back" asks first, each time.
+    const guard = (): void => {
+      takeBack = onBack(() => {
+        guard();
+        this.panels.show('leave');
+      });
+    };
+    guard();
+    const beforeUnload = (event: BeforeUnloadEvent): void => {
+      // Nobody would be missed otherwise.
+      if (this.call.participants.value.size > 0) event.preventDefault();
+    };
+    addEventListener('beforeunload', beforeUnload);
+    const stops = [
+      keepAwake(),
+      () => takeBack(),
+      () => removeEventListener('beforeunload', beforeUnload),
+      effect(() => {
+        const { microphone } = this.media.tracks;
+        this.voice.watch(microphone.value, () => this.media.state.peek().microphone);
+      }),
+    ];
+    return () => {
+      for (const stop of stops) stop();
+      this.voice.stop();
+      this.panels.close();
+      this.panels.closeDialog();
+      this.windows.left();
+    };
   }
 
   remoteFrameShown(): void {
