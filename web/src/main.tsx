@@ -5,6 +5,8 @@ import { loadVisited } from './visit/visited';
 import './ui/styles/base.css';
 import './ui/styles/pages.css';
 import './ui/styles/room.css';
+import './ui/styles/toolbar.css';
+import './ui/styles/panels.css';
 
 initLanguage();
 loadVisited();

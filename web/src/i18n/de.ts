@@ -219,6 +219,80 @@ export const de: Messages = {
     soundOn: 'Ton einschalten',
     lost: 'Die Verbindung ist unterbrochen. Wir verbinden Sie neu …',
     back: 'Wieder verbunden',
+    joinedMany: (count) => `${count} Personen sind dazugekommen.`,
+    leftMany: (count) => `${count} Personen sind gegangen.`,
+    more: 'Mehr',
+    chooseMicrophone: 'Mikrofon und Lautsprecher wählen',
+    chooseCamera: 'Kamera wählen',
+    flipCamera: 'Kamera wechseln',
+    speakerView: 'Sprecheransicht',
+    tileView: 'Kachelansicht',
+    showSelf: 'Eigenes Bild zeigen',
+    fullScreen: 'Vollbild',
+    endFullScreen: 'Vollbild beenden',
+    pictureInPicture: 'Kleines Fenster',
+    pin: (name) => `${name} anheften`,
+    unpin: (name) => `${name} loslösen`,
+    pages: 'Seiten der Kacheln',
+    nextPage: 'Nächste Seite',
+    previousPage: 'Vorherige Seite',
+    pageOf: (page, pages) => `Seite ${page} von ${pages}`,
+    youAreSharing: 'Sie teilen Ihren Bildschirm.',
+    frozen: 'Bild steht still',
+    interrupted: {
+      microphone: 'Ihr Mikrofon ist unterbrochen, zum Beispiel durch einen Anruf. Niemand hört Sie.',
+      camera: 'Ihre Kamera ist unterbrochen. Niemand sieht Sie.',
+    },
+    mutedSpeech: 'Ihr Mikrofon ist aus. Niemand hört Sie.',
+    unheard: 'Niemand hört Sie: Ihr Mikrofon gibt keinen Ton. Ist es am Gerät ausgeschaltet?',
+    noMicrophone: 'Niemand hört Sie: Es ist kein Mikrofon in Benutzung.',
+    pushToTalk: 'Sie sprechen, solange Sie die Leertaste halten.',
+    noticesLabel: 'Hinweise',
+  },
+
+  // Beitreten und Verlassen
+  leaving: {
+    title: 'Konferenz verlassen?',
+    text: 'Sie sehen und hören die anderen dann nicht mehr.',
+    stay: 'Hier bleiben',
+    elsewhere: 'Sie sind in einem anderen Fenster schon in diesem Raum.',
+    moveHere: 'Hierher wechseln',
+  },
+
+  // Einstellungen
+  settings: {
+    devices: 'Geräte',
+    general: 'Allgemein',
+    sounds: 'Töne, wenn jemand kommt oder geht',
+    notices: 'Hinweise, wenn jemand kommt oder geht',
+    shortcuts: 'Tastenkürzel',
+  },
+
+  // Die Liste der Teilnehmenden
+  people: {
+    menu: (name) => `Menü zu ${name}`,
+    pin: 'Anheften',
+    unpin: 'Loslösen',
+  },
+
+  // Tastenkürzel
+  shortcuts: {
+    title: 'Tastenkürzel',
+    key: 'Taste',
+    what: 'Was sie tut',
+    space: 'Leertaste',
+    talk: 'Gedrückt halten und sprechen, wenn das Mikrofon aus ist',
+    microphone: 'Mikrofon an oder aus',
+    camera: 'Kamera an oder aus',
+    share: 'Bildschirm teilen oder Teilen stoppen',
+    participants: 'Teilnehmende zeigen oder ausblenden',
+    chat: 'Chat zeigen oder ausblenden',
+    hand: 'Hand heben oder senken',
+    view: 'Kachel- oder Sprecheransicht',
+    fullScreen: 'Vollbild an oder aus',
+    help: 'Diese Übersicht',
+    escape: 'Leiste oder Menü schließen',
+    off: 'Tastenkürzel sind in den Einstellungen ausgeschaltet.',
   },
 
   // Andere einladen
@@ -228,6 +302,7 @@ export const de: Messages = {
     inviteLink: 'Link zu diesem Raum',
     copy: 'Link kopieren',
     copied: 'Link kopiert',
+    mail: 'Per E-Mail',
     shareSheet: 'Senden …',
     shareMessage: (room) =>
       `Einladung zur Videokonferenz „${room}“. Einfach den Link öffnen, ohne Anmeldung und ohne App:`,

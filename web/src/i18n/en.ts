@@ -211,6 +211,80 @@ export const en = {
     soundOn: 'Turn sound on',
     lost: 'The connection is interrupted. We are reconnecting you …',
     back: 'Connected again',
+    joinedMany: (count: number) => `${count} people have joined.`,
+    leftMany: (count: number) => `${count} people have left.`,
+    more: 'More',
+    chooseMicrophone: 'Choose microphone and loudspeaker',
+    chooseCamera: 'Choose camera',
+    flipCamera: 'Switch camera',
+    speakerView: 'Speaker view',
+    tileView: 'Tile view',
+    showSelf: 'Show own picture',
+    fullScreen: 'Full screen',
+    endFullScreen: 'Leave full screen',
+    pictureInPicture: 'Small window',
+    pin: (name: string) => `Pin ${name}`,
+    unpin: (name: string) => `Unpin ${name}`,
+    pages: 'Pages of tiles',
+    nextPage: 'Next page',
+    previousPage: 'Previous page',
+    pageOf: (page: number, pages: number) => `Page ${page} of ${pages}`,
+    youAreSharing: 'You are sharing your screen.',
+    frozen: 'Picture is frozen',
+    interrupted: {
+      microphone: 'Your microphone is interrupted, for example by a phone call. Nobody can hear you.',
+      camera: 'Your camera is interrupted. Nobody can see you.',
+    },
+    mutedSpeech: 'You are muted. Nobody can hear you.',
+    unheard: 'Nobody can hear you: your microphone gives no sound. Is it switched off at the device?',
+    noMicrophone: 'Nobody can hear you: no microphone is in use.',
+    pushToTalk: 'You are speaking for as long as you hold the space bar.',
+    noticesLabel: 'Notices',
+  },
+
+  // Joining and leaving
+  leaving: {
+    title: 'Leave the conference?',
+    text: 'You would no longer see and hear the others.',
+    stay: 'Stay',
+    elsewhere: 'You are already in this room in another window.',
+    moveHere: 'Switch to this window',
+  },
+
+  // Settings
+  settings: {
+    devices: 'Devices',
+    general: 'General',
+    sounds: 'Sounds when somebody joins or leaves',
+    notices: 'Notices when somebody joins or leaves',
+    shortcuts: 'Keyboard shortcuts',
+  },
+
+  // The list of participants
+  people: {
+    menu: (name: string) => `Menu for ${name}`,
+    pin: 'Pin',
+    unpin: 'Unpin',
+  },
+
+  // Keyboard shortcuts
+  shortcuts: {
+    title: 'Keyboard shortcuts',
+    key: 'Key',
+    what: 'What it does',
+    space: 'Space bar',
+    talk: 'Hold to talk while muted',
+    microphone: 'Microphone on or off',
+    camera: 'Camera on or off',
+    share: 'Share screen or stop sharing',
+    participants: 'Show or hide participants',
+    chat: 'Show or hide chat',
+    hand: 'Raise or lower hand',
+    view: 'Tile or speaker view',
+    fullScreen: 'Full screen on or off',
+    help: 'This overview',
+    escape: 'Close panel or menu',
+    off: 'Keyboard shortcuts are switched off in the settings.',
   },
 
   // Inviting others
@@ -220,6 +294,7 @@ export const en = {
     inviteLink: 'Link to this room',
     copy: 'Copy link',
     copied: 'Link copied',
+    mail: 'By e-mail',
     shareSheet: 'Send …',
     shareMessage: (room: string) => `Invitation to the video conference “${room}”. Just open the link, no account and no app needed:`,
   },

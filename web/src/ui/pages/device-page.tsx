@@ -13,6 +13,7 @@ import type { Session } from '../../visit/session';
 import { remembering, setRemembering, visitedRooms } from '../../visit/visited';
 import { colourOf, initials } from '../parts/avatar';
 import { BrandMark } from '../parts/brand-mark';
+import { Elsewhere } from '../parts/elsewhere';
 import { DeviceSelects } from '../parts/device-selects';
 import { hasKeyboard } from '../parts/focus';
 import { GuessableWarning } from '../parts/guessable-warning';
@@ -119,6 +120,7 @@ export function DevicePage({ session, nameRefused, typedName, onCancel }: Device
             />
             <span>{t.remember}</span>
           </label>
+          <Elsewhere session={session} />
           <div class="join-bar">
             <button type="submit" class="primary join" aria-disabled={joining}>
               {joining ? t.joining : t.join}

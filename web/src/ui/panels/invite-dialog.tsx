@@ -10,6 +10,7 @@ export function InviteDialog({ room, onClose }: { room: string; onClose: () => v
   const field = useRef<HTMLInputElement>(null);
   const [copied, setCopied] = useState(false);
   const address = location.origin + location.pathname;
+  const text = `${t.invite.shareMessage(room)}\n${address}`;
 
   const copy = async (): Promise<void> => {
     try {
@@ -32,8 +33,11 @@ export function InviteDialog({ room, onClose }: { room: string; onClose: () => v
       <div class="dialog-actions">
         <button type="button" class="primary" onClick={() => void copy()}>
           {copied && <CheckIcon />}
-          <span role="status">{copied ? t.invite.copied : t.invite.copy}</span>
+          {t.invite.copy}
         </button>
+        <a class="button secondary" href={`mailto:?subject=${encodeURIComponent(room)}&body=${encodeURIComponent(text)}`}>
+          {t.invite.mail}
+        </a>
         {typeof navigator.share === 'function' && (
           <button
             type="button"
@@ -47,6 +51,9 @@ export function InviteDialog({ room, onClose }: { room: string; onClose: () => v
           </button>
         )}
       </div>
+      <p role="status" class="advice">
+        {copied && t.invite.copied}
+      </p>
     </Dialog>
   );
 }

@@ -94,6 +94,30 @@ export const AwayIcon = icon(<path d="M2.500 9a14 14 0 0 1 6-3.200M12.500 5.100A
 export const SendIcon = icon(<path d="M21 3 10 14M21 3l-6.500 18-4.500-7-7-4.500z" />);
 export const SparkIcon = icon(<path d="M12 3v4m0 10v4M3 12h4m10 0h4M6 6l2.500 2.500m7 7L18 18M18 6l-2.500 2.500m-7 7L6 18" />);
 
+export const MoreIcon = icon(<path d="M5.500 12h.01M12 12h.01M18.500 12h.01" stroke-width="3.500" />);
+export const UpIcon = icon(<path d="m6 14.500 6-6 6 6" />);
+export const NextIcon = icon(<path d="m9.500 6 6 6-6 6" />);
+export const PreviousIcon = icon(<path d="m14.500 6-6 6 6 6" />);
+export const PinIcon = icon(<path d="M9 3h6l-.700 7 3.200 3.500h-11L9.700 10zM12 13.500V21" />);
+export const FlipIcon = icon(<path d="M4 9V7a2 2 0 0 1 2-2h2l1.500-2h5L16 5h2a2 2 0 0 1 2 2v2M4 15v2a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2v-2M1.500 11.500 4 9l2.500 2.500M17.500 12.500 20 15l2.500-2.500" />);
+export const SpeakerViewIcon = icon(<path d="M3 4h18v10H3zM3 18h4.500v3H3zM9.700 18h4.600v3H9.700zM16.500 18H21v3h-4.500z" />);
+export const TilesIcon = icon(<path d="M3 4h8v7H3zM13 4h8v7h-8zM3 13.500h8v7H3zM13 13.500h8v7h-8z" />);
+export const FullScreenIcon = icon(<path d="M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5" />);
+export const SmallWindowIcon = icon(
+  <>
+    <rect x="3" y="4" width="18" height="15" rx="2" />
+    <path d="M12 12h6v4h-6z" />
+  </>,
+);
+export const KeyboardIcon = icon(
+  <>
+    <rect x="2" y="6" width="20" height="12" rx="2" />
+    <path d="M6 10h.01M10 10h.01M14 10h.01M18 10h.01M8 14h8" />
+  </>,
+);
+export const SpeakingIcon = icon(<path d="M5 10v4M9 7v10M13 9.500v5M17 5.500v13M21 10v4" />);
+export const StillIcon = icon(<path d="M9 6v12M15 6v12" />);
+
 /** The mark of the service: two bubbles. */
 export const WarningIcon = icon(
   <>

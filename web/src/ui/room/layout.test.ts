@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bestLayout } from './layout';
+import { bestLayout, capacity } from './layout';
 
 const GAP = 8;
 
@@ -16,10 +16,12 @@ describe.each([
     expect(layout.width).toBeGreaterThanOrEqual(100);
   });
 
-  test('many tiles keep a useful size and scroll', () => {
-    const layout = bestLayout(120, width, height, GAP);
-    expect(layout.width).toBeGreaterThanOrEqual(150);
-    expect(layout.columns * layout.width + (layout.columns - 1) * GAP).toBeLessThanOrEqual(width);
+  test('a full page keeps its tiles large enough to see a face', () => {
+    const places = capacity(width, height, GAP);
+    const layout = bestLayout(places, width, height, GAP);
+    const rows = Math.ceil(places / layout.columns);
+    expect(layout.width).toBeGreaterThanOrEqual(120);
+    expect(rows * layout.height + (rows - 1) * GAP).toBeLessThanOrEqual(height);
   });
 });
 
@@ -32,4 +34,13 @@ test('a stage without room for anything breaks nothing', () => {
   const layout = bestLayout(3, 0, 0, GAP);
   expect(layout.width).toBeGreaterThanOrEqual(0);
   expect(layout.height).toBeGreaterThanOrEqual(0);
+});
+
+test('a page holds six to eight people on a phone, and one where there is hardly room', () => {
+  expect(capacity(374, 640, GAP)).toBe(8);
+  expect(capacity(344, 480, GAP)).toBe(6);
+  expect(capacity(828, 290, GAP)).toBeGreaterThanOrEqual(6);
+  expect(capacity(1264, 640, GAP)).toBe(25);
+  expect(capacity(304, 120, GAP)).toBe(1);
+  expect(capacity(0, 0, GAP)).toBe(1);
 });

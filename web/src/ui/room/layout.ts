@@ -10,9 +10,22 @@ const WIDEST = 16 / 9;
 /** Upright screens crop the sides of a picture rather than waste half of the height. */
 const NARROWEST_UPRIGHT = 0.75;
 const NARROWEST_LANDSCAPE = 4 / 3;
-/** Smaller tiles than this show nothing of use: then the grid scrolls. */
+/** Smaller tiles than this show nothing of use: then there are pages. */
 const LEAST_WIDTH_PX = 150;
 const LEAST_HEIGHT_PX = 90;
+/** On a page of a phone, and of anything larger: more faces than this nobody looks at. */
+const PHONE_BELOW_PX = 600;
+const MOST_ON_SHORT_PHONE = 6;
+const MOST_ON_PHONE = 8;
+const TALL_PHONE_PX = 560;
+const MOST = 25;
+
+/** How many tiles one page of these measures holds; at least one. */
+export function capacity(width: number, height: number, gap: number): number {
+  const fit = (length: number, least: number): number => Math.max(1, Math.floor((length + gap) / (least + gap)));
+  const most = Math.min(width, height) >= PHONE_BELOW_PX ? MOST : Math.max(width, height) >= TALL_PHONE_PX ? MOST_ON_PHONE : MOST_ON_SHORT_PHONE;
+  return Math.min(fit(width, LEAST_WIDTH_PX) * fit(height, LEAST_HEIGHT_PX), most);
+}
 
 /** `people` may be cropped a little; of a `screens` tile all is shown, and most screens are wide. */
 export type TileKind = 'people' | 'screens';
@@ -34,10 +47,5 @@ export function bestLayout(count: number, width: number, height: number, gap: nu
       bestShown = shown;
     }
   }
-  const leastHeight = Math.min(LEAST_HEIGHT_PX, height);
-  const leastWidth = Math.min(LEAST_WIDTH_PX, width);
-  if (best.height >= leastHeight && best.width >= leastWidth) return best;
-  const columns = Math.max(1, Math.floor((width + gap) / (LEAST_WIDTH_PX + gap)));
-  const w = Math.floor((width - gap * (columns - 1)) / columns);
-  return { columns, width: Math.max(w, 0), height: Math.max(Math.floor(w / (4 / 3)), 0) };
+  return best;
 }

@@ -1,108 +1,108 @@
-import { computed, useSignal } from '@preact/signals';
+import { computed } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import { words } from '../../i18n/language';
-import { bestLayout, type TileKind } from './layout';
-import { useScrollable } from '../parts/scrollable';
+import type { Participant } from '../../protocol/messages';
 import type { Session } from '../../visit/session';
+import { focusOf, screenKey } from '../../visit/view';
+import { compact } from '../parts/media-query';
+import { Grid, type Tile } from './grid';
 import { PersonTile, ScreenTile } from './tile';
 
-const GAP_PX = 8;
-
-interface Tile {
-  key: string;
-  render: () => JSX.Element;
-}
+const SELF = 'self';
 
 /** Everybody's tiles, each keyed by its participant, so that the others stay untouched when somebody comes or goes. */
 export function Stage({ session }: { session: Session }): JSX.Element {
-  const tiles = useMemo(() => computed(() => describe(session)), [session]);
-  const { people, screens } = tiles.value;
+  const stage = useMemo(() => computed(() => describe(session)), [session]);
+  const { focus, tiles, floating } = stage.value;
+  const { view } = session;
   return (
-    <div class={screens.length > 0 ? 'stage with-screen' : 'stage'}>
-      {screens.length > 0 && <Grid key="screens" kind="screens" tiles={screens} />}
-      <Grid key="people" kind="people" tiles={people} />
+    <div class={focus === undefined ? 'stage' : `stage with-focus ${focus.key.endsWith('/screen') ? 'with-screen' : ''}`}>
+      {focus !== undefined && (
+        <div key="focus" class="focus">
+          {focus.render()}
+        </div>
+      )}
+      {tiles.length > 0 && <Grid key="people" kind="people" tiles={tiles} first={SELF} recent={view.recent.value} page={view.page} />}
+      {floating !== undefined && (
+        <div key="self" class="floating">
+          {floating.render()}
+        </div>
+      )}
     </div>
   );
 }
 
-function describe(session: Session): { people: Tile[]; screens: Tile[] } {
-  const t = words.value;
-  const { call, media } = session;
-  const speakers = new Set(call.speakers.value);
-  const self = call.self.value ?? '';
-  const own = media.state.value;
-  const people: Tile[] = [
-    {
-      key: 'self',
-      render: () => (
-        <PersonTile
-          name={session.name.value}
-          you
-          track={media.tracks.camera.value}
-          muted={!own.microphone}
-          speaking={speakers.has(self) && own.microphone}
-        />
-      ),
-    },
-  ];
-  const screens: Tile[] = [];
-  const ownScreen = media.tracks.screen.value;
-  if (ownScreen !== null) {
-    screens.push({ key: 'self', render: () => <ScreenTile label={t.room.yourScreen} track={ownScreen} /> });
-  }
-  for (const { id, name, media: sends, connected } of call.participants.value.values()) {
-    const slot = call.slotOf(id, 'person');
-    people.push({
-      key: id,
-      render: () => (
-        <PersonTile
-          name={name}
-          track={(sends.camera && slot?.video) || null}
-          muted={!sends.microphone}
-          speaking={speakers.has(id) && sends.microphone}
-          away={!connected}
-          onFrame={() => session.remoteFrameShown()}
-        />
-      ),
-    });
-    const screen = sends.screen ? call.slotOf(id, 'screen') : undefined;
-    if (screen !== undefined) {
-      screens.push({ key: id, render: () => <ScreenTile label={t.room.screenOf(name)} track={screen.video} /> });
-    }
-  }
-  return { people, screens };
+interface Arrangement {
+  /** Before all others. */
+  focus: Tile | undefined;
+  tiles: Tile[];
+  /** The own picture, where it would take too much room among the others. */
+  floating: Tile | undefined;
 }
 
-function Grid({ kind, tiles }: { kind: TileKind; tiles: Tile[] }): JSX.Element {
-  const element = useRef<HTMLDivElement>(null);
-  const size = useSignal({ width: 0, height: 0 });
-  useLayoutEffect(() => {
-    const grid = element.current;
-    if (grid === null) return undefined;
-    const measure = (): void => {
-      const { clientWidth: width, clientHeight: height } = grid;
-      if (width !== size.peek().width || height !== size.peek().height) size.value = { width, height };
-    };
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(grid);
-    return () => observer.disconnect();
-  }, []);
-  const { width, height } = bestLayout(tiles.length, size.value.width, size.value.height, GAP_PX, kind);
-  const scrollable = useScrollable(element);
+function describe(session: Session): Arrangement {
+  const { call, view } = session;
+  const people = [...call.participants.value.values()];
+  const screens = people.filter(({ id, media }) => media.screen && call.slotOf(id, 'screen') !== undefined);
+  const screenKeys = screens.map(({ id }) => screenKey(id));
+  const looking = { mode: view.mode.value, pinned: view.pinned.value, recent: view.recent.value };
+  const focus = focusOf(looking, people.map(({ id }) => id), screenKeys);
+
+  const own: Tile = { key: SELF, render: () => ownTile(session) };
+  const all: Tile[] = [
+    ...screens.map((person) => ({ key: screenKey(person.id), render: () => screenTile(session, person) })),
+    ...people.map((person) => ({ key: person.id, render: () => personTile(session, person, focus === person.id) })),
+  ];
+  const tiles = all.filter(({ key }) => key !== focus);
+  // Beside one other person, and on small pages, it floats; alone there is nothing to float over.
+  const floats = people.length > 0 && (compact.value || (people.length === 1 && screens.length === 0));
+  const shown = view.selfShown.value || people.length === 0;
+  if (shown && !floats) tiles.unshift(own);
+  return { focus: all.find(({ key }) => key === focus), tiles, floating: shown && floats ? own : undefined };
+}
+
+function ownTile(session: Session): JSX.Element {
+  const { call, media } = session;
+  const own = media.state.value;
   return (
-    <div
-      ref={element}
-      class={`grid ${kind}`}
-      {...(scrollable && { tabIndex: 0, role: 'region', 'aria-label': words.value.room.conference })}
-      style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px` }}
-    >
-      {tiles.map(({ key, render }) => (
-        <div key={key} class="cell">
-          {render()}
-        </div>
-      ))}
-    </div>
+    <PersonTile
+      name={session.name.value}
+      you
+      track={own.camera ? media.tracks.camera.value : null}
+      muted={!own.microphone}
+      speaking={call.speakers.value.includes(call.self.value ?? '') && own.microphone}
+    />
+  );
+}
+
+function personTile(session: Session, { id, name, media, connected }: Participant, large: boolean): JSX.Element {
+  const { call, view } = session;
+  const slot = call.slotOf(id, 'person');
+  return (
+    <PersonTile
+      name={name}
+      track={(media.camera && slot?.video) || null}
+      muted={!media.microphone}
+      speaking={call.speakers.value.includes(id) && media.microphone}
+      away={!connected}
+      still={call.still.value.has(id)}
+      whole={large}
+      pinned={view.pinned.value === id}
+      onPin={() => view.togglePin(id)}
+      onFrame={() => session.remoteFrameShown()}
+    />
+  );
+}
+
+function screenTile({ call, view }: Session, { id, name }: Participant): JSX.Element {
+  const key = screenKey(id);
+  return (
+    <ScreenTile
+      label={words.value.room.screenOf(name)}
+      track={call.slotOf(id, 'screen')?.video ?? null}
+      pinned={view.pinned.value === key}
+      onPin={() => view.togglePin(key)}
+    />
   );
 }

@@ -1,79 +1,86 @@
-import type { ComponentChildren, JSX, Ref } from 'preact';
+import type { ComponentChildren, JSX } from 'preact';
 import { words } from '../../i18n/language';
+import type { Session } from '../../visit/session';
 import {
   CameraIcon,
   CameraOffIcon,
-  InviteIcon,
   LeaveIcon,
   MicrophoneIcon,
   MicrophoneOffIcon,
+  MoreIcon,
   PeopleIcon,
   ScreenIcon,
   ScreenStopIcon,
-  SettingsIcon,
+  UpIcon,
 } from '../parts/icons';
-import type { Session } from '../../visit/session';
+import { compact } from '../parts/media-query';
+import { MenuButton } from '../parts/menu';
+import { cameraMenu, microphoneMenu, moreMenu } from './menus';
 
-interface ToolbarProps {
-  session: Session;
-  panelOpen: boolean;
-  panelButton: Ref<HTMLButtonElement>;
-  onPanel: () => void;
-  onInvite: () => void;
-  onSettings: () => void;
-}
-
-export function Toolbar({ session, panelOpen, panelButton, onPanel, onInvite, onSettings }: ToolbarProps): JSX.Element {
-  const t = words.value;
-  const { media, call } = session;
-  const { microphone, camera, screen } = media.state.value;
+/** What is needed most has a place here; on small pages the rest is in the menu "More". */
+export function Toolbar({ session }: { session: Session }): JSX.Element {
+  const t = words.value.room;
+  const { media, call, panels } = session;
+  const { camera, screen } = media.state.value;
+  const microphone = media.state.value.microphone;
+  const small = compact.value;
+  const people = panels.panel.value === 'people';
   return (
-    <section class="toolbar" aria-label={t.room.controls}>
-      <Tool
-        name={microphone ? t.room.mute : t.room.unmute}
-        short={microphone ? t.room.muteShort : t.room.unmuteShort}
-        state={microphone ? '' : 'off'}
-        onClick={() => media.toggleMicrophone()}
-      >
-        {microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon />}
-      </Tool>
-      <Tool
-        name={camera ? t.room.cameraOff : t.room.cameraOn}
-        short={camera ? t.room.cameraOffShort : t.room.cameraOnShort}
-        state={camera ? '' : 'off'}
-        onClick={() => void media.toggleCamera()}
-      >
-        {camera ? <CameraIcon /> : <CameraOffIcon />}
-      </Tool>
-      {media.canShareScreen && (
+    <section class="toolbar" aria-label={t.controls}>
+      <div class="tool-pair">
         <Tool
-          name={screen ? t.room.stopSharing : t.room.share}
-          short={screen ? t.room.stopSharingShort : t.room.shareShort}
+          name={microphone ? t.mute : t.unmute}
+          short={microphone ? t.muteShort : t.unmuteShort}
+          state={microphone ? '' : 'off'}
+          onClick={() => media.toggleMicrophone()}
+        >
+          {microphone ? <MicrophoneIcon /> : <MicrophoneOffIcon />}
+        </Tool>
+        {!small && (
+          <MenuButton name={t.chooseMicrophone} class="tool-more" groups={() => microphoneMenu(session)}>
+            <UpIcon />
+          </MenuButton>
+        )}
+      </div>
+      <div class="tool-pair">
+        <Tool
+          name={camera ? t.cameraOff : t.cameraOn}
+          short={camera ? t.cameraOffShort : t.cameraOnShort}
+          state={camera ? '' : 'off'}
+          onClick={() => void media.toggleCamera()}
+        >
+          {camera ? <CameraIcon /> : <CameraOffIcon />}
+        </Tool>
+        {!small && (
+          <MenuButton name={t.chooseCamera} class="tool-more" groups={() => cameraMenu(session)}>
+            <UpIcon />
+          </MenuButton>
+        )}
+      </div>
+      {media.canShareScreen && !small && (
+        <Tool
+          name={screen ? t.stopSharing : t.share}
+          short={screen ? t.stopSharingShort : t.shareShort}
           state={screen ? 'active' : ''}
           onClick={() => (screen ? media.stopScreen() : void media.shareScreen())}
         >
           {screen ? <ScreenStopIcon /> : <ScreenIcon />}
         </Tool>
       )}
-      <Tool
-        name={t.room.participants}
-        short={t.room.participants}
-        state={panelOpen ? 'active' : ''}
-        expanded={panelOpen}
-        buttonRef={panelButton}
-        onClick={onPanel}
-      >
+      <Tool name={t.participants} short={t.participants} state={people ? 'active' : ''} expanded={people} onClick={() => panels.toggle('people')}>
         <PeopleIcon />
         {/* Drawn by the style sheet: the button's name stays its text. */}
         <span class="badge" aria-hidden="true" data-count={call.participants.value.size + 1} />
       </Tool>
-      <Tool name={t.room.invite} short={t.room.invite} onClick={onInvite}>
-        <InviteIcon />
-      </Tool>
-      <Tool name={t.room.settings} short={t.room.settings} onClick={onSettings}>
-        <SettingsIcon />
-      </Tool>
-      <Tool name={t.room.leave} short={t.room.leave} state="leave" onClick={() => session.leave()}>
+      <MenuButton name={t.more} class="tool" groups={() => moreMenu(session)}>
+        <span class="tool-icon">
+          <MoreIcon />
+        </span>
+        <span class="tool-text" aria-hidden="true">
+          {t.more}
+        </span>
+      </MenuButton>
+      <Tool name={t.leave} short={t.leave} state="leave" onClick={() => session.leave()}>
         <LeaveIcon />
       </Tool>
     </section>
@@ -86,21 +93,13 @@ interface ToolProps {
   short: string;
   state?: '' | 'off' | 'active' | 'leave';
   expanded?: boolean;
-  buttonRef?: Ref<HTMLButtonElement>;
   onClick: () => void;
   children: ComponentChildren;
 }
 
-function Tool({ name, short, state = '', expanded, buttonRef, onClick, children }: ToolProps): JSX.Element {
+function Tool({ name, short, state = '', expanded, onClick, children }: ToolProps): JSX.Element {
   return (
-    <button
-      ref={buttonRef ?? null}
-      type="button"
-      class={`tool ${state}`}
-      aria-label={name}
-      aria-expanded={expanded}
-      onClick={onClick}
-    >
+    <button type="button" class={`tool ${state}`} aria-label={name} aria-expanded={expanded} onClick={onClick}>
       <span class="tool-icon">{children}</span>
       <span class="tool-text" aria-hidden="true">
         {short}
