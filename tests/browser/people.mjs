@@ -165,6 +165,8 @@ export class Person {
             // Firefox reports a refused connection as an error of the page; while a process is killed, that is right.
             if (!/can.t establish a connection/.test(error.message)) person.errors.push(error.message);
         });
+        // A page that is left in a call asks first; whoever leaves here means it.
+        person.page.on('dialog', (dialog) => dialog.accept());
         person.page.on('request', (request) => person.requests.push(request.url()));
         if (viewport) await person.page.setViewport(viewport);
         if (only) await person.page.evaluateOnNewDocument((way) => (window.testOnly = way), only);

@@ -19,7 +19,7 @@ after(async () => {
 });
 
 for (const [language, texts] of [
-    ['en-US', { room: 'Room name', go: "Let's go", name: 'Your name', join: 'Join conference', leave: 'Leave', participants: 'Participants', invite: 'Invite' }],
+    ['en-US', { room: 'Room name', go: "Let's go", name: 'Your name', join: 'Join conference', leave: 'Leave', participants: 'Participants', more: 'More' }],
     ['de-DE', null],
 ]) {
     for (const [size, viewport] of [['desktop', { width: 1280, height: 800 }], ['phone', phone]]) {
@@ -46,7 +46,7 @@ for (const [language, texts] of [
             await name.type(person.name);
             await person.page.keyboard.press('Enter');
             await person.see('group', person.name);
-            if (texts) for (const button of [texts.leave, texts.participants, texts.invite]) await person.see('button', button);
+            if (texts) for (const button of [texts.leave, texts.participants, texts.more]) await person.see('button', button);
             await new Promise((done) => setTimeout(done, 700));
             await person.screenshot(`room-${size}-${language}.png`);
             assert.deepEqual(await barriers(person.page), []);
