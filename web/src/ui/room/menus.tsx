@@ -97,7 +97,7 @@ export function moreMenu(session: Session): readonly MenuGroup[] {
     {
       items: [
         ...settingsGroup(session).items,
-        ...only(finePointer.value, { label: words.value.shortcuts.title, icon: <KeyboardIcon />, pick: () => panels.show('shortcuts') }),
+        ...only(finePointer.value || !small, { label: words.value.shortcuts.title, icon: <KeyboardIcon />, pick: () => panels.show('shortcuts') }),
       ],
     },
   ]);
