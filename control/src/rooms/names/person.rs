@@ -15,14 +15,8 @@ pub fn person_name(typed: &str) -> Option<String> {
     // A few characters more than may stay, so that a name of megabytes costs nothing.
     let head: String = typed.trim_start().chars().take(4 * PARTICIPANT_NAME_CHARS).collect();
     let flag = head.contains(BLACK_FLAG);
-    let kept = |c: &char| {
-        !(c.is_control() && !c.is_whitespace())
-            && (c.is_whitespace()
-                || !is_invisible(*c)
-                || is_joiner(*c)
-                || is_variation_selector(*c)
-                || (flag && is_tag(*c)))
-    };
+    let joins = |c: char| is_joiner(c) || is_variation_selector(c) || (flag && is_tag(c));
+    let kept = |c: &char| c.is_whitespace() || (!c.is_control() && (!is_invisible(*c) || joins(*c)));
     let mut name = String::new();
     let mut marks = 0;
     for c in head.chars().filter(kept).nfc() {
