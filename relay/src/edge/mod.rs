@@ -44,7 +44,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tls::Certificates;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local, yield_now};
@@ -419,7 +419,15 @@ async fn serve(floor: &Rc<Floor>, mut stream: TcpStream, origin: Origin, tls: bo
         // Records gather here until they are flushed, so that many of them are one write.
         let stream = BufWriter::with_capacity(TLS_WRITE_BYTES, stream);
         let handshake = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES)));
-        let mut stream = handshake.await.inspect_err(|_| count(&counters.closed_handshake)).ok()?;
+        let mut stream = match handshake.into_fallible().await {
+            Ok(stream) => stream,
+            Err((_, mut stream)) => {
+                count(&counters.closed_handshake);
+                // The alert that says why, as RFC 7301 wants it of a client's protocols: it waits in the writer.
+                let _ = stream.shutdown().await;
+                return None;
+            }
+        };
         let first = first_bytes(&mut stream).await?;
         Some((stream, first))
     });

@@ -274,7 +274,7 @@ async fn turn_over_tls_begins_with_control_s_certificate_and_outlives_it() {
     assert!(tls_to(edge.tls, &old, &[]).await.is_err(), "control has given none yet");
     edge.until("handshakes", |counters| &counters.closed_handshake, 1).await;
     edge.set(Some(&old), None);
-    for alpn in [&[][..], &[&b"stun.turn"[..]]] {
+    for alpn in [&[][..], &[&b"stun.turn"[..]], &[&b"stun.nat-discovery"[..]]] {
         let mut stream = tls_to(edge.tls, &old, alpn).await.unwrap();
         stream.write_all(&binding()).await.unwrap();
         let (_, path, ..) = edge.record().await;
@@ -292,6 +292,9 @@ async fn turn_over_tls_begins_with_control_s_certificate_and_outlives_it() {
         drop(stream);
         assert_eq!(edge.record().await.2, Kind::Closed);
     }
+    let error = tls_to(edge.tls, &old, &[b"foo"]).await.expect_err("a protocol that is not spoken here").to_string();
+    // RFC 7301, section 3.2: the client is told why.
+    assert!(error.contains("NoApplicationProtocol"), "{error}");
     let mut wrong = old.pem();
     wrong.key = new.pem().key;
     let settings = TurnSettings { certificate: Some(wrong), ..TurnSettings::default() };

@@ -8,8 +8,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// ALPN of HTTP, in the order of preference, and of TURN (RFC 7443), whose clients mostly say nothing.
-const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"stun.turn"];
+/// ALPN of HTTP, in the order of preference, and of TURN and STUN (RFC 7443), whose clients mostly say nothing.
+const PROTOCOLS: [&[u8]; 4] = [b"h2", b"http/1.1", b"stun.turn", b"stun.nat-discovery"];
 
 /// Holds the present certificate. Handshakes begun before an exchange end with the old one.
 #[derive(Debug)]
