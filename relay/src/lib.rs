@@ -15,6 +15,7 @@ pub mod host;
 pub mod hub;
 pub mod interfaces;
 pub mod metrics;
+pub mod neighbours;
 pub mod process;
 pub mod reach;
 pub mod ring;

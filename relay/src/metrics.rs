@@ -96,6 +96,7 @@ impl Numbers {
         metric("drop_handshake_ring", CounterKind::Counter, &by_shard(&|status| status.drop_handshake_ring));
 
         metric("drop_edge_ring", CounterKind::Counter, &by_shard(&|status| status.drop_edge_ring));
+        metric("drop_neighbour", CounterKind::Counter, &by_shard(&|status| status.drop_neighbour));
         metric("relay_port_failures", CounterKind::Counter, &by_shard(&|status| status.relay_port_failures));
 
         let lost = plausch_daemon::log::lost_lines();

@@ -11,6 +11,7 @@ use crate::handshake::{self, Bounds, HandshakeCounters, Port};
 use crate::hub::Hub;
 use crate::interfaces;
 use crate::metrics;
+use crate::neighbours::Inbox;
 use crate::reach::Reach;
 use crate::ring::{Wake, ring};
 use crate::shard::{self, DriverSetup, Rings, Setup, Status};
@@ -18,7 +19,7 @@ use crate::sockets::{self, ShardSockets};
 use anyhow::{Context, Result, bail};
 use plausch_daemon::descriptors;
 use plausch_engine::EngineConfig;
-use plausch_engine::turn::{MediaAddress, TcpAllocations, TurnConfig, TurnLimits};
+use plausch_engine::turn::{MediaAddress, Neighbour, TcpAllocations, TurnConfig, TurnLimits};
 use plausch_link::Identity;
 use plausch_relay_api::framing::PROTOCOL_VERSION;
 use plausch_relay_api::limits::{PARTICIPANTS_PER_SHARD, RING_MESSAGES};
@@ -127,6 +128,7 @@ impl Relay {
             Some(turn) => Some(TurnOfAll::new(config, turn, &bound.shards, &infos, &reach.outside(), own_ports)?),
             None => None,
         };
+        let neighbours: Arc<[Inbox]> = wakers.iter().cloned().map(Inbox::new).collect();
         let mut ends = Vec::new();
         let mut statuses = Vec::new();
         for (index, ((sockets, handshakes), edges)) in bound.shards.into_iter().zip(handshakes).zip(edges).enumerate() {
@@ -151,8 +153,9 @@ impl Relay {
                 status: status.clone(),
                 stop: threads.stop.clone(),
             };
-            let thread = shard::spawn(setup, Rings { commands, events, handshakes, edges })
-                .with_context(|| format!("shard {id} cannot start; try driver = \"mmsg\" in [media]"))?;
+            let thread =
+                shard::spawn(setup, Rings { commands, events, handshakes, edges, neighbours: neighbours.clone() })
+                    .with_context(|| format!("shard {id} cannot start; try driver = \"mmsg\" in [media]"))?;
             threads.handles.push(thread);
             ends.push((to_shard, from_shard));
             statuses.push(status);
@@ -254,6 +257,7 @@ impl TurnOfAll {
             allow_peers: turn.allow_peers.clone(),
             relay: sockets::relay_addresses(&shards[0].media_addresses()?, outside),
             relay_ports: turn.relay_ports.clone(),
+            neighbours: Vec::new(),
             nat_discovery: if turn.nat_discovery { Some(shards[0].discovery()?) } else { None },
             tcp: turn.tcp_allocations.then(|| TcpAllocations {
                 own_ports,
@@ -282,7 +286,14 @@ impl TurnOfAll {
 
     fn of_shard(&self, shard: usize) -> TurnConfig {
         let media = self.media.iter().map(|(index, address)| MediaAddress { address: *address, here: *index == shard });
-        TurnConfig { media: media.collect(), relay_ports: self.relay_ports[shard].clone(), ..self.config.clone() }
+        let neighbours = (0..).map(ShardId).zip(self.relay_ports.iter().cloned());
+        let neighbours = neighbours.map(|(shard, relay_ports)| Neighbour { shard, relay_ports });
+        TurnConfig {
+            media: media.collect(),
+            relay_ports: self.relay_ports[shard].clone(),
+            neighbours: neighbours.filter(|neighbour| usize::from(neighbour.shard.0) != shard).collect(),
+            ..self.config.clone()
+        }
     }
 }
 

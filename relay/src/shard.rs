@@ -12,6 +12,7 @@ use crate::edge;
 use crate::edge::ends::{ShardEnds, ToEdge};
 use crate::edge::records::{Kind, Reader};
 use crate::handshake::ToHandshake;
+use crate::neighbours::{self, Inbox};
 use crate::ring::{Receiver, Sender};
 use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Load, Path, RxPacket, Time, TxBatch};
 use plausch_relay_api::limits::{BATCH_PACKETS, COMMANDS_PER_TURN, DATAGRAM_BYTES, TX_BYTES, TX_RUNS};
@@ -77,6 +78,8 @@ pub struct Rings {
     pub handshakes: Vec<(Sender<ToHandshake>, Receiver<EngineCommand>)>,
     /// By edge thread.
     pub edges: Vec<ShardEnds>,
+    /// By shard, this one among them.
+    pub neighbours: Arc<[Inbox]>,
 }
 
 /// What others may know of a shard.
@@ -91,6 +94,8 @@ pub struct Status {
     pub drop_handshake_ring: u64,
     /// Packets to TCP clients that the edge's ring had no room for.
     pub drop_edge_ring: u64,
+    /// Packets to other shards that these had no room for.
+    pub drop_neighbour: u64,
     /// Relay ports that could not be opened.
     pub relay_port_failures: u64,
 }
@@ -224,6 +229,8 @@ struct Shard<'a, D> {
     /// Where packets of the edge are while the engine has them, and the memory of the list of them.
     from_edge: Box<[[u8; DATAGRAM_BYTES]]>,
     edge_storage: Vec<RxPacket<'static>>,
+    /// What other shards have handed over, while the engine has it.
+    handed_over: Vec<u8>,
     /// There are clients of the edge, or were: only then it is worth looking for packets to them.
     has_edge: bool,
     /// When nothing was left to read, and how many packets were read since.
@@ -254,6 +261,7 @@ impl<'a, D: Driver> Shard<'a, D> {
             clock_told_at: Time(0),
             from_edge: vec![[0; DATAGRAM_BYTES]; BATCH_PACKETS].into_boxed_slice(),
             edge_storage: Vec::with_capacity(BATCH_PACKETS),
+            handed_over: Vec::new(),
             has_edge: false,
             through_at: Time(0),
             depth: 0,
@@ -296,6 +304,7 @@ impl<'a, D: Driver> Shard<'a, D> {
             storage = recycle(rx);
             self.send()?;
             self.catch_up(now)?;
+            self.neighbours(now)?;
             pending = self.edges(now)?.max(self.commands(now)?);
             self.catch_up(now)?;
             self.effects(now);
@@ -341,6 +350,9 @@ impl<'a, D: Driver> Shard<'a, D> {
         if self.has_edge {
             self.send_to_edge();
         }
+        if self.tx.has_neighbours() {
+            self.send_to_neighbours();
+        }
         let full = self.driver.counters().drop_send_full;
         let sent = self.driver.send(&mut self.tx);
         self.tx.clear();
@@ -361,6 +373,39 @@ impl<'a, D: Driver> Shard<'a, D> {
             }
             false
         });
+    }
+
+    /// Takes the packets to other shards out of the batch.
+    fn send_to_neighbours(&mut self) {
+        let Self { tx, rings, status, setup, .. } = self;
+        tx.retain_runs(|run, bytes| {
+            let Some(shard) = run.path.local.as_neighbour() else { return true };
+            status.drop_neighbour += match rings.neighbours.get(usize::from(shard.0)) {
+                Some(inbox) => inbox.put(setup.engine.shard, run.path.remote, bytes, run.segment),
+                None => run.datagrams() as u64,
+            };
+            false
+        });
+    }
+
+    /// Takes what other shards have handed over, all that there is: `limits::NEIGHBOUR_BYTES` at the most.
+    fn neighbours(&mut self, now: Time) -> io::Result<()> {
+        let own = self.rings.neighbours.get(usize::from(self.setup.engine.shard.0));
+        if !own.is_some_and(|inbox| inbox.take(&mut self.handed_over)) {
+            return Ok(());
+        }
+        self.unpublished = true;
+        let mut records = std::mem::take(&mut self.handed_over);
+        let mut rest = &mut records[..];
+        while !rest.is_empty() {
+            let mut rx = Vec::with_capacity(BATCH_PACKETS);
+            rest = neighbours::batch(rest, &mut rx);
+            self.engine.handle_batch(now, &mut rx, &mut self.tx);
+            self.send()?;
+            self.catch_up(now)?;
+        }
+        self.handed_over = records;
+        Ok(())
     }
 
     /// Takes a limited number of packets of TCP clients from each edge thread.

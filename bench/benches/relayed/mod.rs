@@ -68,6 +68,7 @@ impl Relayed {
             allow_peers: vec![],
             relay: vec![RelayAddress { local: relay, announced: relay }],
             relay_ports: 50_000..=59_999,
+            neighbours: vec![],
             nat_discovery: None,
             tcp: None,
             // No limit is in the way of measuring.

@@ -135,6 +135,19 @@ pub const TURN_SHARED_SECRETS: usize = 8;
 pub const TURN_ALLOCATIONS_PER_SHARD: usize = 131_072;
 /// Allocations of one user name at once. A browser makes one for each of its network interfaces, URL and address family.
 pub const TURN_ALLOCATIONS_PER_USER: usize = 32;
+/// Allocations on one shard of all clients with one address (/32, /64), of one network (/24, /56) and of one site (/48):
+/// a school of 1000 behind one address with two network interfaces and two URLs each, twice and four times that.
+pub const TURN_ALLOCATIONS_PER_ADDRESS: usize = 4_096;
+pub const TURN_ALLOCATIONS_PER_NETWORK: usize = 8_192;
+pub const TURN_ALLOCATIONS_PER_SITE: usize = 16_384;
+/// Of these, users of other programs have at most this part of a shard's relayed addresses, and TURN_ALLOCATIONS_PER_USER in
+/// any case: with 4536 ports on 3 addresses and 2 shards 850 of 6804 go to one address, 1701 to one network.
+pub const TURN_SHARE_OF_ADDRESS: usize = 8;
+pub const TURN_SHARE_OF_NETWORK: usize = 4;
+pub const TURN_SHARE_OF_SITE: usize = 2;
+/// How long an allocation lives without a permission: a browser asks for one as soon as it knows of its peer, which may
+/// be as long as a telephone rings.
+pub const TURN_UNUSED_MS: u64 = 120_000;
 /// Relay ports of one shard that are open sockets, each a descriptor: with 64 shards 131 072, a quarter of the hard limit
 /// that systemd gives a process.
 pub const TURN_OPEN_PORTS_PER_SHARD: usize = 2048;
@@ -175,12 +188,19 @@ pub const TURN_STRANGER_BYTES_PER_SECOND: u32 = 4_096;
 pub const TURN_STRANGER_BYTES_BURST: u32 = 128 * 1024;
 /// What an answer costs that is not longer than its request: 256 in a second, so that nobody hides behind us either.
 pub const TURN_STRANGER_BYTES_LEAST: usize = 16;
-/// Wrong user names and passwords of one prefix, of those who have shown by a nonce of ours that they are there: a person
+/// Wrong user names and passwords of one address (/32, /64), of those who have shown by a nonce of ours that they are there: a person
 /// who mistypes is not held up, and 64 random bits would be guessed in ten thousand million years.
 pub const TURN_GUESSES_PER_SECOND: u32 = 50;
 pub const TURN_GUESSES_BURST: u32 = 1_000;
-/// Prefixes told apart for both, by hash: 2 × 16 384 × 8 B = 256 KiB a shard.
+/// The same of one network (/24, /56): eight addresses that guess do not yet hold up the ninth. Each guess costs some ten
+/// hashes of a microsecond, so one network takes 4 ms of a shard's second.
+pub const TURN_NETWORK_GUESSES_PER_SECOND: u32 = 400;
+pub const TURN_NETWORK_GUESSES_BURST: u32 = 8_000;
+/// Prefixes told apart for each of the three, by hash: 3 × 16 384 × 8 B = 384 KiB a shard.
 pub const TURN_STRANGER_PREFIXES: usize = 16_384;
+
+/// Bytes that may wait for a shard of what others hand it: 20 ms at 100 Mbit/s.
+pub const NEIGHBOUR_BYTES: usize = 256 * 1024;
 
 // --- Edge: TCP and TLS --------------------------------------------------------------------------------------
 

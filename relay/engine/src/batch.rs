@@ -1,6 +1,7 @@
 //! Packets in and out, many at a time.
 
-use plausch_relay_api::limits::{DATAGRAM_BYTES, RTP_BYTES};
+use plausch_relay_api::ShardId;
+use plausch_relay_api::limits::{DATAGRAM_BYTES, RTP_BYTES, SHARDS};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -14,16 +15,35 @@ pub struct LocalSocket(pub u16);
 
 impl LocalSocket {
     pub const FIRST_RELAY_PORT: u16 = 0x0200;
+    /// No socket: the other shards of this relay, by number. What allocations of different shards send each other goes so.
+    const FIRST_NEIGHBOUR: u16 = Self::FIRST_INNER - SHARDS as u16;
     /// No socket: a TURN client of this shard reaches its media address with this place in the list in memory. Such
     /// paths never leave the engine.
     const FIRST_INNER: u16 = 0xf000;
     pub const FIRST_EDGE: u16 = 0xff00;
     /// How many relay ports a shard can have open, and how many media addresses there can be.
-    pub(crate) const RELAY_PORTS: usize = (Self::FIRST_INNER - Self::FIRST_RELAY_PORT) as usize;
+    pub(crate) const RELAY_PORTS: usize = (Self::FIRST_NEIGHBOUR - Self::FIRST_RELAY_PORT) as usize;
     pub(crate) const INNER_ADDRESSES: usize = (Self::FIRST_EDGE - Self::FIRST_INNER) as usize;
 
     /// A port that [`crate::Effect`]s open and close.
     pub fn is_relay_port(self) -> bool {
+        (Self::FIRST_RELAY_PORT..Self::FIRST_NEIGHBOUR).contains(&self.0)
+    }
+
+    /// Another shard of this relay: a datagram on such a path is handed to that shard's engine, with the number of the
+    /// shard that it comes from in its path and everything else as it is.
+    pub fn neighbour(shard: ShardId) -> Self {
+        debug_assert!(usize::from(shard.0) < SHARDS);
+        Self(Self::FIRST_NEIGHBOUR + shard.0)
+    }
+
+    /// The shard, if this is one.
+    pub fn as_neighbour(self) -> Option<ShardId> {
+        (Self::FIRST_NEIGHBOUR..Self::FIRST_INNER).contains(&self.0).then(|| ShardId(self.0 - Self::FIRST_NEIGHBOUR))
+    }
+
+    /// Packets from here are TURN's, whatever they hold.
+    pub(crate) fn is_turns(self) -> bool {
         (Self::FIRST_RELAY_PORT..Self::FIRST_INNER).contains(&self.0)
     }
 
@@ -65,8 +85,8 @@ pub struct RxPacket<'a> {
     pub data: &'a mut [u8],
 }
 
-/// Consecutive datagrams to one path: all of `segment` bytes but the last, which may be shorter. The driver
-/// sends a run as one message with UDP_SEGMENT.
+/// Consecutive datagrams to one path: all of `segment` bytes but the last, which may be shorter; or one that is empty. The
+/// driver sends a run as one message with UDP_SEGMENT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TxRun {
     pub path: Path,
@@ -82,7 +102,8 @@ pub struct TxRun {
 impl TxRun {
     /// How many datagrams the run holds.
     pub fn datagrams(&self) -> usize {
-        self.len.div_ceil(self.segment)
+        // An empty datagram is a run of its own.
+        self.len.div_ceil(self.segment).max(1)
     }
 }
 
@@ -100,6 +121,8 @@ pub struct TxBatch {
     /// There are runs on paths that are no socket. Each of their datagrams has room for a header of ChannelData in front.
     has_inner: bool,
     has_strangers: bool,
+    /// There are runs to other shards.
+    has_neighbours: bool,
     /// `false` where the device refuses UDP_SEGMENT: every datagram is its own run then.
     segmentation: bool,
 }
@@ -126,6 +149,7 @@ impl TxBatch {
             max_runs: runs,
             has_inner: false,
             has_strangers: false,
+            has_neighbours: false,
             segmentation: true,
         }
     }
@@ -162,7 +186,7 @@ impl TxBatch {
 
     fn commit_as(&mut self, len: usize, stranger: bool) {
         let Some((path, reserved)) = self.reserved.take() else { return };
-        debug_assert!(0 < len && len <= reserved);
+        debug_assert!(len <= reserved);
         let head = head_of(path);
         self.has_inner |= head > 0;
         let len = head + len;
@@ -173,6 +197,8 @@ impl TxBatch {
             && run.path == path
             && run.stranger == stranger
             && run.start + run.len == start
+            && run.len > 0
+            && len > 0
             && len <= run.segment
             && run.len.is_multiple_of(run.segment)
             && run.len / run.segment < RUN_SEGMENTS
@@ -181,7 +207,7 @@ impl TxBatch {
             run.len += len;
             return;
         }
-        self.runs.push(TxRun { path, start, len, segment: len, sound: false, stranger });
+        self.runs.push(TxRun { path, start, len, segment: len.max(1), sound: false, stranger });
     }
 
     /// Puts the runs into the order in which they are to go out.
@@ -234,7 +260,11 @@ impl TxBatch {
 
     /// The single datagrams, for receivers that know no runs (tests, simulation).
     pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
-        self.runs.iter().flat_map(|run| self.bytes(run).chunks(run.segment).map(|datagram| (run.path, datagram)))
+        self.runs.iter().flat_map(|run| {
+            let bytes = self.bytes(run);
+            let empty = bytes.is_empty().then_some(bytes);
+            bytes.chunks(run.segment).chain(empty).map(|datagram| (run.path, datagram))
+        })
     }
 
     /// Whether there is nothing to send.
@@ -247,7 +277,17 @@ impl TxBatch {
         self.used = 0;
         self.reserved = None;
         self.runs.clear();
-        (self.has_inner, self.has_strangers) = (false, false);
+        (self.has_inner, self.has_strangers, self.has_neighbours) = (false, false, false);
+    }
+
+    /// Whether there are runs to other shards.
+    pub fn has_neighbours(&self) -> bool {
+        self.has_neighbours
+    }
+
+    /// The datagram that was committed last is for another shard.
+    pub(crate) fn mark_neighbour(&mut self) {
+        self.has_neighbours = true;
     }
 
     /// Whether there are runs on paths that are no socket.
@@ -292,13 +332,13 @@ impl TxBatch {
     /// Takes an inner run back.
     pub(crate) fn take_back(&mut self, run: usize) {
         if let Some(run) = self.runs.get_mut(run) {
-            run.len = 0;
+            run.segment = 0;
         }
     }
 
     /// All inner runs are wrapped or taken back.
     pub(crate) fn forget_inner(&mut self) {
-        self.runs.retain(|run| run.len > 0);
+        self.runs.retain(|run| run.segment > 0);
         self.has_inner = false;
     }
 

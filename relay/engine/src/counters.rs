@@ -119,6 +119,12 @@ counters! {
     Counter turn_inner_received;
     /// Packets of this shard to its TURN clients.
     Counter turn_inner_sent;
+    /// Packets that one TURN client sent to the relayed address of another.
+    Counter turn_between_clients;
+    /// TURN allocations that ended because nobody may have used them for long.
+    Counter turn_unused;
+    /// TURN requests refused because their client's network has its share; among those answered with 486.
+    Counter turn_refused_network;
     /// TCP connections to peers that TURN clients asked for and got.
     Counter turn_connected;
     /// TCP connections of peers that were announced to TURN clients.
@@ -178,9 +184,11 @@ counters! {
     Counter drop_stun_path_taken;
     /// STUN or DTLS from the address of a keyed participant.
     Counter drop_keyed_protocol;
+    /// TURN requests from relayed addresses of this relay.
+    Counter drop_turn_within_turn;
     /// Data for a TURN channel that its sender has not bound.
     Counter drop_turn_channel;
-    /// TURN data that does not hold together, or an empty packet.
+    /// TURN data that does not hold together.
     Counter drop_turn_malformed;
     /// Data to or from a TURN allocation that there is not.
     Counter drop_turn_no_allocation;

@@ -138,7 +138,7 @@ impl Engine {
                 self.counters.drop_oversized += 1;
                 continue;
             }
-            if packet.path.local.is_relay_port() {
+            if packet.path.local.is_turns() {
                 if let Some((turn, mut cx)) = self.turn(now, tx) {
                     turn.receive_from_peer(packet.path, packet.data, &mut cx);
                 }

@@ -76,6 +76,7 @@ pub fn config() -> EngineConfig {
         allow_peers: vec![],
         relay: relay.map(|ip| RelayAddress { local: ip, announced: ip }).to_vec(),
         relay_ports: 50_000..=50_009,
+        neighbours: vec![],
         nat_discovery: None,
         tcp: Some(TcpAllocations {
             own_ports: vec![443],

@@ -36,6 +36,7 @@ pub fn config(config: EngineConfig) -> EngineConfig {
         allow_peers: vec![],
         relay: vec![RelayAddress { local: media().ip(), announced: media().ip() }],
         relay_ports: 49_152..=65_535,
+        neighbours: vec![],
         nat_discovery: None,
         tcp: None,
         limits: TurnLimits::default(),

@@ -74,10 +74,20 @@ pub(crate) struct Allocation {
     channels: Vec<Channel>,
     pub(super) bytes: Rate,
     pub(super) new_peers: Rate,
+    /// How long it may be without a permission, and until when it needs none.
+    unused: Duration,
+    unused_at: Time,
 }
 
 impl Allocation {
-    pub(super) fn new(client: Path, owner: Owner, transaction: TransactionId, granted_s: u32) -> Self {
+    pub(super) fn new(
+        client: Path,
+        owner: Owner,
+        transaction: TransactionId,
+        granted_s: u32,
+        unused: Duration,
+        now: Time,
+    ) -> Self {
         Self {
             client,
             owner,
@@ -90,6 +100,8 @@ impl Allocation {
             channels: Vec::new(),
             bytes: Rate::default(),
             new_peers: Rate::default(),
+            unused,
+            unused_at: now + unused,
         }
     }
 
@@ -108,6 +120,17 @@ impl Allocation {
     /// The earliest end of a relayed address.
     pub(super) fn expires(&self) -> Time {
         self.relayed.iter().flatten().map(|relayed| relayed.expires).min().unwrap_or(Time::NEVER)
+    }
+
+    /// When it is over for want of a permission: who asks for a relayed address and lets nobody send to it only takes it
+    /// from others. TCP allocations may be without (RFC 6062, section 4.3).
+    pub(super) fn unused_at(&self) -> Time {
+        if self.tcp { Time::NEVER } else { self.unused_at }
+    }
+
+    /// When it ends, or a part of it.
+    pub(super) fn deadline(&self) -> Time {
+        self.expires().min(self.unused_at())
     }
 
     /// What a permission for an address would be for, if the policy has one. Our media is not to be reached by TCP.
@@ -129,6 +152,7 @@ impl Allocation {
     /// Creates or renews a permission; the caller has looked at the limit.
     pub(super) fn set_permission(&mut self, ip: IpAddr, permit: Permit, now: Time) {
         let new = Permission { ip, permit, expires: now + PERMISSION_LIFETIME };
+        self.unused_at = new.expires + self.unused;
         let dead = |permission: &Permission| permission.expires <= now;
         match self.permissions.iter_mut().find(|permission| permission.ip == ip) {
             Some(permission) => *permission = new,

@@ -1,12 +1,14 @@
 //! What TURN is made with.
 
 use crate::batch::LocalSocket;
-use plausch_relay_api::{TurnSecret, limits};
+use plausch_relay_api::{ShardId, TurnSecret, limits};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-/// See the module. All shards of a process have the same, but for `media[..].here` and `relay_ports`.
+/// See the module. All shards of a process have the same, but for `media[..].here`, `relay_ports`
+/// and `neighbours`.
 #[derive(Clone)]
 pub struct TurnConfig {
     /// At most `limits::TURN_REALM_BYTES`; it is in every challenge.
@@ -30,6 +32,8 @@ pub struct TurnConfig {
     pub relay: Vec<RelayAddress>,
     /// This shard's part of the ports, on each of `relay`.
     pub relay_ports: RangeInclusive<u16>,
+    /// The parts of the other shards: their allocations can be peers of this one's.
+    pub neighbours: Vec<Neighbour>,
     /// RFC 5780: two addresses × two ports, of which each address and each port differs: `[A1 P1, A1 P2, A2 P1, A2 P2]`.
     pub nat_discovery: Option<[DiscoverySocket; 4]>,
     /// RFC 6062. `None`: no TCP allocations.
@@ -64,6 +68,14 @@ pub struct MediaAddress {
     pub here: bool,
 }
 
+/// Another shard of the same relay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Neighbour {
+    pub shard: ShardId,
+    /// Its part of the relay ports.
+    pub relay_ports: RangeInclusive<u16>,
+}
+
 /// An address with relay ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RelayAddress {
@@ -94,6 +106,12 @@ pub struct TurnLimits {
     /// Of this shard.
     pub allocations: usize,
     pub allocations_per_user: usize,
+    /// Of all clients with one address: a /32 or /64.
+    pub allocations_per_address: usize,
+    /// Of one network: a /24 or /56.
+    pub allocations_per_network: usize,
+    /// Of one site: a /48.
+    pub allocations_per_site: usize,
     /// Open relay ports of this shard.
     pub open_ports: usize,
     pub permissions_per_allocation: usize,
@@ -102,6 +120,8 @@ pub struct TurnLimits {
     pub bytes_per_second: u64,
     /// Of one allocation: addresses that it has no permission for at the time.
     pub new_peers_per_second: u32,
+    /// How long an allocation may be without a permission.
+    pub unused: Duration,
 }
 
 impl Default for TurnLimits {
@@ -109,11 +129,15 @@ impl Default for TurnLimits {
         Self {
             allocations: limits::TURN_ALLOCATIONS_PER_SHARD,
             allocations_per_user: limits::TURN_ALLOCATIONS_PER_USER,
+            allocations_per_address: limits::TURN_ALLOCATIONS_PER_ADDRESS,
+            allocations_per_network: limits::TURN_ALLOCATIONS_PER_NETWORK,
+            allocations_per_site: limits::TURN_ALLOCATIONS_PER_SITE,
             open_ports: limits::TURN_OPEN_PORTS_PER_SHARD,
             permissions_per_allocation: limits::TURN_PERMISSIONS_PER_ALLOCATION,
             channels_per_allocation: limits::TURN_CHANNELS_PER_ALLOCATION,
             bytes_per_second: limits::TURN_BYTES_PER_SECOND,
             new_peers_per_second: limits::TURN_NEW_PEERS_PER_SECOND,
+            unused: Duration::from_millis(limits::TURN_UNUSED_MS),
         }
     }
 }

@@ -16,12 +16,13 @@ pub mod framing;
 mod nonce;
 mod policy;
 mod ports;
+mod quotas;
 mod rate;
 mod relaying;
 mod requests;
 
 pub use config::{
-    DiscoverySocket, MediaAddress, Prefix, RelayAddress, StaticUser, TcpAllocations, TurnConfig, TurnLimits,
+    DiscoverySocket, MediaAddress, Neighbour, Prefix, RelayAddress, StaticUser, TcpAllocations, TurnConfig, TurnLimits,
 };
 pub use connections::ConnectionId;
 
@@ -44,7 +45,8 @@ use plausch_relay_api::limits::TURN_RESERVATION_MS;
 use plausch_relay_api::{ShardId, TurnSettings};
 use policy::Policy;
 use ports::{Family, Place, Ports};
-use rate::{Strangers, Tariff};
+use quotas::Quotas;
+use rate::{Guessers, Strangers, Tariff};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -88,10 +90,11 @@ pub(crate) struct Turn {
     clients: HashMap<Path, Key<Allocation>, HashKeys>,
     /// How many allocations they have.
     users: HashMap<UserId, u32, HashKeys>,
+    quotas: Quotas,
     reservations: Slab<Reservation>,
     connections: Slab<Connection>,
     strangers: Strangers,
-    guessers: Strangers,
+    guessers: Guessers,
     /// Unix time at a moment of ours.
     unix: (u64, Time),
     bytes: Tariff,
@@ -115,10 +118,11 @@ impl Turn {
             allocations: Slab::new(),
             clients: HashMap::with_hasher(HashKeys::new(random)),
             users: HashMap::with_hasher(HashKeys::new(random)),
+            quotas: Quotas::new(config, random),
             reservations: Slab::new(),
             connections: Slab::new(),
             strangers: Strangers::forgers(random),
-            guessers: Strangers::guessers(random),
+            guessers: Guessers::new(random),
             unix: (config.unix_seconds, now),
             bytes: Tariff::new(limits.bytes_per_second, BYTES_BURST),
             new_peers: Tariff::with_burst(
@@ -231,6 +235,7 @@ impl Turn {
             self.release(relayed, allocation.tcp.then_some(allocation.client), cx);
         }
         self.clients.remove(&allocation.client);
+        self.quotas.give_back(allocation.owner.scope, allocation.client.remote.ip());
         if let Some(count) = self.users.get_mut(&allocation.owner.id) {
             *count -= 1;
             if *count == 0 {
@@ -246,7 +251,7 @@ impl Turn {
         self.remove_connections(key, |connection| Family::of(&connection.peer) == family, cx);
         let Some(allocation) = self.allocations.get_mut(key) else { return };
         let Some(relayed) = allocation.drop_family(family) else { return };
-        let (expires, is_over) = (allocation.expires(), allocation.relayed.iter().all(Option::is_none));
+        let (expires, is_over) = (allocation.deadline(), allocation.relayed.iter().all(Option::is_none));
         let listener = allocation.tcp.then_some(allocation.client);
         self.release(&relayed, listener, cx);
         if is_over {
@@ -256,12 +261,19 @@ impl Turn {
         }
     }
 
-    /// The time of an allocation, or of one of its relayed addresses, has come.
+    /// The time of an allocation, or of one of its relayed addresses, has come; or nobody may have used it for long.
     fn expire_allocation(&mut self, index: usize, cx: &mut Context<'_>) {
         let Some(key) = self.allocations.key_at(index) else { return };
         let Some(allocation) = self.allocations.get(key) else { return };
         let over = [Family::V4, Family::V6]
             .map(|family| allocation.relayed(family).filter(|relayed| relayed.expires <= cx.now).map(|_| family));
+        if allocation.unused_at() <= cx.now && over.iter().all(Option::is_none) {
+            cx.counters.turn_unused += 1;
+            self.remove_allocation(key, cx);
+            return;
+        }
+        // A permission since the timer was set may have put the end off.
+        cx.timers.set(TimerOwner::allocation(key), allocation.deadline());
         for family in over.into_iter().flatten() {
             self.remove_family(key, family, cx);
         }

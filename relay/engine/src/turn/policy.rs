@@ -1,15 +1,17 @@
 //! Whom TURN relays to. Without a word of the operator that is the public internet and the media addresses of our own
 //! shards: whoever may use a relay must not get behind the firewall in front of it.
 
-use super::config::{MediaAddress, Prefix, TurnConfig};
+use super::config::{MediaAddress, Neighbour, Prefix, TurnConfig};
 use crate::batch::LocalSocket;
 use crate::peers::HashKeys;
 use crate::random::Random;
+use plausch_relay_api::ShardId;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 /// Which peers a user may have at all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Scope {
     /// Media addresses of our own shards, and nothing else: users whom control has let in.
     Media,
@@ -20,8 +22,8 @@ pub(super) enum Scope {
 /// What a permission for an address is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Permit {
-    /// Our media addresses with that IP address.
-    Media,
+    /// Addresses of ours with that IP address: of media, and of other allocations.
+    Own,
     /// All its ports.
     All,
 }
@@ -31,6 +33,10 @@ pub(super) enum Permit {
 pub(super) enum Way {
     /// It is this shard: see [`LocalSocket::inner`].
     Inner(u16),
+    /// It is an allocation of this shard.
+    Relayed,
+    /// It is an allocation of another shard.
+    Neighbour(ShardId),
     /// Through a relay port.
     Port,
 }
@@ -73,6 +79,13 @@ pub(super) struct Policy {
     inner: Vec<SocketAddr>,
     media_hosts: HashSet<IpAddr, HashKeys>,
     host: Vec<IpAddr>,
+    /// Addresses of this host behind NAT, of which it does not know.
+    announced: Vec<IpAddr>,
+    /// With relay ports, as clients know them, and as they are here.
+    relay_hosts: Vec<IpAddr>,
+    relay_locals: Vec<IpAddr>,
+    relay_ports: RangeInclusive<u16>,
+    neighbours: Vec<Neighbour>,
     allowed: Vec<Prefix>,
     /// TCP ports of this relay and of control.
     own_ports: [Vec<u16>; 2],
@@ -86,6 +99,11 @@ impl Policy {
             inner: Vec::new(),
             media_hosts: HashSet::with_hasher(keys),
             host: Vec::new(),
+            announced: Vec::new(),
+            relay_hosts: config.relay.iter().map(|relay| relay.announced.to_canonical()).collect(),
+            relay_locals: config.relay.iter().map(|relay| relay.local.to_canonical()).collect(),
+            relay_ports: config.relay_ports.clone(),
+            neighbours: config.neighbours.clone(),
             allowed: config.allow_peers.clone(),
             own_ports: [config.tcp.as_ref().map(|tcp| tcp.own_ports.clone()).unwrap_or_default(), Vec::new()],
         };
@@ -98,6 +116,7 @@ impl Policy {
             policy.media.insert(address, place);
             policy.media_hosts.insert(address.ip());
         }
+        policy.announced = policy.media_hosts.iter().chain(&policy.relay_hosts).copied().collect();
         policy.set_host_addresses(&config.host_addresses);
         policy
     }
@@ -121,8 +140,8 @@ impl Policy {
     pub(super) fn permit(&self, scope: Scope, ip: IpAddr) -> Option<Permit> {
         if scope == Scope::Peers && self.is_allowed(ip) {
             Some(Permit::All)
-        } else if self.media_hosts.contains(&ip) {
-            Some(Permit::Media)
+        } else if self.media_hosts.contains(&ip) || scope == Scope::Peers && self.relay_hosts.contains(&ip) {
+            Some(Permit::Own)
         } else {
             None
         }
@@ -133,14 +152,40 @@ impl Policy {
         match self.media.get(&peer) {
             Some(Some(place)) => Some(Way::Inner(*place)),
             Some(None) => Some(Way::Port),
-            None => (peer.port() != 0 && scope == Scope::Peers && self.is_allowed(peer.ip())).then_some(Way::Port),
+            None if peer.port() == 0 || scope == Scope::Media => None,
+            None => self.way_to_relayed(peer).or_else(|| self.is_allowed(peer.ip()).then_some(Way::Port)),
         }
+    }
+
+    /// How to reach a relayed address of this relay.
+    fn way_to_relayed(&self, peer: SocketAddr) -> Option<Way> {
+        if !self.relay_hosts.contains(&peer.ip()) {
+            return None;
+        }
+        if self.relay_ports.contains(&peer.port()) {
+            return Some(Way::Relayed);
+        }
+        let neighbour = self.neighbours.iter().find(|neighbour| neighbour.relay_ports.contains(&peer.port()))?;
+        Some(Way::Neighbour(neighbour.shard))
+    }
+
+    /// Whether a datagram from this address has come through a relay port of another shard, or of this one if `is_open`
+    /// says that there is one: TURN within TURN.
+    pub(super) fn is_relayed(&self, from: SocketAddr, is_open: impl FnOnce(SocketAddr) -> bool) -> bool {
+        let from = canonical(from);
+        if !self.relay_locals.contains(&from.ip()) && !self.relay_hosts.contains(&from.ip()) {
+            return false;
+        }
+        if self.relay_ports.contains(&from.port()) {
+            return is_open(from);
+        }
+        self.neighbours.iter().any(|neighbour| neighbour.relay_ports.contains(&from.port()))
     }
 
     /// Whether a TCP connection may go to a peer, which is canonical. Nothing of ours is reached so, neither media nor
     /// anything else: who comes from this very host may be trusted with more than strangers are.
     pub(super) fn may_connect(&self, scope: Scope, peer: SocketAddr) -> bool {
-        let here = peer.ip().is_loopback() || self.host.contains(&peer.ip());
+        let here = peer.ip().is_loopback() || self.is_own(peer.ip());
         let own = here && self.own_ports.iter().flatten().any(|&port| port == peer.port());
         peer.port() != 0 && scope == Scope::Peers && self.is_allowed(peer.ip()) && !own
     }
@@ -148,6 +193,11 @@ impl Policy {
     /// Whether this is a media address of ours.
     pub(super) fn is_media(&self, peer: SocketAddr) -> bool {
         self.media.contains_key(&peer)
+    }
+
+    /// Whether an address is this host's, by itself or behind NAT.
+    fn is_own(&self, ip: IpAddr) -> bool {
+        self.host.contains(&ip) || self.announced.contains(&ip)
     }
 
     fn is_allowed(&self, ip: IpAddr) -> bool {
@@ -160,7 +210,7 @@ impl Policy {
             return false;
         }
         // Ranges that an operator allows are of neighbours; this host with all its services is meant only by name.
-        let own = self.host.contains(&ip) && !ip.is_loopback();
+        let own = self.is_own(ip) && !ip.is_loopback();
         let mut allowed = self.allowed.iter().filter(|prefix| contains(prefix.address, prefix.bits, ip));
         if own { allowed.any(is_single) } else { is_global(ip) || allowed.next().is_some() }
     }

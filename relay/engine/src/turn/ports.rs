@@ -176,6 +176,19 @@ impl Ports {
         })
     }
 
+    /// Whether this is the socket of an allocation.
+    pub(super) fn is_open(&self, local: SocketAddr) -> bool {
+        self.addresses.iter().zip(0..).any(|(address, place): (_, u8)| {
+            let ours = address.local == local.ip() || address.announced == local.ip();
+            ours && matches!(self.holder(Place { address: place, port: local.port() }), Some(Holder::Allocation(_)))
+        })
+    }
+
+    fn holder(&self, place: Place) -> Option<Holder> {
+        let at = usize::from(place.port).checked_sub(usize::from(self.first)).filter(|&at| at < self.count)?;
+        self.holders.get(usize::from(place.address) * self.count + at).copied()
+    }
+
     /// As clients know it.
     pub(super) fn announced(&self, place: Place) -> SocketAddr {
         let ip = self.addresses.get(usize::from(place.address)).map(|address| address.announced);

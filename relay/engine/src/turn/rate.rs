@@ -65,24 +65,20 @@ impl Rate {
 pub(super) struct Strangers {
     rates: Box<[Rate]>,
     tariff: Tariff,
+    prefixes: Prefixes,
     keys: HashKeys,
 }
 
 impl Strangers {
     /// For those who may be forged: in bytes.
     pub(super) fn forgers(random: &mut Random) -> Self {
-        Self::new(limits::TURN_STRANGER_BYTES_PER_SECOND, limits::TURN_STRANGER_BYTES_BURST, random)
+        Self::new(limits::TURN_STRANGER_BYTES_PER_SECOND, limits::TURN_STRANGER_BYTES_BURST, Prefixes::NETWORK, random)
     }
 
-    /// For those who are there, but perhaps not who they say: in attempts.
-    pub(super) fn guessers(random: &mut Random) -> Self {
-        Self::new(limits::TURN_GUESSES_PER_SECOND, limits::TURN_GUESSES_BURST, random)
-    }
-
-    fn new(per_second: u32, burst: u32, random: &mut Random) -> Self {
+    fn new(per_second: u32, burst: u32, prefixes: Prefixes, random: &mut Random) -> Self {
         let rates = vec![Rate::default(); limits::TURN_STRANGER_PREFIXES].into_boxed_slice();
         let tariff = Tariff::with_burst(per_second.into(), burst.into());
-        Self { rates, tariff, keys: HashKeys::new(random) }
+        Self { rates, tariff, prefixes, keys: HashKeys::new(random) }
     }
 
     /// Whether an answer may go there that costs so much.
@@ -107,9 +103,9 @@ impl Strangers {
 
     fn rate_of(&mut self, path: Path) -> Option<&mut Rate> {
         let prefix = match path.remote.ip().to_canonical() {
-            IpAddr::V4(ip) => u64::from(u32::from(ip) >> 8),
+            IpAddr::V4(ip) => u64::from(u32::from(ip) >> (32 - self.prefixes.v4)),
             // Beyond all of IPv4's, so that the two do not meet.
-            IpAddr::V6(ip) => (u128::from(ip) >> 72) as u64 | 1 << 63,
+            IpAddr::V6(ip) => (u128::from(ip) >> (128 - self.prefixes.v6)) as u64 | 1 << 63,
         };
         let mut hasher = self.keys.build_hasher();
         hasher.write_u64(prefix);
@@ -117,6 +113,52 @@ impl Strangers {
         hasher.write_u8(u8::from(path.local.is_edge()));
         let place = hasher.finish() as usize % self.rates.len();
         self.rates.get_mut(place)
+    }
+}
+
+/// Bits of the addresses that count as one.
+#[derive(Clone, Copy, Debug)]
+struct Prefixes {
+    v4: u32,
+    v6: u32,
+}
+
+impl Prefixes {
+    /// What one machine has, or all behind one address.
+    const ADDRESS: Self = Self { v4: 32, v6: 64 };
+    /// What a household or an office has.
+    const NETWORK: Self = Self { v4: 24, v6: 56 };
+}
+
+/// Wrong user names and passwords, of those who are there but perhaps not who they say: what one address may try, so that it
+/// does not hold up others of its network; and what a network may try in all.
+pub(super) struct Guessers {
+    addresses: Strangers,
+    networks: Strangers,
+}
+
+impl Guessers {
+    pub(super) fn new(random: &mut Random) -> Self {
+        let mut strangers = |per_second, burst, prefixes| Strangers::new(per_second, burst, prefixes, random);
+        Self {
+            addresses: strangers(limits::TURN_GUESSES_PER_SECOND, limits::TURN_GUESSES_BURST, Prefixes::ADDRESS),
+            networks: strangers(
+                limits::TURN_NETWORK_GUESSES_PER_SECOND,
+                limits::TURN_NETWORK_GUESSES_BURST,
+                Prefixes::NETWORK,
+            ),
+        }
+    }
+
+    /// Whether somebody there may try.
+    pub(super) fn would_admit(&mut self, path: Path, now: Time) -> bool {
+        self.addresses.would_admit(path, 1, now) && self.networks.would_admit(path, 1, now)
+    }
+
+    /// Somebody there has tried in vain.
+    pub(super) fn admit(&mut self, path: Path, now: Time) -> bool {
+        // An address that has used up its own share takes nothing of its network's.
+        self.addresses.admit(path, 1, now) && self.networks.admit(path, 1, now)
     }
 }
 

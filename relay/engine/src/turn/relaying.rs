@@ -2,20 +2,23 @@
 //! permission.
 
 use super::allocation::{Allocation, Socket};
-use super::policy::{Permit, Way, canonical};
+use super::policy::{Permit, Scope, Way, canonical};
 use super::ports::Family;
 use super::{Context, Turn, local_of};
-use crate::batch::{CHANNEL_HEADER_LEN, LocalSocket, Path};
+use crate::batch::{CHANNEL_HEADER_LEN, LocalSocket, Path, TxBatch};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::slab::Key;
 use crate::stun::{AttributeType, Class, Message, MessageWriter, Method, TransactionId};
 use crate::time::Time;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 /// What a Data indication has besides the data: header, XOR-PEER-ADDRESS for IPv6, the head of DATA and its padding.
 const INDICATION_BYTES: usize = 20 + 24 + 4 + 3;
+
+/// In front of what is handed to another shard: family, address and port of the relayed address that it is from.
+const SOURCE_BYTES: usize = 1 + 16 + 2;
 
 /// A packet within one of TURN's, for this shard.
 pub(crate) struct Inner {
@@ -28,6 +31,11 @@ pub(crate) struct Inner {
 enum Exit {
     Inner(Path),
     Port(Path),
+    /// To another client, from this relayed address.
+    Client {
+        from: SocketAddr,
+        way: Way,
+    },
 }
 
 impl Turn {
@@ -44,9 +52,9 @@ impl Turn {
             return None;
         };
         let len = usize::from(u16::from_be_bytes([l0, l1]));
-        // Datagrams may be padded; an empty packet is nothing that a batch can hold.
+        // Datagrams may be padded.
         let range = CHANNEL_HEADER_LEN..CHANNEL_HEADER_LEN + len;
-        let Some(data) = datagram.get(range.clone()).filter(|data| !data.is_empty()) else {
+        let Some(data) = datagram.get(range.clone()) else {
             counters.drop_turn_malformed += 1;
             return None;
         };
@@ -80,6 +88,11 @@ impl Turn {
                 counters.drop_turn_no_port += 1;
                 None
             }
+            (way @ (Way::Relayed | Way::Neighbour(_)), _) => {
+                let from = ports.announced(relayed.place);
+                self.hand_over(from, channel.peer, way, data, cx);
+                None
+            }
         }
     }
 
@@ -91,7 +104,7 @@ impl Turn {
         };
         let known = [AttributeType::XOR_PEER_ADDRESS, AttributeType::DATA, AttributeType::DONT_FRAGMENT];
         let peer = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).next().flatten().map(canonical);
-        let data = message.attribute(AttributeType::DATA).filter(|data| !data.is_empty());
+        let data = message.attribute(AttributeType::DATA);
         let (Some(peer), Some(data)) = (peer, data.filter(|_| message.unknown_required(&known).is_empty())) else {
             cx.counters.drop_turn_malformed += 1;
             return None;
@@ -104,6 +117,10 @@ impl Turn {
             }
             Exit::Port(path) => {
                 count_sent(cx.counters, cx.tx.push(path, data));
+                None
+            }
+            Exit::Client { from, way } => {
+                self.hand_over(from, peer, way, data, cx);
                 None
             }
         }
@@ -136,6 +153,9 @@ impl Turn {
                 remote: self.ports.announced(relayed.place),
             })),
             (Way::Port, Socket::Open(number)) => Some(Exit::Port(Path { local: local_of(number), remote: peer })),
+            (Way::Relayed | Way::Neighbour(_), _) => {
+                Some(Exit::Client { from: self.ports.announced(relayed.place), way })
+            }
             (Way::Port, socket) => {
                 cx.counters.drop_turn_no_port += 1;
                 // The permission was for all media of ours at that address: now it shows that this is another shard.
@@ -147,8 +167,57 @@ impl Turn {
         }
     }
 
+    /// Gives a packet to another client of this relay, from and to relayed addresses. It never leaves the process, so that
+    /// behind NAT it needs no way back, and no port of this host is reached but those of allocations.
+    fn hand_over(&mut self, from: SocketAddr, to: SocketAddr, way: Way, data: &[u8], cx: &mut Context<'_>) {
+        let Way::Neighbour(shard) = way else { return self.relay_between_clients(from, to, data, cx) };
+        let path = Path { local: LocalSocket::neighbour(shard), remote: to };
+        let written = cx.tx.reserve(path, SOURCE_BYTES + data.len()).and_then(|buffer| {
+            let (source, rest) = buffer.split_first_chunk_mut::<SOURCE_BYTES>()?;
+            *source = encode_source(from);
+            rest.get_mut(..data.len())?.copy_from_slice(data);
+            Some(SOURCE_BYTES + data.len())
+        });
+        if cx.tx.commit_if(written) {
+            cx.tx.mark_neighbour();
+        } else {
+            cx.counters.drop_tx_full += 1;
+        }
+    }
+
+    /// A packet that a client of another shard, or of this one, has sent to a relayed address of this shard.
+    fn relay_between_clients(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8], cx: &mut Context<'_>) {
+        let Context { now, counters, random, tx, .. } = cx;
+        let now = *now;
+        let allocation = self.ports.holder_of(to).and_then(|key| self.allocations.get_mut(key));
+        let Some(allocation) = allocation else {
+            counters.drop_turn_no_allocation += 1;
+            return;
+        };
+        // Who was let in for media only has a permission for our media at the same address.
+        let permitted = allocation.owner.scope == Scope::Peers && allocation.permit(from.ip(), now).is_some();
+        if !permitted || allocation.tcp {
+            counters.drop_turn_no_permission += 1;
+            return;
+        }
+        if !allocation.bytes.admit(self.bytes, data.len() as u64, now) {
+            counters.drop_turn_bandwidth += 1;
+            return;
+        }
+        let sent = send_to_client(allocation, from, data, now, random, tx);
+        counters.turn_between_clients += u64::from(sent);
+        counters.drop_tx_full += u64::from(!sent);
+    }
+
     /// A datagram of a peer at a relay port (RFC 8656, sections 11.3 and 12.7).
     pub(crate) fn receive_from_peer(&mut self, path: Path, datagram: &[u8], cx: &mut Context<'_>) {
+        if path.local.as_neighbour().is_some() {
+            match datagram.split_first_chunk::<SOURCE_BYTES>() {
+                Some((source, data)) => self.relay_between_clients(decode_source(*source), path.remote, data, cx),
+                None => cx.counters.drop_turn_malformed += 1,
+            }
+            return;
+        }
         let Self { allocations, ports, policy, bytes, .. } = self;
         let Context { now, counters, random, tx, .. } = cx;
         let now = *now;
@@ -160,10 +229,10 @@ impl Turn {
         };
         let permitted = match allocation.permit(peer.ip(), now) {
             Some(Permit::All) => true,
-            Some(Permit::Media) => policy.is_media(peer),
+            Some(Permit::Own) => policy.is_media(peer),
             None => false,
         };
-        if !permitted || datagram.is_empty() {
+        if !permitted {
             counters.drop_turn_no_permission += 1;
             return;
         }
@@ -171,14 +240,7 @@ impl Turn {
             counters.drop_turn_bandwidth += 1;
             return;
         }
-        let client = allocation.client;
-        let channel = allocation.channel_of(peer, now);
-        let more = if channel.is_some() { CHANNEL_HEADER_LEN } else { INDICATION_BYTES };
-        let written = tx.reserve(client, more + datagram.len()).and_then(|buffer| match channel {
-            Some(number) => write_channel_data(buffer, number, datagram),
-            None => write_indication(buffer, peer, datagram, random),
-        });
-        let sent = tx.commit_if(written);
+        let sent = send_to_client(allocation, peer, datagram, now, random, tx);
         counters.turn_from_peers += u64::from(sent);
         counters.drop_tx_full += u64::from(!sent);
     }
@@ -261,6 +323,41 @@ impl Turn {
         }
         Ok(ToClient { client: allocation.client, peer, channel: allocation.channel_of(peer, now) })
     }
+}
+
+/// Sends a client what a peer has sent to its relayed address. `false`: the batch is full.
+fn send_to_client(
+    allocation: &Allocation,
+    peer: SocketAddr,
+    data: &[u8],
+    now: Time,
+    random: &mut Random,
+    tx: &mut TxBatch,
+) -> bool {
+    let channel = allocation.channel_of(peer, now);
+    let more = if channel.is_some() { CHANNEL_HEADER_LEN } else { INDICATION_BYTES };
+    let written = tx.reserve(allocation.client, more + data.len()).and_then(|buffer| match channel {
+        Some(number) => write_channel_data(buffer, number, data),
+        None => write_indication(buffer, peer, data, random),
+    });
+    tx.commit_if(written)
+}
+
+fn encode_source(address: SocketAddr) -> [u8; SOURCE_BYTES] {
+    let (family, ip) = match address.ip() {
+        IpAddr::V4(ip) => (4, ip.to_ipv6_mapped()),
+        IpAddr::V6(ip) => (6, ip),
+    };
+    let mut source = [family; SOURCE_BYTES];
+    let bytes = ip.octets().into_iter().chain(address.port().to_be_bytes());
+    source.iter_mut().skip(1).zip(bytes).for_each(|(to, from)| *to = from);
+    source
+}
+
+fn decode_source([family, ip @ .., p0, p1]: [u8; SOURCE_BYTES]) -> SocketAddr {
+    let ip = Ipv6Addr::from(ip);
+    let ip = if family == 4 { IpAddr::V6(ip).to_canonical() } else { ip.into() };
+    SocketAddr::new(ip, u16::from_be_bytes([p0, p1]))
 }
 
 fn count_sent(counters: &mut Counters, sent: bool) {

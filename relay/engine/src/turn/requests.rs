@@ -151,6 +151,11 @@ impl Turn {
             cx.counters.drop_stun_fingerprint += 1;
             return None;
         }
+        // Allocations within allocations would send one packet through all shards, again and again.
+        if !path.local.is_edge() && self.policy.is_relayed(path.remote, |from| self.ports.is_open(from)) {
+            cx.counters.drop_turn_within_turn += 1;
+            return None;
+        }
         match (message.class, message.method) {
             (Class::Indication, Method::SEND) => return self.receive_send(path, message, cx),
             (Class::Request, Method::BINDING) => self.answer_binding(path, message, cx),
@@ -170,7 +175,7 @@ impl Turn {
         let concerned = key.or_else(|| self.allocation_to_bind(message));
         let owner = concerned.and_then(|key| self.allocations.get(key)).map(|allocation| allocation.owner);
         let unix_seconds = self.unix_seconds(cx.now);
-        let may_search = self.guessers.would_admit(path, 1, cx.now);
+        let may_search = self.guessers.would_admit(path, cx.now);
         let user = match self.credentials.authenticate(message, path, owner.as_ref(), unix_seconds, may_search) {
             Ok(user) => {
                 // Its challenge was no waste. This request has more bytes than that, so nobody gains by many of them.
@@ -223,7 +228,7 @@ impl Turn {
         };
         *counter += 1;
         let guessed = error == AuthError::WrongCredentials;
-        if guessed && !self.guessers.admit(path, 1, now)
+        if guessed && !self.guessers.admit(path, now)
             || !guessed && limited && !self.strangers.would_admit(path, TURN_STRANGER_BYTES_LEAST, now)
         {
             counters.drop_turn_stranger_limit += 1;
@@ -324,6 +329,10 @@ impl Turn {
         if self.users.get(&user.id).is_some_and(|&count| count as usize >= self.limits.allocations_per_user) {
             return Err(Refusal::Quota);
         }
+        if !self.quotas.admits(user.scope, path.remote.ip()) {
+            cx.counters.turn_refused_network += 1;
+            return Err(Refusal::Quota);
+        }
         if self.draining && user.scope == Scope::Peers
             || self.allocations.len() >= self.limits.allocations
             || wish.parity == Parity::EvenPair && self.reservations.len() >= RESERVATIONS
@@ -354,7 +363,8 @@ impl Turn {
         let lifetime_s = lifetime(message);
         let expires = cx.now + Duration::from_secs(u64::from(lifetime_s));
         let owner = Owner { id: user.id, scope: user.scope, key: user.key };
-        let mut allocation = Allocation::new(path, owner, message.transaction_id, lifetime_s);
+        let mut allocation =
+            Allocation::new(path, owner, message.transaction_id, lifetime_s, self.limits.unused, cx.now);
         allocation.tcp = tcp;
         for place in places.into_iter().flatten() {
             let relayed = Relayed { place, socket: Socket::Closed, expires };
@@ -364,7 +374,9 @@ impl Turn {
         places.into_iter().flatten().for_each(|place| self.ports.give(place, key));
         self.clients.insert(path, key);
         *self.users.entry(user.id).or_default() += 1;
-        cx.timers.set(TimerOwner::allocation(key), expires);
+        self.quotas.take(user.scope, path.remote.ip());
+        let allocation = self.allocations.get(key).ok_or(Refusal::Capacity)?;
+        cx.timers.set(TimerOwner::allocation(key), allocation.deadline());
         cx.counters.turn_allocations += 1;
         if let (Parity::EvenPair, Some(place)) = (wish.parity, places.into_iter().flatten().next()) {
             let token = self.reservation_token();
@@ -402,7 +414,7 @@ impl Turn {
                 relayed.expires = expires;
             }
         }
-        cx.timers.set(TimerOwner::allocation(key), allocation.expires());
+        cx.timers.set(TimerOwner::allocation(key), allocation.deadline());
         Ok(Granted::Refreshed { lifetime_s })
     }
 
@@ -499,10 +511,11 @@ impl Turn {
             return self.open_port(key, Family::of(&peer), cx);
         }
         let scope = allocation.owner.scope;
+        let way = self.policy.way(scope, peer);
         let outside = match self.policy.permit(scope, peer.ip()) {
-            Some(Permit::All) => !matches!(self.policy.way(scope, peer), Some(Way::Inner(_))),
+            Some(Permit::All) => matches!(way, Some(Way::Port) | None),
             // The port is a hint: a permission is for all media of ours at that address.
-            Some(Permit::Media) => self.policy.way(scope, peer) == Some(Way::Port),
+            Some(Permit::Own) => way == Some(Way::Port),
             None => false,
         };
         if outside { self.open_port(key, Family::of(&peer), cx) } else { Ok(()) }

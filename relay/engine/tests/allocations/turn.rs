@@ -50,6 +50,7 @@ impl Bench {
             allow_peers: vec![],
             relay: relay.collect(),
             relay_ports: 1_024..=65_535,
+            neighbours: vec![],
             nat_discovery: None,
             tcp: None,
             // No limit is in the way of counting.

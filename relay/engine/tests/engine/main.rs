@@ -11,6 +11,7 @@ mod overload;
 mod relaying;
 mod transport;
 mod turn;
+mod turn_clients;
 mod turn_model;
 mod turn_requests;
 mod turn_strangers;

@@ -14,6 +14,7 @@ use plausch_engine::stun::{
 use plausch_engine::turn::{MediaAddress, Prefix, RelayAddress, StaticUser, TurnConfig, TurnLimits};
 use plausch_relay_api::{Command, ShardId, TurnSecret, TurnSettings};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(super) const NOW_UNIX: u64 = 1_795_500_000;
 pub(super) const SECRET: &[u8] = b"a secret of control";
@@ -51,9 +52,11 @@ pub(super) fn turn_config() -> TurnConfig {
         allow_peers: vec![Prefix { address: "10.20.0.0".parse().unwrap(), bits: 16 }],
         relay: vec![relay("192.168.1.4", "198.41.0.4"), relay("2a01:4f8::4", "2a01:4f8::4")],
         relay_ports: FIRST_PORT..=LAST_PORT,
+        neighbours: vec![],
         nat_discovery: None,
         tcp: None,
-        limits: TurnLimits::default(),
+        // What ends an allocation that nobody uses has tests of its own.
+        limits: TurnLimits { unused: Duration::from_secs(86_400), ..TurnLimits::default() },
     }
 }
 

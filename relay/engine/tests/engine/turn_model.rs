@@ -7,6 +7,7 @@ use plausch_engine::turn::{TurnConfig, TurnLimits};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const CALLERS: usize = 4;
 const PEERS: [&str; 7] = [MEDIA, OTHER_SHARD, MEDIA_V6, PEER, "8.8.4.4:5001", "1.1.1.1:1", "127.0.0.1:1"];
@@ -14,6 +15,8 @@ const NUMBERS: [u16; 4] = [0x4000, 0x4001, 0x7fff, 0x8000];
 const PERMISSIONS: usize = 3;
 const CHANNELS: usize = 2;
 const ALLOCATIONS: usize = 3;
+/// Seconds without a permission.
+const UNUSED: u64 = 400;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -54,6 +57,7 @@ struct Held {
     relayed: Option<SocketAddr>,
     /// All times in seconds since the start.
     expires: u64,
+    unused_at: u64,
     permissions: BTreeMap<std::net::IpAddr, u64>,
     channels: BTreeMap<u16, (SocketAddr, u64)>,
     port: bool,
@@ -95,6 +99,7 @@ impl Model {
             permissions_per_allocation: PERMISSIONS,
             channels_per_allocation: CHANNELS,
             new_peers_per_second: 1_000_000,
+            unused: Duration::from_secs(UNUSED),
             ..TurnLimits::default()
         };
         let callers = (0..CALLERS as u16)
@@ -106,7 +111,7 @@ impl Model {
 
     fn expire(&mut self) {
         for held in &mut self.held {
-            if held.as_ref().is_some_and(|held| held.expires <= self.now) {
+            if held.as_ref().is_some_and(|held| held.expires.min(held.unused_at) <= self.now) {
                 *held = None;
             }
         }
@@ -180,7 +185,8 @@ impl Model {
                     let others: BTreeSet<_> = self.held.iter().flatten().filter_map(|held| held.relayed).collect();
                     prop_assert!(!others.contains(&relayed), "given twice");
                     let expires = self.now + Self::granted(lifetime);
-                    self.held[caller] = Some(Held { relayed: Some(relayed), expires, ..Held::default() });
+                    let unused_at = self.now + UNUSED;
+                    self.held[caller] = Some(Held { relayed: Some(relayed), expires, unused_at, ..Held::default() });
                 }
             }
             Step::Refresh { caller, lifetime } => {
@@ -203,6 +209,7 @@ impl Model {
                 let code = self.callers[caller].code(&mut self.world, Method::CREATE_PERMISSION, &fill);
                 prop_assert_eq!(code, self.permit_code(caller, &peers));
                 if let (0, Some(held)) = (code, &mut self.held[caller]) {
+                    held.unused_at = self.now + 300 + UNUSED;
                     for peer in peers {
                         held.permissions.insert(peer.ip(), self.now + 300);
                         held.port |= outside(peer);
@@ -215,6 +222,7 @@ impl Model {
                 let peer = address(peer);
                 prop_assert_eq!(code, self.bind_code(caller, number, peer));
                 if let (0, Some(held)) = (code, &mut self.held[caller]) {
+                    held.unused_at = self.now + 300 + UNUSED;
                     held.permissions.insert(peer.ip(), self.now + 300);
                     held.channels.retain(|_, (bound, _)| *bound != peer);
                     held.channels.insert(number, (peer, self.now + 600));

@@ -100,6 +100,10 @@ impl Xdp {
     /// Writes the datagrams of a run as frames. `false`: they must go by the kernel.
     fn send_frames(&mut self, tx: &TxBatch, run: &TxRun, now: Instant) -> bool {
         let Self { device, socket, addresses, relay_ports, hops, counters, .. } = self;
+        if run.len == 0 {
+            // Empty datagrams are rare enough for the kernel.
+            return false;
+        }
         let source = addresses.get(usize::from(run.path.local.0)).copied();
         let Some(source) = source.or_else(|| relay_ports.address(run.path.local)) else { return false };
         let Some(header) = hops.find(source, run.path.remote, now) else { return false };

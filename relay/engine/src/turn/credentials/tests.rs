@@ -88,6 +88,7 @@ fn config() -> TurnConfig {
         allow_peers: vec![],
         relay: vec![],
         relay_ports: 49152..=65535,
+        neighbours: vec![],
         nat_discovery: None,
         tcp: None,
         limits: TurnLimits::default(),

@@ -23,6 +23,7 @@ fn config(allow: &[(&str, u8)]) -> TurnConfig {
         allow_peers: allow.iter().map(|&(ip, bits)| Prefix { address: ip.parse().unwrap(), bits }).collect(),
         relay: vec![],
         relay_ports: 49152..=65535,
+        neighbours: vec![],
         nat_discovery: None,
         tcp: None,
         limits: TurnLimits::default(),
@@ -190,7 +191,7 @@ fn own_media_is_reached_at_exactly_its_address() {
         for (address, way) in [(MEDIA, Way::Inner(0)), (PRIVATE_MEDIA, Way::Inner(1)), (OTHER_SHARD, Way::Port)] {
             let address: SocketAddr = address.parse().unwrap();
             assert_eq!(policy.way(scope, address), Some(way));
-            assert_eq!(policy.permit(scope, address.ip()), Some(Permit::Media), "and nothing else of this host");
+            assert_eq!(policy.permit(scope, address.ip()), Some(Permit::Own), "and nothing else of this host");
             let IpAddr::V4(ip) = address.ip() else { unreachable!() };
             let mapped = SocketAddr::new(ip.to_ipv6_mapped().into(), address.port());
             assert_eq!(policy.way(scope, canonical(mapped)), Some(way));
