@@ -112,11 +112,15 @@ impl Numbers {
         metric("handshakes_under_way", "gauge", &handshakes.under_way);
         metric("finished_1_2_total", "counter", &handshakes.finished_dtls12);
         metric("finished_1_3_total", "counter", &handshakes.finished_dtls13);
-        metric("failed_total", "counter", &handshakes.failed);
         metric("closed_total", "counter", &handshakes.closed);
         metric("drop_not_hello_total", "counter", &handshakes.drop_not_hello);
         metric("drop_limit_total", "counter", &handshakes.drop_limit);
         metric("drop_ring_full_total", "counter", &handshakes.drop_ring_full);
+
+        let _ = writeln!(text, "# TYPE plausch_dtls_failed_total counter");
+        for (failure, count) in handshakes.failed.by_reason() {
+            let _ = writeln!(text, "plausch_dtls_failed_total{{reason=\"{}\"}} {count}", failure.label());
+        }
 
         let mut family = "";
         for (kind, metric, value) in self.edge.entries() {
@@ -153,6 +157,7 @@ mod tests {
             assert!(text.contains(&format!("plausch_{name}{{shard=\"1\"}} 0\n")), "{name}");
         }
         assert!(text.contains("\nplausch_dtls_sessions 0\n"));
+        assert!(text.contains("\nplausch_dtls_failed_total{reason=\"certificate\"} 0\n"));
         assert!(text.contains("\nplausch_edge_drop_total{reason=\"slow\"} 0\n"));
         let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         assert_eq!(types.iter().collect::<std::collections::HashSet<_>>().len(), types.len(), "each once");

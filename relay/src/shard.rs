@@ -508,6 +508,11 @@ impl<'a, D: Driver> Shard<'a, D> {
                         self.status.drop_handshake_ring += 1;
                     }
                 }
+                Effect::DtlsConnect { participant, generation, fingerprint } => {
+                    // Lost where the ring is full: the engine says it again with the next check.
+                    let message = ToHandshake::Connect { participant, generation, fingerprint };
+                    self.status.drop_handshake_ring += u64::from(self.handshake(participant).offer(message).is_err());
+                }
                 Effect::DtlsEnd { participant, generation } => {
                     self.handshake(participant).send(ToHandshake::End { participant, generation });
                 }

@@ -59,10 +59,10 @@ fn spec(id: u64) -> ParticipantSpec {
 fn keys() -> SessionKeys {
     SessionKeys {
         profile: PROFILE,
-        client_key: vec![1; PROFILE.key_len()],
-        server_key: vec![2; PROFILE.key_len()],
-        client_salt: vec![3; PROFILE.salt_len()],
-        server_salt: vec![4; PROFILE.salt_len()],
+        remote_key: vec![1; PROFILE.key_len()],
+        local_key: vec![2; PROFILE.key_len()],
+        remote_salt: vec![3; PROFILE.salt_len()],
+        local_salt: vec![4; PROFILE.salt_len()],
     }
 }
 
@@ -90,7 +90,7 @@ impl Room {
             engine: Engine::new(config, now),
             now,
             tx: TxBatch::new(BATCH * subscribers as usize * 1_300 + 65_536, BATCH * subscribers as usize + 64),
-            seal: Outbound::new(PROFILE, &keys.client_key, &keys.client_salt).unwrap(),
+            seal: Outbound::new(PROFILE, &keys.remote_key, &keys.remote_salt).unwrap(),
             sequence: 1,
             picture: 0,
         };

@@ -5,7 +5,8 @@ use super::member::Transport;
 use super::room::Outbox;
 use crate::sdp::{RemoteOffer, SlotLines};
 use plausch_relay_api::{
-    IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream, Transport as RelayTransport,
+    BrowserTransport, IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream,
+    Transport as RelayTransport,
 };
 
 /// Random values for an offer; which of them are needed shows only when it is compared with the one before.
@@ -94,7 +95,11 @@ impl Rooms {
             room: room.id,
             shard: room.shard,
             generation: connection,
-            transport: RelayTransport::browser(ice, offer.fingerprint),
+            transport: RelayTransport::Browser(BrowserTransport {
+                ice,
+                remote_fingerprint: offer.fingerprint,
+                dtls_role: offer.dtls_role,
+            }),
             codecs: offer.codecs.clone(),
             extensions: offer.extensions,
             sends: offer.sends.clone(),

@@ -1,7 +1,7 @@
 //! Writing the answer.
 
-use super::offer::{AcceptedLine, DtlsRole, Line, LineCodec, RemoteOffer, Role};
-use plausch_relay_api::{Codec, Fingerprint, MediaKind, SlotSpec};
+use super::offer::{AcceptedLine, Line, LineCodec, RemoteOffer, Role};
+use plausch_relay_api::{Codec, DtlsRole, Fingerprint, MediaKind, SlotSpec};
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 

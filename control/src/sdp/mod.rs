@@ -13,7 +13,7 @@ mod parse;
 pub use answer::LocalSide;
 pub use bare::Purpose;
 pub use fragment::{IceFragment, LocalFragment};
-pub use offer::{DtlsRole, RemoteOffer, SlotLines};
+pub use offer::{RemoteOffer, SlotLines};
 
 use plausch_relay_api::Codec;
 use std::fmt;

@@ -5,7 +5,7 @@ use super::h264::H264Format;
 use super::parse::{Description, Direction, ExtMap, Feedback, Media, Payload, Setup, parse};
 use super::{CodecPolicy, SdpError, SdpReason};
 use plausch_relay_api::limits::{LAYERS_PER_TRACK, SLOTS_PER_PARTICIPANT};
-use plausch_relay_api::{Codec, CodecMapping, ExtensionIds, Fingerprint, MediaKind, SendTrack, TrackKind};
+use plausch_relay_api::{Codec, CodecMapping, DtlsRole, ExtensionIds, Fingerprint, MediaKind, SendTrack, TrackKind};
 use plausch_signalling::{Offer, Sends};
 use std::collections::{HashMap, HashSet};
 
@@ -33,15 +33,6 @@ pub struct RemoteOffer {
 pub struct SlotLines {
     pub audio: Option<String>,
     pub video: Option<String>,
-}
-
-/// Who begins the DTLS handshake.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DtlsRole {
-    /// We do: `a=setup:active`.
-    Client,
-    /// The other side does: `a=setup:passive`.
-    Server,
 }
 
 /// How an m-line is answered.

@@ -1,9 +1,8 @@
 //! Recorded offers of Chromium 156 and Firefox 153, one like Safari's, and bad ones.
 
-use super::offer::DtlsRole;
 use super::*;
 use plausch_relay_api::limits::{SDP_LINE_BYTES, SDP_LINES, SDP_MEDIA_LINES};
-use plausch_relay_api::{Fingerprint, SlotId, SlotSpec, SlotStream, TrackKind};
+use plausch_relay_api::{DtlsRole, Fingerprint, SlotId, SlotSpec, SlotStream, TrackKind};
 use plausch_signalling::{Offer, Sends, SlotMids};
 use proptest::prelude::*;
 use std::fmt::Write;

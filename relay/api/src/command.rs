@@ -106,7 +106,7 @@ pub enum Transport {
 impl Transport {
     /// By ICE and DTLS.
     pub fn browser(ice: IceParameters, remote_fingerprint: Fingerprint) -> Self {
-        Self::Browser(BrowserTransport { ice, remote_fingerprint })
+        Self::Browser(BrowserTransport { ice, remote_fingerprint, dtls_role: DtlsRole::Server })
     }
 
     /// The ICE parameters, where there is ICE.
@@ -140,6 +140,26 @@ pub struct BrowserTransport {
     pub ice: IceParameters,
     /// Of the participant's DTLS certificate.
     pub remote_fingerprint: Fingerprint,
+    /// Ours in the handshake.
+    #[serde(default, skip_serializing_if = "DtlsRole::is_server")]
+    pub dtls_role: DtlsRole,
+}
+
+/// Who begins the DTLS handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DtlsRole {
+    /// The relay: `a=setup:active`.
+    Client,
+    /// The other side, as every browser does: `a=setup:passive`.
+    #[default]
+    Server,
+}
+
+impl DtlsRole {
+    fn is_server(&self) -> bool {
+        *self == Self::Server
+    }
 }
 
 /// SRTP alone, for processes of our own: control names the addresses and the keys, and the participant is connected at

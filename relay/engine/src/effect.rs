@@ -74,12 +74,12 @@ pub enum DtlsInput {
 #[derive(Clone)]
 pub struct SessionKeys {
     pub profile: Profile,
-    /// `profile.key_len()` bytes each.
-    pub client_key: Vec<u8>,
-    pub server_key: Vec<u8>,
+    /// What the other side seals with, and what we seal with; `profile.key_len()` bytes each.
+    pub remote_key: Vec<u8>,
+    pub local_key: Vec<u8>,
     /// `profile.salt_len()` bytes each.
-    pub client_salt: Vec<u8>,
-    pub server_salt: Vec<u8>,
+    pub remote_salt: Vec<u8>,
+    pub local_salt: Vec<u8>,
 }
 
 impl std::fmt::Debug for SessionKeys {
@@ -98,6 +98,13 @@ pub enum Effect {
         generation: u32,
         fingerprint: Fingerprint,
         datagram: Vec<u8>,
+    },
+    /// The other side waits for our ClientHello, and is reachable. Said again until it answers; a session that the handshake
+    /// thread knows goes on.
+    DtlsConnect {
+        participant: ParticipantId,
+        generation: u32,
+        fingerprint: Fingerprint,
     },
     /// The session is over: free it. Unknown sessions are no error.
     DtlsEnd {

@@ -132,6 +132,11 @@ impl Transport {
         admitted
     }
 
+    /// Whether the other side has sent something of DTLS.
+    pub(crate) fn dtls_answered(&self) -> bool {
+        self.dtls_datagrams > 0
+    }
+
     pub(crate) fn connect(&mut self, keys: Keys, now: Time) {
         self.phase = Phase::Connected(Box::new(keys));
         // What follows are repeated flights and the goodbye.

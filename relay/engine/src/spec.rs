@@ -142,8 +142,8 @@ fn check_slots(spec: &ParticipantSpec) -> Result<(), CommandError> {
 pub(crate) fn check_same_generation(old: &ParticipantSpec, new: &ParticipantSpec) -> Result<(), CommandError> {
     match (&old.transport, &new.transport) {
         (Transport::Browser(old), Transport::Browser(new)) => {
-            if old.remote_fingerprint != new.remote_fingerprint {
-                return invalid("another certificate needs a new generation");
+            if (old.remote_fingerprint, old.dtls_role) != (new.remote_fingerprint, new.dtls_role) {
+                return invalid("another certificate or DTLS role needs a new generation");
             }
             if old.ice.local_ufrag == new.ice.local_ufrag && old.ice.local_pwd != new.ice.local_pwd {
                 return invalid("an ICE restart changes the user fragment too");

@@ -15,7 +15,7 @@ use crate::stun::{
 use crate::time::Time;
 use crate::turn::Inner;
 use plausch_relay_api::limits::HANDSHAKES_PER_SHARD;
-use plausch_relay_api::{DisconnectReason, ParticipantId, SrtpKeys};
+use plausch_relay_api::{BrowserTransport, DisconnectReason, DtlsRole, ParticipantId, SrtpKeys, Transport};
 
 /// An answer with IPv6 address, integrity and fingerprint has 88 bytes, an error answer less than 120.
 const STUN_ANSWER_BYTES: usize = 160;
@@ -117,7 +117,35 @@ impl Engine {
         if outcome.new_path {
             self.take_path(path, key);
         }
+        self.begin_dtls(key);
         self.touch(key);
+    }
+
+    /// Asks for our ClientHello where we are the DTLS client, until there is an answer.
+    fn begin_dtls(&mut self, key: Key<Participant>) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let Transport::Browser(BrowserTransport { remote_fingerprint, dtls_role: DtlsRole::Client, .. }) =
+            participant.spec.transport
+        else {
+            return;
+        };
+        let transport = &mut participant.transport;
+        if !matches!(transport.phase, Phase::Connecting { .. }) || transport.dtls_answered() {
+            return;
+        }
+        if !transport.dtls_begun {
+            if self.counters.handshakes >= HANDSHAKES_PER_SHARD as u64 {
+                self.counters.drop_dtls_limit += 1;
+                return;
+            }
+            transport.dtls_begun = true;
+            self.counters.handshakes += 1;
+        }
+        self.effects.push_back(Effect::DtlsConnect {
+            participant: participant.spec.participant,
+            generation: participant.spec.generation,
+            fingerprint: remote_fingerprint,
+        });
     }
 
     /// Gives a path to a participant, and takes it from the one that had it.
@@ -292,11 +320,10 @@ impl Engine {
     }
 }
 
-/// The browser is the DTLS client: its keys protect what it sends.
 fn srtp_keys(session: &SessionKeys) -> Result<Keys, KeyError> {
     Ok(Keys {
-        inbound: Inbound::new(session.profile, &session.client_key, &session.client_salt)?,
-        outbound: Outbound::new(session.profile, &session.server_key, &session.server_salt)?,
+        inbound: Inbound::new(session.profile, &session.remote_key, &session.remote_salt)?,
+        outbound: Outbound::new(session.profile, &session.local_key, &session.local_salt)?,
     })
 }
 

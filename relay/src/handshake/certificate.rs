@@ -7,7 +7,7 @@ use boring::error::ErrorStack;
 use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
-use boring::ssl::{SslContext, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVersion};
+use boring::ssl::{SslContext, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslSignatureAlgorithm, SslVersion};
 use boring::x509::{X509, X509NameBuilder};
 use plausch_relay_api::Fingerprint;
 use std::sync::OnceLock;
@@ -19,6 +19,20 @@ const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AE
 const GROUPS: &str = "X25519MLKEM768:X25519:P-256:P-384";
 /// For DTLS 1.2; 1.3 has its own, which are all good.
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
+/// Of the other side's certificate: what browsers have, and what tools make (BoringSSL leaves out P-521 and Ed25519 unless asked).
+const SIGNATURES: [SslSignatureAlgorithm; 11] = [
+    SslSignatureAlgorithm::ECDSA_SECP256R1_SHA256,
+    SslSignatureAlgorithm::ED25519,
+    SslSignatureAlgorithm::ECDSA_SECP384R1_SHA384,
+    SslSignatureAlgorithm::ECDSA_SECP521R1_SHA512,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA256,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA256,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA384,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA384,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA512,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA512,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA1,
+];
 /// What browsers put into theirs: it tells nothing.
 const COMMON_NAME: &str = "WebRTC";
 /// Browsers check the fingerprint only, and a relay makes a new certificate whenever it starts.
@@ -40,6 +54,7 @@ pub fn context() -> Result<(SslContext, Fingerprint), ErrorStack> {
     builder.set_max_proto_version(Some(SslVersion::DTLS1_3))?;
     builder.set_curves_list(GROUPS)?;
     builder.set_cipher_list(CIPHERS)?;
+    builder.set_verify_algorithm_prefs(&SIGNATURES)?;
     builder.set_tlsext_use_srtp(SRTP_PROFILES)?;
     // No resumption: every PeerConnection is its own, and a ticket would be state without a use.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);

@@ -4,18 +4,20 @@
 //! its engine. Sessions live on until the engine ends them, because a browser that leaves says close_notify.
 
 mod certificate;
+mod failure;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use certificate::context;
+pub use failure::{Failures, HandshakeFailure};
 pub use session::{Progress, Session};
 
 use crate::ring::{Receiver, Sender};
 use boring::ssl::SslContext;
 use plausch_engine::{DtlsInput, EngineCommand};
 use plausch_relay_api::limits::{CONNECT_TIMEOUT_MS, RING_MESSAGES};
-use plausch_relay_api::{Fingerprint, ParticipantId};
+use plausch_relay_api::{DtlsRole, Fingerprint, ParticipantId};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +30,8 @@ use std::time::{Duration, Instant};
 pub enum ToHandshake {
     /// A datagram; the session begins with it when it is not known.
     Datagram { participant: ParticipantId, generation: u32, fingerprint: Fingerprint, datagram: Vec<u8> },
+    /// A session of which we are the client: it begins, unless it has begun.
+    Connect { participant: ParticipantId, generation: u32, fingerprint: Fingerprint },
     /// The session is over.
     End { participant: ParticipantId, generation: u32 },
     /// All sessions of this shard are over: it died.
@@ -55,7 +59,7 @@ pub struct HandshakeCounters {
     pub under_way: AtomicU64,
     pub finished_dtls12: AtomicU64,
     pub finished_dtls13: AtomicU64,
-    pub failed: AtomicU64,
+    pub failed: Failures,
     pub closed: AtomicU64,
     pub drop_not_hello: AtomicU64,
     pub drop_limit: AtomicU64,
@@ -139,6 +143,9 @@ impl<'a> Worker<'a> {
             ToHandshake::Datagram { participant, generation, fingerprint, datagram } => {
                 self.datagram((port, participant, generation), fingerprint, datagram);
             }
+            ToHandshake::Connect { participant, generation, fingerprint } => {
+                self.connect((port, participant, generation), fingerprint);
+            }
             ToHandshake::End { participant, generation } => self.remove((port, participant, generation)),
             ToHandshake::EndAll => {
                 let keys: Vec<_> = self.sessions.keys().filter(|key| key.0 == port).copied().collect();
@@ -148,26 +155,37 @@ impl<'a> Worker<'a> {
     }
 
     fn datagram(&mut self, key: Key, fingerprint: Fingerprint, datagram: Vec<u8>) {
-        if !self.sessions.contains_key(&key) && !self.begin(key, fingerprint, &datagram) {
-            return;
+        if !self.sessions.contains_key(&key) {
+            if !may_begin_session(&datagram) {
+                self.counters.drop_not_hello.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            if !self.begin(key, DtlsRole::Server, fingerprint) {
+                return;
+            }
         }
         let Some(entry) = self.sessions.get_mut(&key) else { return };
         let progress = entry.session.receive(datagram);
         self.after(key, progress);
     }
 
-    fn begin(&mut self, key: Key, fingerprint: Fingerprint, datagram: &[u8]) -> bool {
-        if !may_begin_session(datagram) {
-            self.counters.drop_not_hello.fetch_add(1, Ordering::Relaxed);
-            return false;
+    fn connect(&mut self, key: Key, fingerprint: Fingerprint) {
+        if self.sessions.contains_key(&key) || !self.begin(key, DtlsRole::Client, fingerprint) {
+            return;
         }
+        let Some(entry) = self.sessions.get_mut(&key) else { return };
+        let progress = entry.session.start();
+        self.after(key, progress);
+    }
+
+    fn begin(&mut self, key: Key, role: DtlsRole, fingerprint: Fingerprint) -> bool {
         let (handshakes, sessions) = self.counts[key.0];
         if handshakes >= self.bounds.handshakes || sessions >= self.bounds.sessions {
             self.counters.drop_limit.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        let Ok(session) = Session::new(self.context, fingerprint) else {
-            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        let Ok(session) = Session::new(self.context, role, fingerprint) else {
+            self.counters.failed.count(HandshakeFailure::Protocol);
             return false;
         };
         self.sessions.insert(key, Entry { session, began: Instant::now(), due: None });
@@ -199,12 +217,18 @@ impl<'a> Worker<'a> {
                 self.counts[port].0 -= 1;
                 counters.under_way.fetch_sub(1, Ordering::Relaxed);
                 let counter = if dtls13 { &counters.finished_dtls13 } else { &counters.finished_dtls12 };
-                (DtlsInput::Keys(keys), counter)
+                (DtlsInput::Keys(keys), Some(counter))
             }
-            Progress::Failed => (DtlsInput::Failed, &self.counters.failed),
-            Progress::Closed => (DtlsInput::Closed, &self.counters.closed),
+            Progress::Failed(failure) => {
+                tracing::info!(%participant, reason = failure.label(), "a DTLS handshake failed: {}", failure.sentence());
+                self.counters.failed.count(failure);
+                (DtlsInput::Failed, None)
+            }
+            Progress::Closed => (DtlsInput::Closed, Some(&self.counters.closed)),
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
         let over = !matches!(input, DtlsInput::Keys(_));
         outbox.send(EngineCommand::Dtls { participant, generation, input });
         if over { self.remove(key) } else { self.set_timer(key) }
@@ -233,7 +257,7 @@ impl<'a> Worker<'a> {
             entry.due = None;
             let too_long = now.duration_since(entry.began) >= Duration::from_millis(CONNECT_TIMEOUT_MS);
             let progress = if entry.session.is_handshaking() && too_long {
-                Progress::Failed
+                Progress::Failed(HandshakeFailure::Timeout)
             } else {
                 entry.session.handle_timeout()
             };

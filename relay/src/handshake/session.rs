@@ -1,5 +1,6 @@
-//! One DTLS session in the server role, as a function of datagrams and time.
+//! One DTLS session, as a function of datagrams and time.
 
+use super::failure::HandshakeFailure;
 use boring::error::ErrorStack;
 use boring::hash::MessageDigest;
 use boring::srtp::SrtpProfileId;
@@ -9,11 +10,14 @@ use boring::ssl::{
 use foreign_types::ForeignTypeRef;
 use plausch_engine::SessionKeys;
 use plausch_engine::srtp::Profile;
-use plausch_relay_api::Fingerprint;
 use plausch_relay_api::limits::{DATAGRAM_BYTES, DTLS_MTU_BYTES, DTLS_OUTGOING_DATAGRAMS, DTLS_RETRANSMIT_MS};
+use plausch_relay_api::{DtlsRole, Fingerprint};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+/// As a client: browsers' share for a post-quantum group makes a ClientHello of two datagrams, which DTLS servers of OpenSSL
+/// and GnuTLS that look for a cookie in the first one do not take.
+const CLIENT_GROUPS: &str = "X25519:P-256:P-384";
 /// RFC 5764, section 4.2.
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 
@@ -23,6 +27,7 @@ pub struct Session {
     state: State,
     /// The handshake has been finished once.
     finished: bool,
+    role: DtlsRole,
     expected: Fingerprint,
 }
 
@@ -41,16 +46,19 @@ pub enum Progress {
     /// The handshake is finished.
     Keys(SessionKeys),
     /// It cannot be finished any more.
-    Failed,
+    Failed(HandshakeFailure),
     /// The browser said close_notify.
     Closed,
 }
 
 impl Session {
-    /// Waits for a ClientHello. `expected`: what the browser announced of its certificate.
-    pub fn new(context: &SslContextRef, expected: Fingerprint) -> Result<Self, ErrorStack> {
+    /// Waits for a ClientHello, or is ready to send one. `expected`: what the other side announced of its certificate.
+    pub fn new(context: &SslContextRef, role: DtlsRole, expected: Fingerprint) -> Result<Self, ErrorStack> {
         let mut ssl = Ssl::new(context)?;
         ssl.set_mtu(DTLS_MTU_BYTES)?;
+        if role == DtlsRole::Client {
+            ssl.set_curves_list(CLIENT_GROUPS)?;
+        }
         // Any chain will do, the fingerprint decides (RFC 8827, section 6.5).
         ssl.set_custom_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |ssl| {
             if certificate_matches(ssl, expected) {
@@ -62,7 +70,7 @@ impl Session {
         // SAFETY: the pointer is that of a live `Ssl`; the call only sets a number.
         unsafe { boring_sys::DTLSv1_set_initial_timeout_duration(ssl.as_ptr(), DTLS_RETRANSMIT_MS) };
         let stream = SslStream::new(ssl, Datagrams::default())?;
-        Ok(Self { stream, state: State::Handshake, finished: false, expected })
+        Ok(Self { stream, state: State::Handshake, finished: false, role, expected })
     }
 
     /// Whether the handshake is under way.
@@ -75,7 +83,15 @@ impl Session {
         !self.finished
     }
 
-    /// Takes a datagram of the browser.
+    /// Sends the ClientHello, in the client role.
+    pub fn start(&mut self) -> Progress {
+        match self.role {
+            DtlsRole::Client => self.advance(),
+            DtlsRole::Server => Progress::None,
+        }
+    }
+
+    /// Takes a datagram of the other side.
     pub fn receive(&mut self, datagram: Vec<u8>) -> Progress {
         if datagram.is_empty() {
             // BoringSSL would take it for the end of the stream.
@@ -109,7 +125,7 @@ impl Session {
         let result = unsafe { boring_sys::DTLSv1_handle_timeout(self.stream.ssl().as_ptr()) };
         if result < 0 {
             drop(ErrorStack::get());
-            return self.end(Progress::Failed);
+            return self.end(Progress::Failed(HandshakeFailure::Protocol));
         }
         Progress::None
     }
@@ -124,21 +140,29 @@ impl Session {
         self.stream.ssl().version_str()
     }
 
+    fn handshake(&mut self) -> Result<(), boring::ssl::Error> {
+        match self.role {
+            DtlsRole::Client => self.stream.connect(),
+            DtlsRole::Server => self.stream.accept(),
+        }
+    }
+
     fn advance(&mut self) -> Progress {
         match self.state {
-            State::Handshake => match self.stream.accept() {
+            State::Handshake => match self.handshake() {
                 Ok(()) => match self.keys() {
                     Some(keys) => {
                         self.state = State::Established;
                         self.finished = true;
                         Progress::Keys(keys)
                     }
-                    None => self.end(Progress::Failed),
+                    None => self.end(Progress::Failed(HandshakeFailure::SrtpProfile)),
                 },
                 Err(error) if error.code() == ErrorCode::WANT_READ => Progress::None,
                 Err(error) => {
                     tracing::debug!("a DTLS handshake failed: {error}");
-                    self.end(Progress::Failed)
+                    let failure = HandshakeFailure::of(error.ssl_error());
+                    self.end(Progress::Failed(failure))
                 }
             },
             State::Established => self.read(),
@@ -187,12 +211,18 @@ impl Session {
         let mut material = vec![0; 2 * (key + salt)];
         ssl.export_keying_material(&mut material, EXPORTER_LABEL, None).ok()?;
         let (keys, salts) = material.split_at(2 * key);
+        // RFC 5764, section 4.2: the client's first.
+        let (client, server) = ((&keys[..key], &salts[..salt]), (&keys[key..], &salts[salt..]));
+        let (remote, local) = match self.role {
+            DtlsRole::Client => (server, client),
+            DtlsRole::Server => (client, server),
+        };
         Some(SessionKeys {
             profile,
-            client_key: keys[..key].to_vec(),
-            server_key: keys[key..].to_vec(),
-            client_salt: salts[..salt].to_vec(),
-            server_salt: salts[salt..].to_vec(),
+            remote_key: remote.0.to_vec(),
+            local_key: local.0.to_vec(),
+            remote_salt: remote.1.to_vec(),
+            local_salt: local.1.to_vec(),
         })
     }
 }

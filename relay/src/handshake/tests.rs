@@ -23,17 +23,24 @@ use webrtc_util::KeyingMaterialExporter;
 
 const ALL_PROFILES: &str = "SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM";
 
-/// A client in memory, with its own certificate.
+/// The other end in memory, with its own certificate: a client, unless it is said to wait.
 struct Client {
     stream: SslStream<Datagrams>,
     fingerprint: Fingerprint,
+    waits: bool,
+}
+
+fn on_curve(curve: Nid) -> PKey<boring::pkey::Private> {
+    PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(curve).unwrap()).unwrap()).unwrap()
 }
 
 impl Client {
     fn new(version: SslVersion, profiles: &str) -> Self {
-        let key =
-            PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap())
-                .unwrap();
+        Self::with_key(version, profiles, &on_curve(Nid::X9_62_PRIME256V1), MessageDigest::sha256())
+    }
+
+    /// `hash`: of the fingerprint.
+    fn with_key(version: SslVersion, profiles: &str, key: &PKey<boring::pkey::Private>, hash: MessageDigest) -> Self {
         let mut name = X509NameBuilder::new().unwrap();
         name.append_entry_by_nid(Nid::COMMONNAME, "browser").unwrap();
         let name = name.build();
@@ -43,13 +50,18 @@ impl Client {
         certificate.set_issuer_name(&name).unwrap();
         certificate.set_not_before(&boring::asn1::Asn1Time::days_from_now(0).unwrap()).unwrap();
         certificate.set_not_after(&boring::asn1::Asn1Time::days_from_now(1).unwrap()).unwrap();
-        certificate.set_pubkey(&key).unwrap();
-        certificate.sign(&key, MessageDigest::sha256()).unwrap();
+        certificate.set_pubkey(key).unwrap();
+        certificate.sign(key, MessageDigest::sha256()).unwrap();
         let certificate = certificate.build();
 
         let mut builder: SslContextBuilder = SslContext::builder(SslMethod::dtls()).unwrap();
         builder.set_certificate(&certificate).unwrap();
-        builder.set_private_key(&key).unwrap();
+        builder.set_private_key(key).unwrap();
+        // For the role of the server, which asks for our certificate.
+        builder.set_custom_verify_callback(
+            boring::ssl::SslVerifyMode::PEER | boring::ssl::SslVerifyMode::FAIL_IF_NO_PEER_CERT,
+            |_| Ok(()),
+        );
         builder.set_max_proto_version(Some(version)).unwrap();
         builder.set_curves_list("X25519MLKEM768:X25519:P-256").unwrap();
         builder.set_options(SslOptions::NO_QUERY_MTU);
@@ -58,15 +70,13 @@ impl Client {
         }
         let mut ssl = Ssl::new(&builder.build()).unwrap();
         ssl.set_mtu(1200).unwrap();
-        let mut digest = [0; 32];
-        digest.copy_from_slice(&certificate.digest(MessageDigest::sha256()).unwrap());
-        let fingerprint = Fingerprint::Sha256(digest);
-        Self { stream: SslStream::new(ssl, Datagrams::default()).unwrap(), fingerprint }
+        let fingerprint = Fingerprint::try_from(&*certificate.digest(hash).unwrap()).unwrap();
+        Self { stream: SslStream::new(ssl, Datagrams::default()).unwrap(), fingerprint, waits: false }
     }
 
     /// `true`: finished.
     fn connect(&mut self) -> bool {
-        match self.stream.connect() {
+        match if self.waits { self.stream.accept() } else { self.stream.connect() } {
             Ok(()) => true,
             Err(error) if error.code() == ErrorCode::WANT_READ => false,
             Err(error) => {
@@ -98,7 +108,7 @@ impl Client {
 }
 
 fn joined(keys: &SessionKeys) -> Vec<u8> {
-    [&keys.client_key[..], &keys.server_key, &keys.client_salt, &keys.server_salt].concat()
+    [&keys.remote_key[..], &keys.local_key, &keys.remote_salt, &keys.local_salt].concat()
 }
 
 /// Runs both ends against each other; `mangle` may change what the client sends.
@@ -111,7 +121,7 @@ fn handshake(client: &mut Client, server: &mut Session, mangle: impl Fn(&mut Vec
         for datagram in flight {
             match server.receive(datagram) {
                 Progress::Keys(new) => keys = Some(new),
-                Progress::Failed => return None,
+                Progress::Failed(_) => return None,
                 _ => {}
             }
         }
@@ -137,10 +147,47 @@ fn both_versions_agree_on_keys_and_prefer_gcm() {
             ("SRTP_AES128_CM_SHA1_80", Profile::Aes128CmSha1_80),
         ] {
             let mut client = Client::new(version, profiles);
-            let mut server = Session::new(&context, client.fingerprint).unwrap();
+            let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
             let keys = handshake(&mut client, &mut server, |_| {}).unwrap();
             assert_eq!((keys.profile, server.version()), (expected, name));
             assert_eq!(joined(&keys), client.keys());
+        }
+    }
+}
+
+#[test]
+fn the_relay_may_be_the_client() {
+    let (context, _) = context().unwrap();
+    for (version, name) in [(SslVersion::DTLS1_3, "DTLSv1.3"), (SslVersion::DTLS1_2, "DTLSv1.2")] {
+        let mut other = Client::new(version, "SRTP_AEAD_AES_128_GCM");
+        other.waits = true;
+        let mut session = Session::new(&context, DtlsRole::Client, other.fingerprint).unwrap();
+        assert!(matches!(session.start(), Progress::None));
+        assert!(session.timeout().is_some(), "a lost ClientHello is repeated");
+        let hello = session.take_outgoing();
+        assert_eq!(hello.len(), 1, "servers that look for a cookie take a ClientHello in one datagram only");
+        hello.into_iter().for_each(|datagram| drop(other.receive(datagram)));
+        let keys = handshake(&mut other, &mut session, |_| {}).unwrap();
+        assert_eq!((keys.profile, session.version()), (Profile::AeadAes128Gcm, name));
+        // RFC 5764, section 4.2: the client's come first, and the client is us.
+        let client_first = [&keys.local_key[..], &keys.remote_key, &keys.local_salt, &keys.remote_salt].concat();
+        assert_eq!(client_first, other.keys());
+    }
+}
+
+#[test]
+fn certificates_of_other_kinds_and_hashes_are_taken() {
+    let (context, _) = context().unwrap();
+    let rsa = PKey::from_rsa(boring::rsa::Rsa::generate(2048).unwrap()).unwrap();
+    let curves = [on_curve(Nid::SECP384R1), on_curve(Nid::SECP521R1)];
+    for (n, key) in curves.iter().chain([&rsa]).enumerate() {
+        for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
+            for hash in [MessageDigest::sha384(), MessageDigest::sha512()] {
+                let mut client = Client::with_key(version, ALL_PROFILES, key, hash);
+                let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
+                let keys = handshake(&mut client, &mut server, |_| {}).unwrap_or_else(|| panic!("key {n}"));
+                assert_eq!(joined(&keys), client.keys());
+            }
         }
     }
 }
@@ -156,7 +203,7 @@ fn hellos_in_two_datagrams_may_be_reordered_and_doubled() {
             assert_eq!(hello.len(), 2, "a post-quantum share does not fit into one datagram");
         }
         client.stream.get_mut().outgoing = hello;
-        let mut server = Session::new(&context, client.fingerprint).unwrap();
+        let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
         let keys = handshake(&mut client, &mut server, |flight| {
             flight.reverse();
             *flight = flight.iter().flat_map(|datagram| [datagram.clone(), datagram.clone()]).collect();
@@ -170,7 +217,7 @@ fn lost_datagrams_are_sent_again_in_time() {
     let (context, _) = context().unwrap();
     for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
         let mut client = Client::new(version, ALL_PROFILES);
-        let mut server = Session::new(&context, client.fingerprint).unwrap();
+        let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
         assert!(server.timeout().is_none(), "nothing to repeat before the ClientHello");
         client.connect();
         client.outgoing().into_iter().for_each(|datagram| drop(server.receive(datagram)));
@@ -193,13 +240,16 @@ fn another_certificate_than_the_announced_one_is_refused() {
     let (context, _) = context().unwrap();
     for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
         let mut client = Client::new(version, ALL_PROFILES);
-        let mut server = Session::new(&context, Fingerprint::Sha256([7; 32])).unwrap();
+        let mut server = Session::new(&context, DtlsRole::Server, Fingerprint::Sha256([7; 32])).unwrap();
         client.connect();
         let mut failed = false;
         for _ in 0..10 {
             for datagram in client.outgoing() {
                 match server.receive(datagram) {
-                    Progress::Failed => failed = true,
+                    Progress::Failed(failure) => {
+                        assert_eq!(failure, HandshakeFailure::Fingerprint);
+                        failed = true;
+                    }
                     Progress::Keys(_) => panic!("keys for a stranger"),
                     _ => {}
                 }
@@ -222,7 +272,7 @@ fn no_common_srtp_profile_is_a_failure() {
     for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
         for profiles in ["", "SRTP_AES128_CM_SHA1_32"] {
             let mut client = Client::new(version, profiles);
-            let mut server = Session::new(&context, client.fingerprint).unwrap();
+            let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
             assert!(handshake(&mut client, &mut server, |_| {}).is_none());
         }
     }
@@ -233,7 +283,7 @@ fn close_notify_is_noticed() {
     let (context, _) = context().unwrap();
     for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
         let mut client = Client::new(version, ALL_PROFILES);
-        let mut server = Session::new(&context, client.fingerprint).unwrap();
+        let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
         handshake(&mut client, &mut server, |_| {}).unwrap();
         client.outgoing().into_iter().for_each(|datagram| drop(server.receive(datagram)));
         client.stream.shutdown().unwrap();
@@ -248,7 +298,7 @@ fn garbage_ends_nothing_and_makes_no_answer() {
     let (context, _) = context().unwrap();
     for version in [SslVersion::DTLS1_3, SslVersion::DTLS1_2] {
         let mut client = Client::new(version, ALL_PROFILES);
-        let mut server = Session::new(&context, client.fingerprint).unwrap();
+        let mut server = Session::new(&context, DtlsRole::Server, client.fingerprint).unwrap();
         let mut garbage: Vec<Vec<u8>> = (0..64u8).map(|byte| vec![byte; usize::from(byte) * 20]).collect();
         // Records of a handshake with lengths that are not true, and an encrypted record of nobody.
         garbage.push([&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 255, 255][..], &[1; 100]].concat());

@@ -126,7 +126,7 @@ struct Sealer {
 impl Sealer {
     fn new(world: &World, id: ParticipantId) -> Self {
         let keys = world.keys(id, 1).expect("everybody in the meeting has keys");
-        let outbound = Outbound::new(keys.profile, &keys.client_key, &keys.client_salt);
+        let outbound = Outbound::new(keys.profile, &keys.remote_key, &keys.remote_salt);
         Self { outbound: outbound.expect("keys of the right length"), rollovers: BTreeMap::new() }
     }
 

@@ -11,10 +11,10 @@ use webrtc_srtp::protection_profile::ProtectionProfile;
 pub fn random_keys(random: &mut Random, profile: Profile) -> SessionKeys {
     SessionKeys {
         profile,
-        client_key: random.bytes(profile.key_len()),
-        server_key: random.bytes(profile.key_len()),
-        client_salt: random.bytes(profile.salt_len()),
-        server_salt: random.bytes(profile.salt_len()),
+        remote_key: random.bytes(profile.key_len()),
+        local_key: random.bytes(profile.key_len()),
+        remote_salt: random.bytes(profile.salt_len()),
+        local_salt: random.bytes(profile.salt_len()),
     }
 }
 
@@ -35,7 +35,7 @@ impl Session {
         let context = |key: &[u8], salt: &[u8]| {
             Context::new(key, salt, profile, None, None).expect("keys have the lengths of their profile")
         };
-        Self { seal: context(&keys.client_key, &keys.client_salt), open: context(&keys.server_key, &keys.server_salt) }
+        Self { seal: context(&keys.remote_key, &keys.remote_salt), open: context(&keys.local_key, &keys.local_salt) }
     }
 
     /// An RTP packet as the browser sends it.

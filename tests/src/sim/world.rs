@@ -378,6 +378,9 @@ impl World {
                 }
                 self.handshake(participant, generation, word_of(&datagram))
             }
+            Effect::DtlsConnect { participant, .. } => {
+                Err(format!("a ClientHello for {participant}, who begins the handshake itself"))
+            }
             Effect::DtlsEnd { .. } => Ok(()),
             Effect::Connected { participant, generation } => {
                 let truth = self.model.participants.get(&participant).ok_or("Connected: somebody unknown")?;

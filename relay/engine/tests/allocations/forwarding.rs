@@ -55,10 +55,10 @@ fn spec(id: u64, room: RoomId) -> ParticipantSpec {
 fn keys(id: u64, profile: Profile) -> SessionKeys {
     SessionKeys {
         profile,
-        client_key: vec![id as u8; profile.key_len()],
-        server_key: vec![!(id as u8); profile.key_len()],
-        client_salt: vec![id as u8; profile.salt_len()],
-        server_salt: vec![!(id as u8); profile.salt_len()],
+        remote_key: vec![id as u8; profile.key_len()],
+        local_key: vec![!(id as u8); profile.key_len()],
+        remote_salt: vec![id as u8; profile.salt_len()],
+        local_salt: vec![!(id as u8); profile.salt_len()],
     }
 }
 
@@ -129,7 +129,7 @@ fn join(
         engine.handle_command(now, EngineCommand::Control(assign), tx).unwrap();
         engine.handle_batch(now, &mut [RxPacket { path: path(id), data: &mut reach(check(id)) }], tx);
         let keys = keys(id, profile);
-        senders.push(Outbound::new(profile, &keys.client_key, &keys.client_salt).unwrap());
+        senders.push(Outbound::new(profile, &keys.remote_key, &keys.remote_salt).unwrap());
         let input = DtlsInput::Keys(keys);
         let dtls = EngineCommand::Dtls { participant: ParticipantId(id), generation: 1, input };
         engine.handle_command(now, dtls, tx).unwrap();

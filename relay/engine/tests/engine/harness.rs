@@ -61,19 +61,19 @@ fn keys(spec: &ParticipantSpec) -> SessionKeys {
         let SrtpKeys { profile, from_participant, to_participant } = &keyed.keys;
         return SessionKeys {
             profile: *profile,
-            client_key: from_participant.key.to_vec(),
-            server_key: to_participant.key.to_vec(),
-            client_salt: from_participant.salt.to_vec(),
-            server_salt: to_participant.salt.to_vec(),
+            remote_key: from_participant.key.to_vec(),
+            local_key: to_participant.key.to_vec(),
+            remote_salt: from_participant.salt.to_vec(),
+            local_salt: to_participant.salt.to_vec(),
         };
     }
     let byte = spec.participant.0 as u8;
     SessionKeys {
         profile: Profile::AeadAes128Gcm,
-        client_key: vec![byte; 16],
-        server_key: vec![byte ^ 0x80; 16],
-        client_salt: vec![byte; 12],
-        server_salt: vec![byte ^ 0x80; 12],
+        remote_key: vec![byte; 16],
+        local_key: vec![byte ^ 0x80; 16],
+        remote_salt: vec![byte; 12],
+        local_salt: vec![byte ^ 0x80; 12],
     }
 }
 
@@ -182,8 +182,8 @@ impl World {
         self.clients.push(Client {
             path,
             spec,
-            inbound: Inbound::new(keys.profile, &keys.server_key, &keys.server_salt).unwrap(),
-            outbound: Outbound::new(keys.profile, &keys.client_key, &keys.client_salt).unwrap(),
+            inbound: Inbound::new(keys.profile, &keys.local_key, &keys.local_salt).unwrap(),
+            outbound: Outbound::new(keys.profile, &keys.remote_key, &keys.remote_salt).unwrap(),
             streams: HashMap::new(),
             replays: HashMap::new(),
             rollovers: HashMap::new(),

@@ -114,6 +114,36 @@ fn dtls_goes_to_a_handshake_thread_and_back() {
 }
 
 #[test]
+fn where_we_are_the_dtls_client_a_check_begins_the_handshake() {
+    let mut world = World::new();
+    let mut passive = spec(1);
+    if let Transport::Browser(browser) = &mut passive.transport {
+        browser.dtls_role = DtlsRole::Client;
+    }
+    world.put(passive.clone()).unwrap();
+    world.add_client(passive.clone());
+    let begun = |world: &World| {
+        let connect = |effect: &&Effect| {
+            matches!(effect, Effect::DtlsConnect { participant: ParticipantId(1), generation: 1, fingerprint }
+                if fingerprint.bytes() == [1; 32])
+        };
+        world.effects.iter().filter(connect).count()
+    };
+    assert_eq!(begun(&world), 0, "nobody is reachable yet");
+    world.check(0, true);
+    world.check(0, true);
+    assert_eq!(begun(&world), 2, "said again until there is an answer");
+    assert_eq!(world.engine.counters().handshakes, 1);
+    world.raw(world.clients[0].path, vec![22, 2]);
+    world.check(0, true);
+    assert_eq!(begun(&world), 2);
+    world.give_keys(0);
+    world.check(0, true);
+    assert_eq!((begun(&world), world.engine.counters().handshakes), (2, 0));
+    assert!(world.put(spec(1)).is_err(), "the role changes only with a new generation");
+}
+
+#[test]
 fn media_before_the_keys_is_dropped() {
     let mut world = World::new();
     world.put(spec(1)).unwrap();
