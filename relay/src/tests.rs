@@ -162,7 +162,7 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
         transport: Transport::browser(
             IceParameters {
                 local_ufrag: format!("ufrag{participant:05}"),
-                local_pwd: LOCAL_PWD.to_owned().into(),
+                local_pwd: LOCAL_PWD.to_owned(),
                 remote_ufrag: "abcd".to_owned(),
                 remote_pwd: "browser-password-012345".to_owned().into(),
             },
@@ -191,7 +191,7 @@ async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
         Box::new(stun::attributes::RawAttribute { typ: ATTR_USE_CANDIDATE, length: 0, value: Vec::new() }),
         Box::new(stun::attributes::RawAttribute { typ: ATTR_ICE_CONTROLLING, length: 8, value: vec![9; 8] }),
         Box::new(stun::attributes::RawAttribute { typ: ATTR_PRIORITY, length: 4, value: vec![1; 4] }),
-        Box::new(MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned().into())),
+        Box::new(MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned())),
         Box::new(stun::fingerprint::FINGERPRINT),
     ];
     request.build(&attributes).unwrap();
@@ -201,7 +201,7 @@ async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
     let mut response = Message::new();
     response.unmarshal_binary(&buffer[..len]).unwrap();
     assert_eq!((response.typ, response.transaction_id), (BINDING_SUCCESS, request.transaction_id));
-    MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned().into()).check(&mut response).unwrap();
+    MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned()).check(&mut response).unwrap();
     let mut mapped = XorMappedAddress::default();
     mapped.get_from(&response).unwrap();
     SocketAddr::new(mapped.ip, mapped.port)

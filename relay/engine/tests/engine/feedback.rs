@@ -175,7 +175,7 @@ fn reports_keep_lips_in_sync() {
     // The publisher's wall clock has nothing to do with ours; its reports come at different delays.
     let wall = |now: plausch_engine::Time| {
         let seconds = now.0 / 1_000_000 + 3_000_000_000;
-        seconds << 32 | ((now.0 % 1_000_000) << 32) / 1_000_000
+        (seconds << 32) | (((now.0 % 1_000_000) << 32) / 1_000_000)
     };
     for n in 0..100u16 {
         world.send(0, &Rtp::audio(100, n));
