@@ -162,7 +162,7 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
         transport: Transport::browser(
             IceParameters {
                 local_ufrag: format!("ufrag{participant:05}"),
-                local_pwd: LOCAL_PWD.into(),
+                local_pwd: LOCAL_PWD.to_owned().into(),
                 remote_ufrag: "abcd".to_owned(),
                 remote_pwd: "browser-password-012345".to_owned().into(),
             },
