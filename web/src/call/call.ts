@@ -175,17 +175,17 @@ export class Call {
   /** Looks again and again which pictures have stopped coming. */
   private watchPictures(): () => void {
     const stillness = new Stillness();
-    const look = async (): Promise<void> => {
-      const packets = new Map<string, number>();
-      const received = this.lost.value ? undefined : await this.peer.value?.picturePackets();
+    const look = (): void => {
+      const pictures = new Map<string, number>();
+      const received = this.lost.value ? undefined : this.peer.value?.lastPictures();
       for (const { id, media, connected } of this.participants.value.values()) {
-        const count = received?.get(this.slotOf(id, 'person')?.video.id ?? '');
-        if (media.camera && connected && count !== undefined) packets.set(id, count);
+        const last = received?.get(this.slotOf(id, 'person')?.video.id ?? '');
+        if (media.camera && connected && last !== undefined) pictures.set(id, last);
       }
-      const still = stillness.look(packets, performance.now());
+      const still = stillness.look(pictures, performance.now());
       if (still.size !== this.still.value.size || [...still].some((id) => !this.still.value.has(id))) this.still.value = still;
     };
-    const timer = setInterval(() => void look(), LOOK_EVERY_MS);
+    const timer = setInterval(look, LOOK_EVERY_MS);
     return () => clearInterval(timer);
   }
 

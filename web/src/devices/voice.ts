@@ -50,7 +50,8 @@ export class VoiceWatch {
     // A copy that stays open while the original gives silence.
     const copy = track.clone();
     copy.enabled = true;
-    const context = new AudioContext();
+    // Nobody listens to it, so it need not be quick.
+    const context = new AudioContext({ latencyHint: 'playback' });
     const analyser = context.createAnalyser();
     analyser.fftSize = SAMPLES;
     context.createMediaStreamSource(new MediaStream([copy])).connect(analyser);
