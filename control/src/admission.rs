@@ -1,4 +1,5 @@
-//! Who may come in: rate limits by address, and tokens by which somebody is known again.
+//! Who may come in: the door, rate limits by address, and tokens by which somebody is known again.
 
+pub mod door;
 pub mod rates;
 pub mod tokens;

@@ -1,233 +1,308 @@
-//! Joins and offers: what waits for the relay.
+//! The one way into a room, which every front goes: *admit*, *plan*, *relay*, *commit*.
+//!
+//! [`Service::admit`] asks the door and gives a [`Place`]; [`Service::complete`] plans what the relay must do for the
+//! first offer, waits until it has done it, and lets the others know. Later offers go from *plan* on.
 
+use crate::admission::door::{Claims, Closed, Decision, Visitor, room_key};
 use crate::admission::rates::Prefix;
-use crate::http::assets;
 use crate::http::caller::Host;
 use crate::random;
 use crate::relays::relay::candidates;
-use crate::rooms::member::Presence;
+use crate::rooms::events::RoomEvent;
+use crate::rooms::member::{Capabilities, Capability, Media, Presence, Role};
 use crate::rooms::names::{RoomKey, person_name, room_title};
-use crate::rooms::room::Outbox;
-use crate::rooms::{Entry, Fresh, OfferError};
+use crate::rooms::{EnterError, Entry, Fresh, OfferError, Overview};
 use crate::sdp::{LocalSide, RemoteOffer};
-use crate::service::{Outgoing, Service, State};
+use crate::service::{Queue, Service};
 use plausch_relay_api::limits::{COMMAND_TIMEOUT_MS, RELAY_WAIT_MS};
 use plausch_relay_api::{Command, CommandError, Hello, ParticipantId, ParticipantSpec, RoomId};
-use plausch_signalling::{Answer, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
+use plausch_signalling::IceServers;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// A client's `join`.
+/// One of the joins that an address has. What costs something, reading SDP above all, comes after it is taken.
 #[derive(Debug)]
-pub struct Join {
-    pub version: u32,
-    pub room: String,
-    pub name: String,
+pub struct Ticket {
+    prefix: Option<Prefix>,
+}
+
+/// Somebody whose names can be used.
+pub struct Guest {
+    ticket: Ticket,
+    key: RoomKey,
+    title: String,
+    name: String,
+}
+
+/// What a front asks for in the name of a client.
+pub struct Request {
+    pub guest: Guest,
+    /// Of [`Service::next_session`].
+    pub session: u64,
+    /// Where events go; `None` for somebody who is there by their media alone.
+    pub queue: Option<Queue>,
+    pub presence: Presence,
+    pub capabilities: Capabilities,
+    pub claims: Claims,
+    pub media: Media,
+    /// Of an earlier join: come back as the same participant.
     pub resume: Option<String>,
-    pub offer: Option<Offer>,
-    pub media: MediaState,
 }
 
-/// Why a request failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Problem {
-    pub code: ErrorCode,
-    pub fatal: bool,
+/// A client's offer, read.
+pub struct ReadOffer {
+    /// Counts the offers of the client.
+    pub id: u32,
+    /// Counts its PeerConnections, from 1.
+    pub connection: u32,
+    pub remote: RemoteOffer,
 }
 
-impl From<ErrorCode> for Problem {
-    fn from(code: ErrorCode) -> Self {
-        let fatal = match code {
-            ErrorCode::Version
-            | ErrorCode::RoomFull
-            | ErrorCode::ServerFull
-            | ErrorCode::RateLimited
-            | ErrorCode::Replaced => true,
-            ErrorCode::BadMessage
-            | ErrorCode::BadRoomName
-            | ErrorCode::BadName
-            | ErrorCode::BadOffer
-            | ErrorCode::NoRelay => false,
-        };
-        Self { code, fatal }
+/// What the door decided.
+pub enum Admission {
+    Enter(Place),
+    /// In the lobby. `RoomEvent::Admitted` in the queue is the sign to complete, `RoomEvent::Rejected` the end.
+    Wait(Place),
+}
+
+/// A place in a room, which [`Service::complete`] makes a seat.
+pub struct Place {
+    pub participant: ParticipantId,
+    pub session: u64,
+    key: RoomKey,
+    queue: Option<Queue>,
+    resumed: bool,
+}
+
+/// Somebody who is in the room.
+pub struct Arrival {
+    pub participant: ParticipantId,
+    pub key: RoomKey,
+    /// The room as it was then: what changes from now on comes as events.
+    pub overview: Overview,
+    /// Answers the offer, if there was one.
+    pub answer: Option<String>,
+    /// Names the ICE session of that answer.
+    pub ice_tag: Option<String>,
+    pub ice: Option<IceServers>,
+}
+
+/// Why somebody does not come in, or an offer is not served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("too many requests from this address")]
+    RateLimited,
+    #[error("there can be no room of this name")]
+    BadRoomName,
+    #[error("the name is empty, too long or has characters of no name")]
+    BadName,
+    #[error("the request has neither an offer nor a token, or comes at the wrong time")]
+    BadRequest,
+    #[error("the offer cannot be used")]
+    BadOffer,
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    #[error("the room is full")]
+    RoomFull,
+    #[error("the server is full")]
+    ServerFull,
+    #[error("no relay is connected, or it does not answer")]
+    NoRelay,
+    #[error("the same identity joined from another place, or was removed")]
+    Replaced,
+}
+
+impl From<EnterError> for Refusal {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::RoomFull => Self::RoomFull,
+            EnterError::ServerFull => Self::ServerFull,
+            EnterError::NoShard => Self::NoRelay,
+            EnterError::OtherRoom => Self::BadRequest,
+        }
     }
 }
 
 /// What became of an offer.
-pub(crate) enum Served {
+enum Served {
     /// The relay serves it.
-    Answered { spec: Box<ParticipantSpec>, answer: Answer },
-    /// It is of a connection that is over, and the browser must make a new one.
+    Answered { spec: Box<ParticipantSpec>, answer: String },
+    /// It is of a connection that is over, and the client must make a new one.
     Stale,
 }
 
+impl Ticket {
+    /// Checks the names that somebody gave.
+    pub fn guest(self, room: &str, name: &str) -> Result<Guest, Refusal> {
+        let key = room_key(room).ok_or(Refusal::BadRoomName)?;
+        let name = person_name(name).ok_or(Refusal::BadName)?;
+        Ok(Guest { ticket: self, key, title: room_title(room), name })
+    }
+}
+
 impl Service {
-    /// Lets a session into a room; on success its `welcome` is in the queue.
-    pub async fn join(
-        &self,
-        session: u64,
-        prefix: Option<Prefix>,
-        host: Option<&Host>,
-        outgoing: mpsc::Sender<Outgoing>,
-        join: Join,
-    ) -> Result<ParticipantId, Problem> {
-        if join.version != VERSION {
-            return Err(ErrorCode::Version.into());
-        }
-        if !self.may_join(prefix) {
-            return Err(ErrorCode::RateLimited.into());
-        }
-        let key = room_key(&join.room).ok_or(ErrorCode::BadRoomName)?;
-        let name = person_name(&join.name).ok_or(ErrorCode::BadName)?;
-        let resumed = join.resume.as_deref().and_then(|token| self.secret.verify(&key, token));
-        if join.offer.is_none() && join.resume.is_none() {
-            return Err(ErrorCode::BadMessage.into());
-        }
-        let offer = join.offer.map(|offer| self.read_offer(offer)).transpose()?;
+    /// Takes one of the joins that an address has.
+    pub fn ticket(&self, prefix: Option<Prefix>) -> Result<Ticket, Refusal> {
+        let allowed = self.joins.lock().unwrap_or_else(PoisonError::into_inner).take(prefix, self.now());
+        if allowed { Ok(Ticket { prefix }) } else { Err(Refusal::RateLimited) }
+    }
+
+    /// Asks the door, and gives a place in the room or in its lobby. Nobody knows of who has a place, except that
+    /// moderators are told of who waits. Whoever gets a place must [`Service::complete`], [`Service::leave`] or
+    /// [`Service::detach`] it.
+    pub async fn admit(&self, request: Request) -> Result<Admission, Refusal> {
+        let Request { guest, session, queue, presence, capabilities, claims, media, resume } = request;
+        let Guest { ticket, key, title, name } = guest;
         // Before its snapshot nobody knows whether the relay still has the media of who comes back.
         self.wait_for_relay().await?;
-
+        let resumed = resume.and_then(|token| self.secret.verify(&key, &token));
         let participant = resumed.unwrap_or_else(|| ParticipantId(random::id()));
-        let entry = Entry {
-            participant,
-            session,
-            title: room_title(&join.room),
-            key: key.clone(),
-            name,
-            presence: Presence::Signalling,
-            media: join.media,
-            new_room: RoomId(random::id()),
-        };
-        {
-            let mut state = self.state();
-            let mut out = Outbox::default();
+        let place = Place { participant, session, key: key.clone(), queue: queue.clone(), resumed: resumed.is_some() };
+        self.change(|state, out| {
+            let decision = match state.rooms.knows(&key, participant) {
+                // Who was let in once comes back past the door.
+                true => Decision::Enter(Role::Guest),
+                false => self.door.decide(&Visitor {
+                    room: &key,
+                    room_exists: state.rooms.exists(&key),
+                    claims: &claims,
+                    prefix: ticket.prefix,
+                }),
+            };
+            let can_wait = queue.is_some() && capabilities.contains(&Capability::Lobby);
+            let role = match decision {
+                Decision::Enter(role) => role,
+                Decision::Wait if can_wait => Role::Guest,
+                Decision::Wait => return Err(Closed::CannotWait.into()),
+                Decision::Refuse(why) => return Err(why.into()),
+            };
+            let new_room = RoomId(random::id());
+            let entry = Entry { participant, session, key, title, name, presence, role, capabilities, media, new_room };
             let shards = state.shards();
-            state.rooms.enter(entry, &shards, &mut out)?;
-            state.replace(participant, self);
-            state.settle(out, self);
-        }
+            match decision {
+                Decision::Wait => state.rooms.knock(entry, &shards, out)?,
+                Decision::Enter(_) | Decision::Refuse(_) => state.rooms.enter(entry, &shards, out)?,
+            }
+            state.replace(participant);
+            match (decision, queue) {
+                (Decision::Wait, Some(queue)) => {
+                    state.attach(participant, session, queue);
+                    tracing::info!(%participant, "waits in the lobby");
+                    Ok(Admission::Wait(place))
+                }
+                _ => Ok(Admission::Enter(place)),
+            }
+        })
+    }
+
+    /// Makes a place a seat: from now on the others know of the participant, and events come into its queue. Must run
+    /// to its end, or half a participant stays behind. Without an offer the media that the relay still has goes on.
+    pub async fn complete(
+        &self,
+        place: Place,
+        offer: Option<&ReadOffer>,
+        host: Option<&Host>,
+    ) -> Result<Arrival, Refusal> {
+        let Place { participant, session, key, queue, resumed } = place;
         let served = match offer {
-            Some((offer, remote)) => self.serve(participant, session, &offer, &remote).await.map(Some),
+            Some(offer) => self.serve(participant, session, offer).await.map(Some),
             None => Ok(None),
         };
         if served.is_err() {
             self.give_up(participant, session);
         }
         let served = served?;
-        let stale = matches!(served, Some(Served::Stale));
-
-        let mut state = self.state();
-        let mut out = Outbox::default();
-        let answer = match served {
-            Some(Served::Answered { spec, answer }) => {
-                if !state.rooms.commit(*spec, session, &mut out) {
-                    return Err(ErrorCode::Replaced.into());
+        let arrival = self.change(|state, out| {
+            let (mut answer, mut ice_tag) = (None, None);
+            match served {
+                Some(Served::Answered { spec, answer: sdp }) => {
+                    ice_tag = spec.transport.ice().map(|ice| ice.local_ufrag.clone());
+                    answer = Some(sdp);
+                    if !state.rooms.commit(*spec, session, out) {
+                        return Err(Refusal::Replaced);
+                    }
                 }
-                Some(answer)
+                _ if state.rooms.session(participant) != Some(session) => return Err(Refusal::Replaced),
+                // Nobody could tell a client without a session to offer again.
+                Some(Served::Stale) | None if queue.is_none() => {
+                    state.rooms.remove(participant, out);
+                    return Err(Refusal::NoRelay);
+                }
+                Some(Served::Stale) | None => state.rooms.show(participant, out),
             }
-            _ if state.rooms.session(participant) != Some(session) => return Err(ErrorCode::Replaced.into()),
-            Some(Served::Stale) | None => {
-                state.rooms.show(participant, &mut out);
-                None
+            let overview = state.rooms.overview(participant).ok_or(Refusal::NoRelay)?;
+            // The overview tells the newcomer all of it.
+            out.withdraw(participant);
+            let media_lost = answer.is_none() && (offer.is_some() || !state.rooms.has_media(participant));
+            match queue {
+                Some(queue) => state.attach(participant, session, queue),
+                None => state.rooms.stand_alone(participant, self.now()),
             }
-        };
-        // Others first: what they are told is in the welcome already, so the newcomer is not told twice.
-        state.settle(out, self);
-        let token = self.secret.token(&key, participant);
-        let shard = state.rooms.shard_of(Some(&key), &state.shards());
-        let ice = shard.and_then(|shard| self.ice_servers_at(&state, shard, host));
-        let Some(welcome) = state.rooms.welcome(participant, token.into(), answer, ice) else {
-            return Err(ErrorCode::NoRelay.into());
-        };
-        state.attach(participant, session, outgoing);
-        state.tell(participant, welcome, self);
-        if stale || !state.rooms.has_media(participant) {
-            state.tell(participant, ServerMessage::MediaLost, self);
-        }
+            if media_lost {
+                out.send(participant, RoomEvent::MediaLost);
+            }
+            let shard = state.rooms.shard_of(Some(&key), &state.shards());
+            let ice = shard.and_then(|shard| self.ice_servers_at(state, shard, host));
+            Ok(Arrival { participant, key, overview, answer, ice_tag, ice })
+        })?;
         self.metrics.joins.fetch_add(1, Relaxed);
-        if resumed.is_some() {
+        if resumed {
             self.metrics.resumes.fetch_add(1, Relaxed);
         }
-        tracing::info!(%participant, resumed = resumed.is_some(), "joined");
-        Ok(participant)
+        tracing::info!(%participant, resumed, "joined");
+        Ok(arrival)
     }
 
-    /// More slots, an ICE restart or a new connection; on success the `answer` is in the queue.
-    pub async fn offer(&self, participant: ParticipantId, session: u64, offer: Offer) -> Result<(), Problem> {
-        let (offer, remote) = self.read_offer(offer)?;
-        let Served::Answered { spec, answer } = self.serve(participant, session, &offer, &remote).await? else {
-            // `media-lost` has crossed this offer: the browser knows already.
-            return Ok(());
+    /// More slots, an ICE restart or a new connection: the answer, or `None` where the client knows already that its
+    /// connection is over, for `RoomEvent::MediaLost` has crossed the offer.
+    pub async fn offer(
+        &self,
+        participant: ParticipantId,
+        session: u64,
+        offer: &ReadOffer,
+    ) -> Result<Option<String>, Refusal> {
+        let Served::Answered { spec, answer } = self.serve(participant, session, offer).await? else {
+            return Ok(None);
         };
-        let mut state = self.state();
-        let mut out = Outbox::default();
-        if state.rooms.commit(*spec, session, &mut out) {
-            state.tell(participant, ServerMessage::Answer { answer }, self);
-            state.settle(out, self);
-        }
-        Ok(())
+        let committed = self.change(|state, out| state.rooms.commit(*spec, session, out));
+        Ok(committed.then_some(answer))
     }
 
-    /// Takes one of the joins that an address has.
-    pub(crate) fn may_join(&self, prefix: Option<Prefix>) -> bool {
-        self.joins.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(prefix, self.now())
-    }
-
-    pub(crate) async fn wait_for_relay(&self) -> Result<(), ErrorCode> {
+    pub(crate) async fn wait_for_relay(&self) -> Result<(), Refusal> {
         let mut linked = self.linked.subscribe();
         let wait = Duration::from_millis(RELAY_WAIT_MS);
         match timeout(wait, linked.wait_for(|linked| *linked)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(ErrorCode::NoRelay),
-        }
-    }
-
-    fn read_offer(&self, offer: Offer) -> Result<(Offer, RemoteOffer), ErrorCode> {
-        if offer.connection == 0 {
-            return Err(ErrorCode::BadOffer);
-        }
-        match RemoteOffer::read(&offer, &self.config.codecs) {
-            Ok(remote) => Ok((offer, remote)),
-            Err(error) => {
-                tracing::debug!("an offer was refused: {error}");
-                Err(ErrorCode::BadOffer)
-            }
+            Ok(Err(_)) | Err(_) => Err(Refusal::NoRelay),
         }
     }
 
     /// Plans, tells the relay and waits until it has done it.
-    pub(crate) async fn serve(
-        &self,
-        participant: ParticipantId,
-        session: u64,
-        offer: &Offer,
-        remote: &RemoteOffer,
-    ) -> Result<Served, Problem> {
-        let (spec, hello, done) = {
-            let mut state = self.state();
+    async fn serve(&self, participant: ParticipantId, session: u64, offer: &ReadOffer) -> Result<Served, Refusal> {
+        let remote = &offer.remote;
+        let planned = self.change(|state, _| {
             if state.rooms.session(participant) != Some(session) {
-                return Err(ErrorCode::Replaced.into());
+                return Err(Refusal::Replaced);
             }
             let shards = state.shards();
-            let planned = state.rooms.plan(participant, offer.connection, remote, fresh(remote), &shards);
-            let spec = match planned {
+            let spec = match state.rooms.plan(participant, offer.connection, remote, fresh(remote), &shards) {
                 Ok(spec) => spec,
-                Err(OfferError::Stale) => return Ok(Served::Stale),
-                Err(OfferError::Gone) => return Err(ErrorCode::Replaced.into()),
+                Err(OfferError::Stale) => return Ok(None),
+                Err(OfferError::Gone) => return Err(Refusal::Replaced),
                 Err(error @ (OfferError::SlotsChanged | OfferError::CertificateChanged)) => {
                     tracing::debug!(%participant, "an offer was refused: {error}");
-                    return Err(ErrorCode::BadOffer.into());
+                    return Err(Refusal::BadOffer);
                 }
             };
-            let relay = state.relay.as_mut().ok_or(ErrorCode::NoRelay)?;
+            let relay = state.relay.as_mut().ok_or(Refusal::NoRelay)?;
             let hello = relay.hello.clone();
-            let done = relay.ask(put(&spec)).ok_or(ErrorCode::NoRelay)?;
-            (spec, hello, done)
-        };
+            let done = relay.ask(put(&spec)).ok_or(Refusal::NoRelay)?;
+            Ok(Some((spec, hello, done)))
+        })?;
+        let Some((spec, hello, done)) = planned else { return Ok(Served::Stale) };
         match self.wait(done).await? {
             Ok(()) => {}
             // The relay has this participant from a time that control does not remember.
@@ -235,68 +310,63 @@ impl Service {
                 let done = self.put_again(&spec, session)?;
                 self.wait(done).await?.map_err(|error| refusal(participant, &error))?;
             }
-            Err(error) => return Err(refusal(participant, &error).into()),
+            Err(error) => return Err(refusal(participant, &error)),
         }
-        let answer = Answer { id: offer.id, sdp: answer(remote, &spec, &hello, offer.id) };
+        let answer = answer(remote, &spec, &hello, offer.id);
         Ok(Served::Answered { spec: Box::new(spec), answer })
     }
 
-    pub(crate) async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, ErrorCode> {
+    pub(crate) async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, Refusal> {
         match timeout(Duration::from_millis(COMMAND_TIMEOUT_MS), done).await {
             Ok(Ok(result)) => Ok(result),
             // The link is gone, or the relay hangs.
-            Ok(Err(_)) | Err(_) => Err(ErrorCode::NoRelay),
+            Ok(Err(_)) | Err(_) => Err(Refusal::NoRelay),
         }
     }
 
-    fn put_again(&self, spec: &ParticipantSpec, session: u64) -> Result<Done, ErrorCode> {
-        let mut state = self.state();
-        // Who was replaced or removed meanwhile would stay with the relay, and nobody would remove them.
-        if state.rooms.session(spec.participant) != Some(session) {
-            return Err(ErrorCode::Replaced);
-        }
-        let relay = state.relay.as_mut().ok_or(ErrorCode::NoRelay)?;
-        relay.command(Command::RemoveParticipant { participant: spec.participant });
-        relay.ask(put(spec)).ok_or(ErrorCode::NoRelay)
+    fn put_again(&self, spec: &ParticipantSpec, session: u64) -> Result<Done, Refusal> {
+        self.change(|state, _| {
+            // Who was replaced or removed meanwhile would stay with the relay, and nobody would remove them.
+            if state.rooms.session(spec.participant) != Some(session) {
+                return Err(Refusal::Replaced);
+            }
+            let relay = state.relay.as_mut().ok_or(Refusal::NoRelay)?;
+            relay.command(Command::RemoveParticipant { participant: spec.participant });
+            relay.ask(put(spec)).ok_or(Refusal::NoRelay)
+        })
     }
 
     /// The first offer of a newcomer failed: the place is free again.
-    pub(crate) fn give_up(&self, participant: ParticipantId, session: u64) {
-        let mut state = self.state();
-        let mut out = Outbox::default();
-        if state.rooms.session(participant) == Some(session) {
-            let now = self.now();
-            state.rooms.abandon(participant, session, &mut out);
-            // Who was there before stays for a while, as after a lost socket.
-            state.rooms.detach(participant, session, now, &mut out);
-        }
-        State::settle(&mut state, out, self);
+    fn give_up(&self, participant: ParticipantId, session: u64) {
+        self.change(|state, out| {
+            state.forget(participant, session);
+            if state.rooms.session(participant) == Some(session) {
+                state.rooms.abandon(participant, session, out);
+                // Who was there before stays for a while, as after a lost socket.
+                state.rooms.detach(participant, session, self.now(), out);
+            }
+        });
     }
 }
 
-/// `None` also for the names of files that lie beside the page.
-pub(crate) fn room_key(room: &str) -> Option<RoomKey> {
-    RoomKey::normalise(room).filter(|key| !assets::exists(key.as_str()))
-}
-
-pub(crate) type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;
+type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;
 
 pub(crate) fn put(spec: &ParticipantSpec) -> Command {
     Command::PutParticipant(Box::new(spec.clone()))
 }
 
-pub(crate) fn refusal(participant: ParticipantId, error: &CommandError) -> ErrorCode {
+pub(crate) fn refusal(participant: ParticipantId, error: &CommandError) -> Refusal {
     tracing::warn!(%participant, "the relay refused a participant: {error}");
     match error {
-        CommandError::Limit(_) => ErrorCode::ServerFull,
-        CommandError::Invalid(_) => ErrorCode::BadOffer,
+        CommandError::Limit(_) => Refusal::ServerFull,
+        CommandError::Invalid(_) => Refusal::BadOffer,
         CommandError::UnknownParticipant
         | CommandError::UnknownShard
         | CommandError::Moved
         | CommandError::Stale
         | CommandError::UfragTaken
         | CommandError::Busy
-        | CommandError::Draining => ErrorCode::NoRelay,
+        | CommandError::Draining => Refusal::NoRelay,
     }
 }
 

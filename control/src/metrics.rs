@@ -24,7 +24,7 @@ pub struct Metrics {
     connections: OnceLock<Arc<Connections>>,
 }
 
-const ERROR_CODES: [(ErrorCode, &str); 10] = [
+const ERROR_CODES: [(ErrorCode, &str); 19] = [
     (ErrorCode::BadMessage, "bad-message"),
     (ErrorCode::Version, "version"),
     (ErrorCode::BadRoomName, "bad-room-name"),
@@ -35,6 +35,15 @@ const ERROR_CODES: [(ErrorCode, &str); 10] = [
     (ErrorCode::RateLimited, "rate-limited"),
     (ErrorCode::NoRelay, "no-relay"),
     (ErrorCode::Replaced, "replaced"),
+    (ErrorCode::RoomBlocked, "room-blocked"),
+    (ErrorCode::RoomClosed, "room-closed"),
+    (ErrorCode::PasswordNeeded, "password-needed"),
+    (ErrorCode::PasswordWrong, "password-wrong"),
+    (ErrorCode::TokenNeeded, "token-needed"),
+    (ErrorCode::Quota, "quota"),
+    (ErrorCode::Lobby, "lobby"),
+    (ErrorCode::Rejected, "rejected"),
+    (ErrorCode::NotModerator, "not-moderator"),
 ];
 
 /// What is now.

@@ -1,5 +1,7 @@
-//! All rooms, by name. Pure: ids and the time are arguments, and what the world must be told goes to an [`Outbox`].
+//! All rooms, by name. Pure: ids and the time are arguments, and what follows from a change goes to an [`Outbox`].
 
+pub mod events;
+mod lobby;
 pub mod member;
 pub mod names;
 mod offers;
@@ -10,18 +12,18 @@ mod standalone;
 #[cfg(test)]
 mod tests;
 
+pub use lobby::LobbyError;
 pub use offers::{Fresh, OfferError};
 pub use reconcile::Note;
 
 use crate::config::Limits;
-
-use member::{Member, Presence};
-use names::{RoomKey, distinct_name, is_numbered};
+use events::{FilledSlot, Knock, Outbox, Person, RoomEvent};
+use member::{Capabilities, Flow, Media, Member, Presence, Role, State};
+use names::{RoomKey, RoomTitle, distinct_name, is_numbered};
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
 use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
-use plausch_signalling::{Answer, ErrorCode, IceServers, MediaState, ResumeToken, RoomTitle, ServerMessage};
-use room::{Outbox, Room};
-use std::collections::{BTreeSet, HashMap};
+use room::Room;
+use std::collections::{BTreeSet, HashMap, btree_map};
 use std::time::Duration;
 
 /// Rooms and who is in them.
@@ -46,9 +48,36 @@ pub struct Entry {
     pub title: String,
     pub name: String,
     pub presence: Presence,
-    pub media: MediaState,
+    pub role: Role,
+    pub capabilities: Capabilities,
+    pub media: Media,
     /// Of the room, if nobody is in it yet.
     pub new_room: RoomId,
+}
+
+/// Why there is no place for somebody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EnterError {
+    #[error("the room is full")]
+    RoomFull,
+    #[error("the server has no place for more rooms or participants")]
+    ServerFull,
+    #[error("no shard of a relay is there to serve the room")]
+    NoShard,
+    #[error("the participant is in another room")]
+    OtherRoom,
+}
+
+/// What a member is told when it comes in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overview {
+    /// The room's name as it was first typed.
+    pub title: RoomTitle,
+    pub role: Role,
+    pub others: Vec<Person>,
+    pub slots: Vec<FilledSlot>,
+    /// Who waits in the lobby; for moderators.
+    pub knocks: Vec<Knock>,
 }
 
 impl Rooms {
@@ -73,17 +102,51 @@ impl Rooms {
 
     /// The session that speaks for a participant.
     pub fn session(&self, participant: ParticipantId) -> Option<u64> {
-        self.member(participant)?.session
+        self.member(participant)?.session()
+    }
+
+    /// Whether somebody is in the room of this name, or about to be.
+    pub fn exists(&self, key: &RoomKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// The participant is in this room already, whether others know of it or not; who waits is not in it.
+    pub fn knows(&self, key: &RoomKey, participant: ParticipantId) -> bool {
+        self.room_of(participant).is_some_and(|room| room.key == *key)
+            && self.member(participant).is_some_and(|member| !member.is_waiting())
     }
 
     /// Gives a place in the room, or the place that the participant already has. Others learn of somebody new only
     /// by [`Rooms::commit`] or [`Rooms::show`].
-    pub fn enter(&mut self, entry: Entry, shards: &[ShardId], out: &mut Outbox) -> Result<(), ErrorCode> {
+    pub fn enter(&mut self, entry: Entry, shards: &[ShardId], out: &mut Outbox) -> Result<(), EnterError> {
+        let state = State::Joining { session: entry.session };
+        self.take_place(entry, state, shards, out)
+    }
+
+    /// Gives a place in the lobby of the room; moderators are told. Who is in the room already just comes back.
+    pub fn knock(&mut self, entry: Entry, shards: &[ShardId], out: &mut Outbox) -> Result<(), EnterError> {
+        let participant = entry.participant;
+        let state = State::Waiting { session: entry.session };
+        self.take_place(entry, state, shards, out)?;
+        if let Some(member) = self.member(participant).filter(|member| member.is_waiting()) {
+            let knock = Knock { id: participant, name: member.name.clone().into() };
+            self.tell_moderators(participant, RoomEvent::Knocked(knock), out);
+        }
+        Ok(())
+    }
+
+    fn take_place(
+        &mut self,
+        entry: Entry,
+        state: State,
+        shards: &[ShardId],
+        out: &mut Outbox,
+    ) -> Result<(), EnterError> {
         let id = match self.by_key.get(&entry.key) {
             Some(id) => *id,
-            None if self.rooms.len() >= self.limits.rooms => return Err(ErrorCode::ServerFull),
+            None if self.rooms.len() >= self.limits.rooms => return Err(EnterError::ServerFull),
             None => {
-                let shard = self.least_loaded(shards).ok_or(ErrorCode::NoRelay)?;
+                let shard = self.least_loaded(shards).ok_or(EnterError::NoShard)?;
                 self.check_place(&entry, None)?;
                 self.insert_room(Room::new(entry.new_room, entry.key.clone(), entry.title.clone(), shard));
                 entry.new_room
@@ -92,12 +155,12 @@ impl Rooms {
         let known = self.by_participant.get(&entry.participant).copied();
         if known.is_some_and(|room| room != id) {
             // Ids are random and tokens name the room, so this is a forgery that cannot happen.
-            return Err(ErrorCode::BadMessage);
+            return Err(EnterError::OtherRoom);
         }
         if known.is_none() {
             self.check_place(&entry, self.rooms.get(&id))?;
         }
-        let Some(room) = self.rooms.get_mut(&id) else { return Err(ErrorCode::NoRelay) };
+        let Some(room) = self.rooms.get_mut(&id) else { return Err(EnterError::NoShard) };
         let shown = room.members.get(&entry.participant).map(|member| member.name.as_str());
         let name = match shown.filter(|shown| is_numbered(shown, &entry.name)) {
             // Who comes back stays "Anna 2", though the other Anna may have left.
@@ -108,54 +171,70 @@ impl Rooms {
             }
         };
         let joined = room.next_event();
-        let member = room.members.entry(entry.participant).or_insert_with(|| Member {
-            name: String::new(),
-            presence: Presence::default(),
-            media: MediaState::default(),
-            session: None,
-            detached_at: None,
-            visible: false,
-            transport: None,
-            shown_connected: true,
-            shown: Vec::new(),
-            joined,
-            spoke: 0,
-            shared: 0,
-        });
-        let changed = (member.name != name || member.media != entry.media) && member.visible;
+        let mut waited = false;
+        let member = match room.members.entry(entry.participant) {
+            btree_map::Entry::Occupied(there) => {
+                let member = there.into_mut();
+                waited = member.is_waiting();
+                member.take_over(entry.session);
+                if let (State::Waiting { .. }, State::Joining { .. }) = (&member.state, &state) {
+                    // Admitted by the door this time.
+                    member.state = state;
+                }
+                member
+            }
+            btree_map::Entry::Vacant(place) => place.insert(Member {
+                name: name.clone(),
+                presence: Presence::default(),
+                role: entry.role,
+                capabilities: Capabilities::default(),
+                media: Media::default(),
+                state,
+                joined,
+                spoke: 0,
+                shared: 0,
+            }),
+        };
+        let changed = member.name != name || member.media != entry.media || member.role < entry.role;
         if entry.media.screen && !member.media.screen {
             member.shared = joined;
         }
+        // Who was made a moderator stays one, whatever the door says when they come back.
+        member.role = member.role.max(entry.role);
         member.name = name;
         member.presence = entry.presence;
+        member.capabilities = entry.capabilities;
         member.media = entry.media;
-        member.session = Some(entry.session);
-        member.detached_at = None;
+        let visible = member.is_visible();
+        let admitted = waited && !member.is_waiting();
         self.by_participant.insert(entry.participant, id);
         self.detached.remove(&entry.participant);
-        if changed {
+        if changed && visible {
             self.changed(entry.participant, out);
+        }
+        if admitted {
+            self.tell_moderators(entry.participant, RoomEvent::KnockEnded(entry.participant), out);
         }
         self.refresh_connected(entry.participant, out);
         Ok(())
     }
 
-    fn check_place(&self, entry: &Entry, room: Option<&Room>) -> Result<(), ErrorCode> {
+    fn check_place(&self, entry: &Entry, room: Option<&Room>) -> Result<(), EnterError> {
         if self.by_participant.contains_key(&entry.participant) {
             return Ok(());
         }
         if self.by_participant.len() >= self.limits.participants {
-            return Err(ErrorCode::ServerFull);
+            return Err(EnterError::ServerFull);
         }
         if room.map_or(0, Room::members) >= self.limits.participants_per_room {
-            return Err(ErrorCode::RoomFull);
+            return Err(EnterError::RoomFull);
         }
         Ok(())
     }
 
     /// Gives up a place whose first offer failed.
     pub fn abandon(&mut self, participant: ParticipantId, session: u64, out: &mut Outbox) {
-        let ours = |member: &Member| member.session == Some(session) && !member.visible;
+        let ours = |member: &Member| member.session() == Some(session) && !member.is_visible();
         if self.member(participant).is_some_and(ours) {
             self.remove(participant, out);
         }
@@ -165,40 +244,30 @@ impl Rooms {
     pub fn show(&mut self, participant: ParticipantId, out: &mut Outbox) {
         let Some(room) = self.room_of_mut(participant) else { return };
         let Some(member) = room.members.get_mut(&participant) else { return };
-        if member.visible {
-            return;
+        // There is no transport before the first offer.
+        if member.sit_down(false) {
+            self.joined(participant, out);
         }
-        member.visible = true;
-        member.shown_connected = member.live().is_some();
-        self.joined(participant, out);
     }
 
     /// Tells others of somebody new, and gives everybody slots.
     fn joined(&mut self, participant: ParticipantId, out: &mut Outbox) {
         let Some(room) = self.room_of_mut(participant) else { return };
         if let Some(description) = room.describe(participant) {
-            room.tell_others(participant, ServerMessage::ParticipantJoined { participant: description }, out);
+            room.tell_others(participant, RoomEvent::Joined(description), out);
         }
         room.rearrange(out);
     }
 
-    /// What the participant is told first.
-    pub fn welcome(
-        &self,
-        participant: ParticipantId,
-        resume: ResumeToken,
-        answer: Option<Answer>,
-        ice: Option<IceServers>,
-    ) -> Option<ServerMessage> {
+    /// What a member is told when it comes in; `None` for somebody who is in no room.
+    pub fn overview(&self, participant: ParticipantId) -> Option<Overview> {
         let room = self.room_of(participant)?;
-        Some(ServerMessage::Welcome {
-            participant: participant.to_string(),
-            resume,
-            room: RoomTitle::new(room.title.clone()),
-            answer,
-            ice,
-            participants: room.others(participant),
+        Some(Overview {
+            title: room.title.clone().into(),
+            role: room.members.get(&participant)?.role,
+            others: room.others(participant),
             slots: room.slots(participant),
+            knocks: self.knocks(participant),
         })
     }
 
@@ -208,7 +277,7 @@ impl Rooms {
     }
 
     /// What the participant sends changed.
-    pub fn set_media(&mut self, participant: ParticipantId, media: MediaState, out: &mut Outbox) {
+    pub fn set_media(&mut self, participant: ParticipantId, media: Media, out: &mut Outbox) {
         let Some(room) = self.room_of_mut(participant) else { return };
         let event = room.next_event();
         let Some(member) = room.members.get_mut(&participant) else { return };
@@ -227,7 +296,7 @@ impl Rooms {
         let note = self.note(participant);
         let Some(room) = self.room_of_mut(participant) else { return };
         if let Some(description) = room.describe(participant) {
-            room.tell_others(participant, ServerMessage::ParticipantChanged { participant: description }, out);
+            room.tell_others(participant, RoomEvent::Changed(description), out);
         }
         if let (Some(note), true) = (note, room.members.get(&participant).is_some_and(|m| m.live().is_some())) {
             out.commands.push(Command::SetNote { participant, note });
@@ -237,18 +306,22 @@ impl Rooms {
 
     /// Removes a participant; others learn of it at once.
     pub fn remove(&mut self, participant: ParticipantId, out: &mut Outbox) {
+        if self.member(participant).is_some_and(Member::is_waiting) {
+            self.tell_moderators(participant, RoomEvent::KnockEnded(participant), out);
+        }
         let Some(id) = self.by_participant.remove(&participant) else { return };
         self.detached.remove(&participant);
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(member) = room.members.remove(&participant) else { return };
-        // Also when the first command has not been answered: it may be on its way.
-        out.commands.push(Command::RemoveParticipant { participant });
+        if !member.is_waiting() {
+            // Also when the first command has not been answered: it may be on its way.
+            out.commands.push(Command::RemoveParticipant { participant });
+        }
         if room.members.is_empty() {
             self.by_key.remove(&room.key);
             self.rooms.remove(&id);
-        } else if member.visible {
-            let message = ServerMessage::ParticipantLeft { participant: participant.to_string() };
-            room.tell_others(participant, message, out);
+        } else if member.is_visible() {
+            room.tell_others(participant, RoomEvent::Left(participant), out);
             room.rearrange(out);
         }
     }
@@ -256,15 +329,19 @@ impl Rooms {
     /// The participant's socket is gone, and the participant may come back.
     pub fn detach(&mut self, participant: ParticipantId, session: u64, now: Duration, out: &mut Outbox) {
         let Some(member) = self.member_mut(participant) else { return };
-        if member.session != Some(session) {
+        if member.session() != Some(session) {
             return;
         }
-        member.session = None;
-        member.detached_at = Some(now);
-        if member.visible {
-            self.detached.insert(participant);
-        } else {
-            self.remove(participant, out);
+        let before = std::mem::replace(&mut member.state, State::Joining { session });
+        match before {
+            State::Present { seat, .. } => {
+                member.state = State::Away { since: now, seat };
+                self.detached.insert(participant);
+            }
+            before => {
+                member.state = before;
+                self.remove(participant, out);
+            }
         }
     }
 
@@ -273,10 +350,10 @@ impl Rooms {
     pub fn tick(&mut self, now: Duration, linked: bool, out: &mut Outbox) {
         for participant in self.detached.clone() {
             let Some(member) = self.member(participant) else { continue };
-            let away = now.saturating_sub(member.detached_at.unwrap_or(now));
+            let away = now.saturating_sub(member.alone_since().unwrap_or(now));
             let media_may_flow = match member.live() {
                 // Who was not connected by now never will be, and the relay's word of that is lost with a link.
-                Some(transport) if linked => transport.connected,
+                Some(transport) if linked => transport.flow == Flow::Connected,
                 // The media of WHIP and WHEP is all that there is of them: a link that is down says nothing about it.
                 Some(_) => member.is_its_media(),
                 None => false,
@@ -293,13 +370,12 @@ impl Rooms {
 
     /// DTLS is finished.
     pub fn connected(&mut self, participant: ParticipantId, generation: u32, out: &mut Outbox) {
-        let Some(transport) = self.member_mut(participant).and_then(|member| member.transport.as_mut()) else { return };
+        let Some(transport) = self.member_mut(participant).and_then(Member::transport_mut) else { return };
         if transport.spec.generation != generation {
             return;
         }
-        transport.connected = true;
         // Adopted in the middle of its handshake.
-        if std::mem::replace(&mut transport.lost, false) {
+        if std::mem::replace(&mut transport.flow, Flow::Connected) == Flow::Lost {
             if let Some(room) = self.room_of(participant) {
                 room.command_assignments(participant, out);
                 room.command_viewers(participant, out);
@@ -317,11 +393,11 @@ impl Rooms {
         out: &mut Outbox,
     ) {
         let Some(member) = self.member(participant) else { return };
-        let current = member.transport.as_ref().is_some_and(|transport| transport.spec.generation == generation);
+        let current = member.transport().is_some_and(|transport| transport.spec.generation == generation);
         if !current {
             return;
         }
-        if member.session.is_none() {
+        if member.session().is_none() {
             self.remove(participant, out);
         } else {
             // A browser that closes its side itself is about to offer a new connection, or to leave.
@@ -349,25 +425,25 @@ impl Rooms {
 
     /// The transport of a participant is gone: the browser must offer a new one.
     fn lose(&mut self, participant: ParticipantId, tell: bool, out: &mut Outbox) {
-        if self.member(participant).is_some_and(|member| member.is_its_media() && member.transport.is_some()) {
+        if self.member(participant).is_some_and(|member| member.is_its_media() && member.transport().is_some()) {
             self.remove(participant, out);
             return;
         }
         let Some(member) = self.member_mut(participant) else { return };
-        let Some(transport) = &mut member.transport else { return };
-        if std::mem::replace(&mut transport.lost, true) {
+        let attached = member.session().is_some();
+        let Some(transport) = member.transport_mut() else { return };
+        if std::mem::replace(&mut transport.flow, Flow::Lost) == Flow::Lost {
             return;
         }
-        transport.connected = false;
-        if tell && member.session.is_some() {
-            out.send(participant, ServerMessage::MediaLost);
+        if tell && attached {
+            out.send(participant, RoomEvent::MediaLost);
         }
         self.refresh_connected(participant, out);
     }
 
     fn refresh_connected(&mut self, participant: ParticipantId, out: &mut Outbox) {
         let Some(member) = self.member(participant) else { return };
-        if member.session.is_some() {
+        if member.session().is_some() {
             let connected = member.live().is_some();
             self.set_shown_connected(participant, connected, out);
         }
@@ -375,13 +451,13 @@ impl Rooms {
 
     fn set_shown_connected(&mut self, participant: ParticipantId, connected: bool, out: &mut Outbox) {
         let Some(room) = self.room_of_mut(participant) else { return };
-        let Some(member) = room.members.get_mut(&participant) else { return };
-        if !member.visible || member.shown_connected == connected {
+        let Some(seat) = room.members.get_mut(&participant).and_then(Member::seat_mut) else { return };
+        if seat.shown_connected == connected {
             return;
         }
-        member.shown_connected = connected;
+        seat.shown_connected = connected;
         if let Some(description) = room.describe(participant) {
-            room.tell_others(participant, ServerMessage::ParticipantChanged { participant: description }, out);
+            room.tell_others(participant, RoomEvent::Changed(description), out);
         }
     }
 

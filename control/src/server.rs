@@ -1,5 +1,6 @@
 //! The running program: its sockets and tasks.
 
+use crate::admission::door::Door;
 use crate::config::Config;
 use crate::http::certificate::CertificateStore;
 use crate::http::connections::{Connections, Guard};
@@ -40,8 +41,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens all sockets, and begins to serve.
+    /// Opens all sockets, and begins to serve. Every room is open.
     pub async fn start(config: Config) -> Result<Self> {
+        Self::start_with(config, Door::open()).await
+    }
+
+    /// As [`Server::start`], with a door that decides who may enter.
+    pub async fn start_with(config: Config, door: Door) -> Result<Self> {
         let state = StateDir::create(config.state_dir.clone())?;
         let secret = state.control_secret()?;
         let plain = bind_all(&config.http, "http.listen or PLAUSCH_HTTP_PORT")?;
@@ -58,7 +64,7 @@ impl Server {
         for gap in &site.pages.gaps {
             tracing::warn!("the page {gap}; fill it in, the page shows a mark there");
         }
-        let service = Arc::new(Service::new(config, &secret));
+        let service = Arc::new(Service::new(config, door, &secret));
         service.set_certificate(certificates.present().clone());
         let uid = edge_socket.uid;
         service.set_edge_socket(edge_socket);

@@ -1,11 +1,17 @@
-//! Where sessions, rooms and the relay meet: the one lock, and the steps of a join.
+//! Where fronts, rooms and relays meet. Rooms, sessions and what is known of relays are one [`State`] under one lock,
+//! which [`Service::change`] takes; three more locks guard the rates of joins and of credentials, and the count of
+//! sockets. Each is held for a few instructions, and nobody who holds one of them takes another.
 //!
-//! Everything under the lock is quick and does no IO; messages and commands go into bounded queues there, so that
-//! every client and the relay see changes in one order.
+//! Everything under the lock is quick and does no IO; events and commands go into bounded queues there, so that every
+//! client and every relay see changes in one order.
 
+mod delivery;
 mod relays;
 mod turn;
 
+pub use delivery::{Delivery, Queue};
+
+use crate::admission::door::Door;
 use crate::admission::rates::{Prefix, PrefixRates, Rate};
 use crate::admission::tokens::ResumeSecret;
 use crate::config::Config;
@@ -13,22 +19,22 @@ use crate::metrics::{Gauges, Metrics};
 use crate::random;
 use crate::relays::relay::Relay;
 use crate::relays::turn::{Edge, TurnKey};
-use crate::rooms::Rooms;
-use crate::rooms::room::Outbox;
-use axum::extract::ws::Utf8Bytes;
+use crate::rooms::events::{Outbox, RoomEvent};
+use crate::rooms::member::Media;
+use crate::rooms::{LobbyError, Rooms};
 use plausch_daemon::share::{Place, Share};
 use plausch_relay_api::ParticipantId;
-use plausch_signalling::{ErrorCode, MediaState, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// Control, apart from its sockets.
 pub struct Service {
     pub config: Config,
     pub metrics: Metrics,
+    pub(crate) door: Door,
     pub(crate) secret: ResumeSecret,
     turn_key: TurnKey,
     started: Instant,
@@ -48,31 +54,10 @@ pub(crate) struct State {
     edge: Edge,
 }
 
-/// A joined session's queue to its socket. Dropping it closes the socket.
+/// A session that speaks for a participant.
 struct Attached {
     session: u64,
-    outgoing: mpsc::Sender<Outgoing>,
-}
-
-/// A message on its way to a client.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    pub text: Utf8Bytes,
-    /// It is news of others. Answers may not wait, for media comes at once; nor may what is in slots.
-    pub may_wait: bool,
-}
-
-impl Outgoing {
-    fn new(message: &ServerMessage) -> Self {
-        let may_wait = matches!(
-            message,
-            ServerMessage::ParticipantJoined { .. }
-                | ServerMessage::ParticipantChanged { .. }
-                | ServerMessage::ParticipantLeft { .. }
-                | ServerMessage::Speakers { .. }
-        );
-        Self { text: encode(message), may_wait }
-    }
+    queue: Queue,
 }
 
 /// A place among the open sockets.
@@ -88,9 +73,10 @@ fn socket_limits(all: usize) -> plausch_daemon::share::Limits {
 }
 
 impl Service {
-    /// `secret`: of the state folder.
-    pub fn new(config: Config, secret: &[u8; 32]) -> Self {
+    /// `secret` is read from the state folder.
+    pub fn new(config: Config, door: Door, secret: &[u8; 32]) -> Self {
         Self {
+            door,
             metrics: Metrics::default(),
             secret: ResumeSecret::new(secret),
             turn_key: TurnKey::new(secret),
@@ -147,49 +133,71 @@ impl Service {
     }
 
     /// What the participant sends changed.
-    pub fn media(&self, participant: ParticipantId, session: u64, media: MediaState) {
-        let mut state = self.state();
-        if state.rooms.session(participant) == Some(session) {
-            let mut out = Outbox::default();
-            state.rooms.set_media(participant, media, &mut out);
-            state.settle(out, self);
-        }
+    pub fn media(&self, participant: ParticipantId, session: u64, media: Media) {
+        self.change(|state, out| {
+            if state.rooms.session(participant) == Some(session) {
+                state.rooms.set_media(participant, media, out);
+            }
+        });
+    }
+
+    /// A moderator lets somebody in who waits.
+    pub fn admit_guest(&self, moderator: ParticipantId, session: u64, guest: ParticipantId) -> Result<(), LobbyError> {
+        self.change(|state, out| match state.rooms.session(moderator) == Some(session) {
+            true => state.rooms.admit(moderator, guest, out),
+            false => Err(LobbyError::NotModerator),
+        })
+    }
+
+    /// A moderator turns somebody away who waits.
+    pub fn reject_guest(&self, moderator: ParticipantId, session: u64, guest: ParticipantId) -> Result<(), LobbyError> {
+        self.change(|state, out| match state.rooms.session(moderator) == Some(session) {
+            true => state.rooms.reject(moderator, guest, out),
+            false => Err(LobbyError::NotModerator),
+        })
     }
 
     /// Goodbye.
     pub fn leave(&self, participant: ParticipantId, session: u64) {
-        let mut state = self.state();
-        if state.rooms.session(participant) == Some(session) {
-            let mut out = Outbox::default();
-            state.sessions.remove(&participant);
-            state.rooms.remove(participant, &mut out);
-            state.settle(out, self);
-            tracing::info!(%participant, "left");
-        }
+        self.change(|state, out| {
+            if state.rooms.session(participant) == Some(session) {
+                state.forget(participant, session);
+                state.rooms.remove(participant, out);
+                tracing::info!(%participant, "left");
+            }
+        });
     }
 
     /// The socket is gone without a goodbye.
     pub fn detach(&self, participant: ParticipantId, session: u64) {
-        let mut state = self.state();
-        if state.rooms.session(participant) == Some(session) {
-            let mut out = Outbox::default();
-            state.sessions.remove(&participant);
-            state.rooms.detach(participant, session, self.now(), &mut out);
-            state.settle(out, self);
-            tracing::info!(%participant, "lost its socket");
-        }
+        self.change(|state, out| {
+            if state.rooms.session(participant) == Some(session) {
+                state.forget(participant, session);
+                state.rooms.detach(participant, session, self.now(), out);
+                tracing::info!(%participant, "lost its socket");
+            }
+        });
     }
 
     /// To be called about twice a second.
     pub fn tick(&self) {
-        let mut state = self.state();
-        let mut out = Outbox::default();
-        let linked = state.relay.is_some();
-        state.rooms.tick(self.now(), linked, &mut out);
-        state.tell_turn(&self.turn_key, &mut out);
-        state.settle(out, self);
+        self.change(|state, out| {
+            let linked = state.relay.is_some();
+            state.rooms.tick(self.now(), linked, out);
+            state.tell_turn(&self.turn_key, out);
+        });
     }
 
+    /// Changes the state and lets everybody know: locks, runs `change`, and hands on what it put into the outbox.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> T) -> T {
+        let mut state = self.state();
+        let mut out = Outbox::default();
+        let result = change(&mut state, &mut out);
+        state.settle(out, self);
+        result
+    }
+
+    /// The state, to read it.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a bug; the other rooms go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -198,7 +206,7 @@ impl Service {
 
 impl State {
     /// Sends what is to be sent. A client whose queue is full is given up, which others may have to be told.
-    pub(crate) fn settle(&mut self, mut out: Outbox, service: &Service) {
+    fn settle(&mut self, mut out: Outbox, service: &Service) {
         loop {
             for command in out.commands {
                 if let Some(relay) = &mut self.relay
@@ -211,13 +219,14 @@ impl State {
                 }
             }
             let mut slow = Vec::new();
-            for (to, message) in out.messages {
-                let mut outgoing = None;
+            for (to, event) in out.events {
+                let delivery = Delivery::new(event);
                 for participant in to {
                     let Some(attached) = self.sessions.get(&participant) else { continue };
-                    let outgoing = outgoing.get_or_insert_with(|| Outgoing::new(&message)).clone();
-                    if attached.outgoing.try_send(outgoing).is_err() {
+                    if attached.queue.try_send(delivery.clone()).is_err() {
                         slow.push((participant, attached.session));
+                        self.sessions.remove(&participant);
+                    } else if delivery.event.is_last() {
                         self.sessions.remove(&participant);
                     }
                 }
@@ -227,30 +236,29 @@ impl State {
                 service.metrics.slow_clients.fetch_add(1, Relaxed);
                 self.rooms.detach(participant, session, service.now(), &mut out);
             }
-            if out.commands.is_empty() && out.messages.is_empty() {
+            if out.is_empty() {
                 return;
             }
         }
     }
 
     /// Lets a session speak for a participant.
-    pub(crate) fn attach(&mut self, participant: ParticipantId, session: u64, outgoing: mpsc::Sender<Outgoing>) {
-        self.sessions.insert(participant, Attached { session, outgoing });
+    pub(crate) fn attach(&mut self, participant: ParticipantId, session: u64, queue: Queue) {
+        self.sessions.insert(participant, Attached { session, queue });
     }
 
-    /// Sends one message to one session.
-    pub(crate) fn tell(&mut self, participant: ParticipantId, message: ServerMessage, service: &Service) {
-        let mut out = Outbox::default();
-        out.send(participant, message);
-        self.settle(out, service);
+    /// Lets a session speak for nobody any more.
+    pub(crate) fn forget(&mut self, participant: ParticipantId, session: u64) {
+        if self.sessions.get(&participant).is_some_and(|attached| attached.session == session) {
+            self.sessions.remove(&participant);
+        }
     }
 
     /// Ends the session that spoke for a participant before.
-    pub(crate) fn replace(&mut self, participant: ParticipantId, service: &Service) {
-        if self.sessions.contains_key(&participant) {
-            service.metrics.count_error(ErrorCode::Replaced);
-            self.tell(participant, ServerMessage::Error { code: ErrorCode::Replaced, fatal: true }, service);
-            self.sessions.remove(&participant);
+    pub(crate) fn replace(&mut self, participant: ParticipantId) {
+        if let Some(attached) = self.sessions.remove(&participant) {
+            // Whose queue is full is told nothing, and ends as well.
+            let _ = attached.queue.try_send(Delivery::new(RoomEvent::Replaced));
         }
     }
 }
@@ -264,9 +272,4 @@ impl Drop for SocketPermit {
 /// A page asks when it opens and when it tests its network, and then at each ICE restart.
 fn credentials_rate(joins: Rate) -> Rate {
     Rate { burst: joins.burst.saturating_mul(4), per_second: joins.per_second * 4.0 }
-}
-
-/// A message as text. Our own types always serialise.
-pub(crate) fn encode(message: &ServerMessage) -> Utf8Bytes {
-    serde_json::to_string(message).unwrap_or_default().into()
 }

@@ -5,7 +5,7 @@ use crate::service::{Process, Service, get};
 use futures_util::{SinkExt, StreamExt};
 use plausch_client::{Client, ClientError, JoinOptions};
 use plausch_signalling::{
-    ClientMessage, ErrorCode, MediaState, Offer, PersonName, RoomTitle, Sends, ServerMessage, VERSION,
+    Claims, ClientMessage, ErrorCode, MediaState, Offer, PersonName, RoomTitle, Sends, ServerMessage, VERSION,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -204,11 +204,13 @@ fn join_message(version: u32, sdp: String) -> String {
     let offer = Offer { id: 1, connection: 1, sdp, sends: Sends::default(), slots: Vec::new() };
     let join = ClientMessage::Join {
         version,
+        capabilities: Vec::new(),
         room: RoomTitle::new("room"),
         name: PersonName::new("Mallory"),
         resume: None,
         offer: Some(offer),
         media: MediaState::default(),
+        claims: Claims::default(),
     };
     serde_json::to_string(&join).unwrap()
 }
@@ -227,7 +229,7 @@ async fn bad_signalling_gets_an_error_or_is_cut_off() {
         ("unknown kind", r#"{"type":"dance"}"#.to_owned(), bad_message),
         ("wrong order", r#"{"type":"media","media":{}}"#.to_owned(), bad_message),
         ("leave before join", r#"{"type":"leave"}"#.to_owned(), None),
-        ("wrong version", join_message(VERSION + 1, "v=0".into()), Some(ErrorCode::Version)),
+        ("another version", join_message(VERSION + 1, "v=0".into()), Some(ErrorCode::BadOffer)),
         ("no SDP", join_message(VERSION, "dance".into()), Some(ErrorCode::BadOffer)),
         ("ten thousand lines", join_message(VERSION, "a=x\r\n".repeat(10_000)), Some(ErrorCode::BadOffer)),
         (

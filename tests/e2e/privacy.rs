@@ -7,7 +7,8 @@ use futures_util::{SinkExt, StreamExt};
 use plausch_client::turn::TurnServer;
 use plausch_client::{Client, Entry, JoinOptions};
 use plausch_signalling::{
-    ClientMessage, IceServer, MediaState, Offer, PersonName, ResumeToken, RoomTitle, Sends, ServerMessage, VERSION,
+    Claims, ClientMessage, IceServer, MediaState, Offer, PersonName, ResumeToken, RoomTitle, Sends, ServerMessage,
+    VERSION,
 };
 use plausch_tests::wire::stun::Check;
 use plausch_tests::wire::turn::{self as wire, Login, Said};
@@ -64,11 +65,13 @@ fn join(name: &str, resume: Option<ResumeToken>, offer: Option<Offer>) -> Client
     let media = MediaState { microphone: true, camera: true, screen: false };
     ClientMessage::Join {
         version: VERSION,
+        capabilities: Vec::new(),
         room: RoomTitle::new(ROOM),
         name: PersonName::new(name),
         resume,
         offer,
         media,
+        claims: Claims::default(),
     }
 }
 

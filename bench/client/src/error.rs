@@ -64,5 +64,12 @@ fn refusal(code: ErrorCode) -> &'static str {
         ErrorCode::RateLimited => "too many joins or messages from this address; slow down or raise the limit",
         ErrorCode::NoRelay => "no relay is connected to it; start plausch-relay",
         ErrorCode::Replaced => "the same participant joined from another place",
+        ErrorCode::RoomBlocked | ErrorCode::RoomClosed => "the room is closed; choose another one",
+        ErrorCode::PasswordNeeded | ErrorCode::PasswordWrong => "the room has a password; choose another room",
+        ErrorCode::TokenNeeded => "the room asks for a token; choose another room",
+        ErrorCode::Quota => "too many rooms or participants come from here; use fewer",
+        ErrorCode::Lobby | ErrorCode::Rejected => "a moderator decides who enters the room; choose another one",
+        ErrorCode::NotModerator => "only a moderator may do this",
+        ErrorCode::Unknown => "it gives a reason that this client does not know; use the client of the same release",
     }
 }

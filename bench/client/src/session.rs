@@ -10,7 +10,7 @@ use super::signalling::{Received, Socket};
 use super::stats::State;
 use super::transport::{News, Order, Setup, Transport};
 use super::{IpFamily, JoinOptions};
-use plausch_signalling::{Answer, ClientMessage, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
+use plausch_signalling::{Answer, Claims, ClientMessage, ErrorCode, MediaState, Offer, ServerMessage, VERSION};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -94,11 +94,13 @@ impl Session {
         let offer = local.offer(1, 1);
         let join = ClientMessage::Join {
             version: VERSION,
+            capabilities: Vec::new(),
             room: options.room.clone().into(),
             name: options.name.clone().into(),
             resume: None,
             offer: Some(offer.clone()),
             media: options.media,
+            claims: Claims::default(),
         };
         socket.send(&join).await;
         let welcome = timeout(WELCOME_TIMEOUT, socket.receive())
@@ -193,7 +195,7 @@ impl Session {
 
     async fn handle_message(&mut self, message: ServerMessage) -> Result<(), ClientError> {
         match message {
-            ServerMessage::Welcome { participant, resume, answer, participants, slots, room: _, ice: _ } => {
+            ServerMessage::Welcome { participant, resume, answer, participants, slots, .. } => {
                 self.join_due = None;
                 self.shared.live().entered(participant, resume, participants, slots);
                 match answer {
@@ -379,11 +381,13 @@ impl Session {
         let offer = self.pending.as_ref().filter(|pending| pending.new_connection).map(|pending| pending.offer.clone());
         let join = ClientMessage::Join {
             version: VERSION,
+            capabilities: Vec::new(),
             room: self.options.room.clone().into(),
             name: self.options.name.clone().into(),
             resume,
             offer,
             media,
+            claims: Claims::default(),
         };
         self.say(&join).await;
         // Smaller changes are no part of a join.

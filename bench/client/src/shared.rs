@@ -93,6 +93,9 @@ impl Live {
             | ServerMessage::IceServers { .. }
             | ServerMessage::Answer { .. }
             | ServerMessage::MediaLost
+            | ServerMessage::Waiting { .. }
+            | ServerMessage::Knocked { .. }
+            | ServerMessage::KnockEnded { .. }
             | ServerMessage::Error { .. } => {}
         }
     }

@@ -3,15 +3,24 @@
 //! of each message, which tests in Rust and in TypeScript parse.
 //!
 //! A client opens the socket and sends `join`; control answers `welcome` or `error`. Everything else follows.
-//! Ids of participants are strings of 16 hexadecimal digits. Unknown fields are ignored by both sides; an
-//! unknown `type` gets an `error` of code `bad-message` and changes nothing.
+//! Ids of participants are strings of 16 hexadecimal digits.
+//!
+//! Either side may be newer than the other. Both ignore fields, capabilities and error codes that they do not know; a
+//! client ignores a `type` that it does not know, and control answers it by an `error` of code `bad-message` that is not
+//! fatal, and changes nothing. What not every client can do is a capability, which both sides list when they meet.
 
 use plausch_relay_api::TurnPassword;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Raised when a message changes in a way that the other side cannot ignore.
+/// What clients say in `join` for controls before 0.2; later ones go by `capabilities` and take any number.
 pub const VERSION: u32 = 1;
+
+/// Capabilities by name.
+pub mod capability {
+    /// The client can wait in a lobby; control can keep one.
+    pub const LOBBY: &str = "lobby";
+}
 
 plausch_relay_api::private! {
     /// A person's name.
@@ -20,6 +29,8 @@ plausch_relay_api::private! {
     RoomTitle(String as str);
     /// Opens an identity again.
     ResumeToken(String as str);
+    /// Something that a client shows to be let in.
+    Secret(String as str);
     /// The user name of time-limited TURN credentials.
     TurnUserName(String as str);
 }
@@ -30,7 +41,11 @@ plausch_relay_api::private! {
 pub enum ClientMessage {
     /// First message on a socket.
     Join {
+        #[serde(default)]
         version: u32,
+        /// What the client can do.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        capabilities: Vec<String>,
         /// As typed; control normalises it.
         room: RoomTitle,
         /// The person's name as others see it.
@@ -43,6 +58,9 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offer: Option<Offer>,
         media: MediaState,
+        /// What the client shows at the door.
+        #[serde(default, skip_serializing_if = "Claims::is_empty")]
+        claims: Claims,
     },
     /// More slots, an ICE restart, or a new PeerConnection (a larger `connection`). Answered by `answer`.
     Offer { offer: Offer },
@@ -54,8 +72,33 @@ pub enum ClientMessage {
     },
     /// What the participant sends changed.
     Media { media: MediaState },
+    /// A moderator lets somebody in who waits.
+    Admit { participant: String },
+    /// A moderator turns somebody away who waits.
+    Reject { participant: String },
     /// Goodbye; control removes the participant at once and closes the socket.
     Leave,
+}
+
+/// What a client shows to be let in.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Claims {
+    /// The room's password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// A signed statement of who this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// The secret by which moderators are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moderator: Option<Secret>,
+}
+
+impl Claims {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An SDP offer and what its m-lines are for.
@@ -130,6 +173,28 @@ pub enum ServerMessage {
         /// The others.
         participants: Vec<Participant>,
         slots: Vec<SlotContent>,
+        /// What control can do.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        capabilities: Vec<String>,
+        /// The client's own role.
+        #[serde(default, skip_serializing_if = "Role::is_guest")]
+        role: Role,
+        /// Who waits in the lobby; moderators only are told.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lobby: Vec<Knock>,
+    },
+    /// Instead of `welcome`: the client waits in the lobby until `welcome` or `error` comes, or cancels by `leave`.
+    Waiting {
+        /// The client's own id.
+        participant: String,
+    },
+    /// For moderators: somebody waits in the lobby.
+    Knocked {
+        knock: Knock,
+    },
+    /// For moderators: somebody waits there no more.
+    KnockEnded {
+        participant: String,
     },
     /// Answers `ice-servers`.
     IceServers {
@@ -213,6 +278,33 @@ pub struct Participant {
     pub media: MediaState,
     /// `false` while the participant's connection is lost and may still come back.
     pub connected: bool,
+    #[serde(default, skip_serializing_if = "Role::is_guest")]
+    pub role: Role,
+}
+
+/// What a participant may do to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    Moderator,
+    /// Also a role that this side does not know.
+    #[default]
+    #[serde(other)]
+    Guest,
+}
+
+impl Role {
+    fn is_guest(&self) -> bool {
+        *self == Self::Guest
+    }
+}
+
+/// Somebody who waits in the lobby.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Knock {
+    pub id: String,
+    pub name: PersonName,
 }
 
 /// What one slot shows.
@@ -256,4 +348,24 @@ pub enum ErrorCode {
     NoRelay,
     /// The same identity joined from another place.
     Replaced,
+    /// The operator has blocked this room.
+    RoomBlocked,
+    /// The room is closed at the moment.
+    RoomClosed,
+    /// The room has a password; join again with it.
+    PasswordNeeded,
+    PasswordWrong,
+    /// Only who has been given a token may enter.
+    TokenNeeded,
+    /// Too many rooms or participants come from there.
+    Quota,
+    /// The room has a lobby, and this client cannot wait there.
+    Lobby,
+    /// A moderator turned the client away who waited.
+    Rejected,
+    /// Only a moderator may do this.
+    NotModerator,
+    /// A code that this side does not know.
+    #[serde(other)]
+    Unknown,
 }

@@ -5,8 +5,10 @@
 
 mod sessions;
 
+use crate::admission::door::{Claims, Closed};
 use crate::admission::rates::Prefix;
 use crate::http::caller::{Caller, Host};
+use crate::join::Refusal;
 use crate::rooms::names;
 use crate::sdp::Purpose;
 use crate::service::Service;
@@ -19,7 +21,7 @@ use axum::routing::{MethodRouter, post};
 use plausch_relay_api::limits::SIGNALLING_MESSAGE_BYTES;
 use plausch_signalling::{ErrorCode, IceServers};
 use serde::Deserialize;
-use sessions::{Opened, Patched, Refusal, Visit};
+use sessions::{Failure, Opened, Patched, Visit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,9 +150,11 @@ async fn begin(
     if !accepts_sdp(request.headers()) {
         return (StatusCode::NOT_ACCEPTABLE, "The answer is application/sdp.\n").into_response();
     }
-    if !service.may_open(prefix) {
-        return failure(&service, ErrorCode::RateLimited.into());
-    }
+    let ticket = match service.ticket(prefix) {
+        Ok(ticket) => ticket,
+        Err(refusal) => return failure(&service, refusal.into()),
+    };
+    let claims = Claims { token: bearer(request.headers()), ..Claims::default() };
     let uri = request.uri().clone();
     let host = Host::asked_for(&uri, request.headers(), proxied);
     let sdp = match read_body(&service, prefix, request).await {
@@ -158,7 +162,7 @@ async fn begin(
         Err(response) => return response,
     };
     let name = query.name.unwrap_or_else(|| default_name(purpose).to_owned());
-    let visit = Visit { purpose, room, name, follows: query.participant, host, sdp };
+    let visit = Visit { ticket, purpose, room, name, follows: query.participant, claims, host, sdp };
     // A client that gives up must not leave half a participant behind.
     let opening = service.clone();
     match tokio::spawn(async move { opening.open(visit).await }).await {
@@ -241,7 +245,7 @@ async fn change(
 /// The whole body, if it comes in time, is not too large and is text. While it comes, it has a place among the sockets.
 async fn read_body(service: &Service, prefix: Option<Prefix>, request: Request) -> Result<String, Response> {
     let Some(_permit) = service.open_socket(prefix) else {
-        return Err(failure(service, ErrorCode::ServerFull.into()));
+        return Err(failure(service, Refusal::ServerFull.into()));
     };
     let bytes = match timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => bytes,
@@ -260,11 +264,17 @@ fn default_name(purpose: Purpose) -> &'static str {
     }
 }
 
-fn failure(service: &Service, refusal: Refusal) -> Response {
-    let (status, text) = match refusal {
-        Refusal::NotFound => (StatusCode::NOT_FOUND, "There is no such session.".to_owned()),
-        Refusal::Outdated => (StatusCode::PRECONDITION_FAILED, "The ICE session is another one by now.".to_owned()),
-        Refusal::Sdp(error) => {
+/// The token of the request, if it has one (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+fn failure(service: &Service, failure: Failure) -> Response {
+    let (status, text) = match failure {
+        Failure::NotFound => (StatusCode::NOT_FOUND, "There is no such session.".to_owned()),
+        Failure::Outdated => (StatusCode::PRECONDITION_FAILED, "The ICE session is another one by now.".to_owned()),
+        Failure::Sdp(error) => {
             service.metrics.count_error(ErrorCode::BadOffer);
             let status = match error.is_malformed() {
                 true => StatusCode::BAD_REQUEST,
@@ -272,9 +282,9 @@ fn failure(service: &Service, refusal: Refusal) -> Response {
             };
             (status, format!("This cannot be used: {error}."))
         }
-        Refusal::Code(code) => {
-            service.metrics.count_error(code);
-            let (status, text) = sentence(code);
+        Failure::Refused(refusal) => {
+            service.metrics.count_error(refusal.into());
+            let (status, text) = sentence(refusal);
             (status, text.to_owned())
         }
     };
@@ -282,20 +292,35 @@ fn failure(service: &Service, refusal: Refusal) -> Response {
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
     }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response
 }
 
-fn sentence(code: ErrorCode) -> (StatusCode, &'static str) {
-    match code {
-        ErrorCode::BadRoomName => (StatusCode::NOT_FOUND, "There is no room of this name."),
-        ErrorCode::BadName => (StatusCode::BAD_REQUEST, "The name is empty, too long or has characters of no name."),
-        ErrorCode::BadOffer | ErrorCode::BadMessage | ErrorCode::Version | ErrorCode::Replaced => {
+fn sentence(refusal: Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::BadRoomName => (StatusCode::NOT_FOUND, "There is no room of this name."),
+        Refusal::BadName => (StatusCode::BAD_REQUEST, "The name is empty, too long or has characters of no name."),
+        Refusal::BadOffer | Refusal::BadRequest => {
             (StatusCode::UNPROCESSABLE_ENTITY, "The relay cannot serve this offer.")
         }
-        ErrorCode::RoomFull => (StatusCode::SERVICE_UNAVAILABLE, "The room is full."),
-        ErrorCode::ServerFull => (StatusCode::SERVICE_UNAVAILABLE, "The server is full."),
-        ErrorCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address."),
-        ErrorCode::NoRelay => (StatusCode::SERVICE_UNAVAILABLE, "No relay is connected at the moment."),
+        Refusal::RoomFull => (StatusCode::SERVICE_UNAVAILABLE, "The room is full."),
+        Refusal::ServerFull => (StatusCode::SERVICE_UNAVAILABLE, "The server is full."),
+        Refusal::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address."),
+        Refusal::NoRelay | Refusal::Replaced => {
+            (StatusCode::SERVICE_UNAVAILABLE, "No relay is connected at the moment.")
+        }
+        Refusal::Closed(why) => match why {
+            Closed::Blocked => (StatusCode::FORBIDDEN, "The operator has blocked this room."),
+            Closed::RoomClosed => (StatusCode::FORBIDDEN, "The room is closed."),
+            Closed::PasswordNeeded | Closed::PasswordWrong => {
+                (StatusCode::FORBIDDEN, "The room has a password, which this protocol cannot carry.")
+            }
+            Closed::TokenNeeded => (StatusCode::UNAUTHORIZED, "This room asks for a bearer token."),
+            Closed::Quota => (StatusCode::TOO_MANY_REQUESTS, "Too many rooms or participants come from this address."),
+            Closed::CannotWait => (StatusCode::FORBIDDEN, "The room has a lobby, in which this protocol cannot wait."),
+        },
     }
 }
 

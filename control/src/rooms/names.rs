@@ -8,3 +8,10 @@ mod room;
 pub use link::{Link, RoomLink, decode, encode};
 pub use person::{distinct_name, is_numbered, person_name};
 pub use room::{RoomKey, RoomNameError, room_title};
+
+plausch_relay_api::private! {
+    /// A person's name as others see it.
+    PersonName(String as str);
+    /// A room's name as it was first typed.
+    RoomTitle(String as str);
+}

@@ -1,8 +1,8 @@
 //! From a browser's offer to what the relay is told, and what its answer means for the room.
 
 use super::Rooms;
-use super::member::Transport;
-use super::room::Outbox;
+use super::events::Outbox;
+use super::member::{Flow, Transport};
 use crate::sdp::{RemoteOffer, SlotLines};
 use plausch_relay_api::{
     BrowserTransport, IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream,
@@ -47,9 +47,9 @@ impl Rooms {
         let room = self.room_of(participant).ok_or(OfferError::Gone)?;
         let member = room.members.get(&participant).ok_or(OfferError::Gone)?;
 
-        let previous = match &member.transport {
+        let previous = match member.transport() {
             Some(transport) if connection < transport.spec.generation => return Err(OfferError::Stale),
-            Some(transport) if connection == transport.spec.generation && transport.lost => {
+            Some(transport) if connection == transport.spec.generation && transport.flow == Flow::Lost => {
                 return Err(OfferError::Stale);
             }
             Some(transport) if connection == transport.spec.generation => Some(&transport.spec),
@@ -127,16 +127,16 @@ impl Rooms {
         let participant = spec.participant;
         let Some(room) = self.room_of_mut(participant) else { return false };
         let Some(member) = room.members.get_mut(&participant) else { return false };
-        if member.session != Some(session) {
+        if member.session() != Some(session) || member.is_waiting() {
             return false;
         }
+        let appears = member.sit_down(true);
         let same = member.live().is_some_and(|transport| transport.spec.generation == spec.generation);
-        let connected = same && member.live().is_some_and(|transport| transport.connected);
-        member.shown.resize(spec.slots.len(), None);
-        member.transport = Some(Transport { spec, connected, lost: false });
-        let appears = !std::mem::replace(&mut member.visible, true);
+        let flow = member.live().filter(|_| same).map_or(Flow::Connecting, |transport| transport.flow);
+        let Some(seat) = member.seat_mut() else { return false };
+        seat.shown.resize(spec.slots.len(), None);
+        seat.transport = Some(Transport { spec, flow });
         if appears {
-            member.shown_connected = true;
             self.joined(participant, out);
         } else {
             room.rearrange(out);
@@ -153,7 +153,8 @@ impl Rooms {
         self.refresh_connected(participant, out);
         // What changed while the command was on its way is not in its note.
         let note = self.note(participant);
-        let planned = self.member(participant).and_then(|m| m.transport.as_ref()).map(|t| t.spec.note.clone());
+        let planned =
+            self.member(participant).and_then(|member| member.transport()).map(|transport| transport.spec.note.clone());
         if let Some(note) = note
             && planned.as_ref() != Some(&note)
         {

@@ -1,12 +1,12 @@
 //! Agreeing with the relay after either process restarted or the link was lost.
 
 use super::Rooms;
-use super::member::{Member, Presence, Transport};
+use super::events::Outbox;
+use super::member::{Flow, Media, Member, Presence, Role, Seat, State, Transport, capabilities};
 use super::names::{RoomKey, person_name, room_title};
-use super::room::{Outbox, Room};
+use super::room::Room;
 use plausch_relay_api::limits::NOTE_BYTES;
 use plausch_relay_api::{Command, ParticipantId, ParticipantSnapshot};
-use plausch_signalling::MediaState;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -22,7 +22,12 @@ pub struct Note {
     name: String,
     #[serde(default)]
     presence: Presence,
-    media: MediaState,
+    #[serde(default)]
+    role: Role,
+    /// Names, so that a control that does not know one still reads the others.
+    #[serde(default)]
+    capabilities: Vec<String>,
+    media: Media,
     /// The order of joining.
     joined: u64,
     shared: u64,
@@ -36,6 +41,8 @@ impl Note {
             title: room.title.clone(),
             name: member.name.clone(),
             presence: member.presence.clone(),
+            role: member.role,
+            capabilities: member.capabilities.iter().map(|capability| capability.name().to_owned()).collect(),
             media: member.media,
             joined: member.joined,
             shared: member.shared,
@@ -87,7 +94,7 @@ impl Rooms {
         for room in self.rooms.values_mut() {
             room.rearrange(&mut arranged);
         }
-        out.messages.append(&mut arranged.messages);
+        out.events.append(&mut arranged.events);
         for (participant, (assignments, note)) in agreed {
             let Some(room) = self.room_of(participant) else { continue };
             if room.assignments(participant) != assignments {
@@ -103,17 +110,20 @@ impl Rooms {
     /// Somebody whom both know. `true` if the relay's transport is the one that we mean.
     fn compare(&mut self, known: &ParticipantSnapshot, out: &mut Outbox) -> bool {
         let participant = known.spec.participant;
-        let Some(transport) = self.member_mut(participant).and_then(|member| member.transport.as_mut()) else {
+        let Some(transport) = self.member_mut(participant).and_then(Member::transport_mut) else {
             return false;
         };
         let same = transport.spec.generation == known.spec.generation && transport.spec.room == known.spec.room;
-        let ended = transport.connected && !known.connected;
+        let ended = transport.flow == Flow::Connected && !known.connected;
         if !same || ended {
             self.lose(participant, true, out);
             return false;
         }
-        transport.connected = known.connected;
-        !transport.lost
+        if transport.flow == Flow::Lost {
+            return false;
+        }
+        transport.flow = if known.connected { Flow::Connected } else { Flow::Connecting };
+        true
     }
 
     /// Somebody whom only the relay knows. `false` if nobody is to know.
@@ -148,14 +158,18 @@ impl Rooms {
             Member {
                 name: note.name,
                 presence: note.presence,
+                role: note.role,
+                capabilities: capabilities(&note.capabilities),
                 media: note.media,
-                session: None,
-                detached_at: Some(now),
-                visible: true,
-                // Where DTLS is not finished it may be on its way, or over since long: `connected` will tell.
-                transport: Some(Transport { spec, connected, lost: !connected }),
-                shown_connected: true,
-                shown,
+                state: State::Away {
+                    since: now,
+                    seat: Seat {
+                        // Where DTLS is not finished it may be on its way, or over since long: `connected` will tell.
+                        transport: Some(Transport { spec, flow: if connected { Flow::Connected } else { Flow::Lost } }),
+                        shown,
+                        shown_connected: true,
+                    },
+                },
                 joined: note.joined,
                 spoke: 0,
                 shared: note.shared,

@@ -1,31 +1,22 @@
 //! Who is seen and heard in which slot of whom.
 
+use super::events::{FilledSlot, Outbox, RoomEvent};
 use super::member::{Member, Presence};
-use super::room::{Outbox, Room};
+use super::room::Room;
 use plausch_relay_api::{Command, ParticipantId, SlotAssignment, SlotId, Source, SourceRef};
-use plausch_signalling::{ServerMessage, SlotContent};
 
 impl Room {
     /// What is in the slots of a member.
-    pub(crate) fn slots(&self, participant: ParticipantId) -> Vec<SlotContent> {
-        let shown = self.members.get(&participant).map(|member| member.shown.as_slice()).unwrap_or_default();
-        filled(shown)
-            .map(|(slot, source)| SlotContent {
-                slot,
-                participant: source.participant.to_string(),
-                source: match source.source {
-                    Source::Person => plausch_signalling::Source::Person,
-                    Source::Screen => plausch_signalling::Source::Screen,
-                },
-            })
-            .collect()
+    pub(crate) fn slots(&self, participant: ParticipantId) -> Vec<FilledSlot> {
+        let shown = self.members.get(&participant).map(Member::shown).unwrap_or_default();
+        filled(shown).map(|(slot, source)| FilledSlot { slot, source }).collect()
     }
 
     /// The slots of a member as the relay is told them: only sources whose media the relay has.
     pub(crate) fn assignments(&self, participant: ParticipantId) -> Vec<SlotAssignment> {
         let Some(member) = self.members.get(&participant) else { return Vec::new() };
-        let persons = filled(&member.shown).filter(|(_, source)| source.source == Source::Person).count();
-        filled(&member.shown)
+        let persons = filled(member.shown()).filter(|(_, source)| source.source == Source::Person).count();
+        filled(member.shown())
             .filter(|(_, source)| self.members.get(&source.participant).is_some_and(|member| member.live().is_some()))
             .map(|(slot, source)| SlotAssignment {
                 slot: SlotId(slot),
@@ -45,7 +36,7 @@ impl Room {
     /// Sends everybody who shows `participant` their assignments again: its media is new at the relay.
     pub(crate) fn command_viewers(&self, participant: ParticipantId, out: &mut Outbox) {
         for (viewer, member) in &self.members {
-            if member.shown.iter().flatten().any(|source| source.participant == participant) {
+            if member.shown().iter().flatten().any(|source| source.participant == participant) {
                 self.command_assignments(*viewer, out);
             }
         }
@@ -57,7 +48,7 @@ impl Room {
         let name = |of: ParticipantId| self.members.get(&of).map(|member| member.name.as_str());
         let mut arranged = Vec::new();
         for (viewer, member) in &self.members {
-            let mut shown = member.shown.clone();
+            let mut shown = member.shown().to_vec();
             let wanted = ranking
                 .iter()
                 .filter(|source| source.participant != *viewer && member.wants(source, name(source.participant)))
@@ -68,15 +59,15 @@ impl Room {
         }
         let mut changed = Vec::new();
         for (viewer, shown) in arranged {
-            if let Some(member) = self.members.get_mut(&viewer) {
-                member.shown = shown;
+            if let Some(seat) = self.members.get_mut(&viewer).and_then(Member::seat_mut) {
+                seat.shown = shown;
                 changed.push(viewer);
             }
         }
         for viewer in changed {
             self.command_assignments(viewer, out);
-            if self.members.get(&viewer).is_some_and(|member| member.session.is_some() && member.visible) {
-                out.send(viewer, ServerMessage::Slots { slots: self.slots(viewer) });
+            if self.members.get(&viewer).is_some_and(Member::is_attached) {
+                out.send(viewer, RoomEvent::Slots(self.slots(viewer)));
             }
         }
     }
@@ -84,7 +75,7 @@ impl Room {
     /// All sources, most wanted first: screens, then who spoke last, then who has been here longest.
     fn ranking(&self) -> Vec<SourceRef> {
         let watches = |member: &Member| matches!(member.presence, Presence::Viewer { .. });
-        let visible = || self.members.iter().filter(|(_, member)| member.visible && !watches(member));
+        let visible = || self.members.iter().filter(|(_, member)| member.is_visible() && !watches(member));
         let mut screens: Vec<_> = visible().filter(|(_, member)| member.shares_screen()).collect();
         screens.sort_by_key(|(_, member)| member.shared);
         let mut persons: Vec<_> = visible().collect();

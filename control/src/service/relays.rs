@@ -2,22 +2,20 @@
 
 use super::{Service, State};
 use crate::relays::relay::Relay;
-use crate::rooms::room::Outbox;
 use plausch_relay_api::{CommandError, Event, ParticipantSnapshot, ShardId};
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Service {
     /// A relay said who it is and what it has; from now on it is the relay.
     pub fn relay_arrived(&self, relay: Relay, snapshot: Vec<ParticipantSnapshot>) {
-        let mut state = self.state();
-        let ready = !relay.hello.shards.is_empty();
         self.metrics.relay_connections.fetch_add(1, Relaxed);
-        state.relay = Some(relay);
-        let mut out = Outbox::default();
-        state.tell_turn(&self.turn_key, &mut out);
-        state.rooms.reconcile(snapshot, self.now(), &mut out);
-        state.settle(out, self);
-        self.linked.send_replace(ready);
+        self.change(|state, out| {
+            let ready = !relay.hello.shards.is_empty();
+            state.relay = Some(relay);
+            state.tell_turn(&self.turn_key, out);
+            state.rooms.reconcile(snapshot, self.now(), out);
+            self.linked.send_replace(ready);
+        });
     }
 
     /// The link of a relay ended. `false` if it was no longer the link in use.
@@ -39,36 +37,34 @@ impl Service {
 
     /// An event after the snapshot. `false` if the link was replaced or must be made anew.
     pub fn relay_event(&self, link: u64, event: Event) -> bool {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(relay) = state.relay.as_mut().filter(|relay| relay.link == link) else { return false };
-        let mut out = Outbox::default();
-        match event {
-            Event::Done { id, result } => {
-                if let Err(error) = relay.done(id, result) {
-                    self.metrics.command_errors.fetch_add(1, Relaxed);
-                    tracing::debug!("the relay refused a command: {error}");
-                    if error == CommandError::Busy {
-                        // What it did not take is lost. It dials again, and then both agree anew.
-                        return false;
+        self.change(|state, out| {
+            let Some(relay) = state.relay.as_mut().filter(|relay| relay.link == link) else { return false };
+            match event {
+                Event::Done { id, result } => {
+                    if let Err(error) = relay.done(id, result) {
+                        self.metrics.command_errors.fetch_add(1, Relaxed);
+                        tracing::debug!("the relay refused a command: {error}");
+                        if error == CommandError::Busy {
+                            // What it did not take is lost. It dials again, and then both agree anew.
+                            return false;
+                        }
                     }
                 }
+                Event::Connected { participant, generation } => state.rooms.connected(participant, generation, out),
+                Event::Disconnected { participant, generation, reason } => {
+                    tracing::info!(%participant, generation, ?reason, "media ended");
+                    state.rooms.disconnected(participant, generation, reason, out);
+                }
+                Event::Speakers { room, speakers } => state.rooms.spoke(room, &speakers, out),
+                Event::Load { shards } => relay.loads = shards,
+                Event::ShardRestarted { shard } => {
+                    tracing::warn!(%shard, "a shard of the relay restarted");
+                    state.rooms.shard_restarted(shard, out);
+                }
+                Event::Hello(_) | Event::Snapshot(_) | Event::SnapshotEnd => return false,
             }
-            Event::Connected { participant, generation } => state.rooms.connected(participant, generation, &mut out),
-            Event::Disconnected { participant, generation, reason } => {
-                tracing::info!(%participant, generation, ?reason, "media ended");
-                state.rooms.disconnected(participant, generation, reason, &mut out);
-            }
-            Event::Speakers { room, speakers } => state.rooms.spoke(room, &speakers, &mut out),
-            Event::Load { shards } => relay.loads = shards,
-            Event::ShardRestarted { shard } => {
-                tracing::warn!(%shard, "a shard of the relay restarted");
-                state.rooms.shard_restarted(shard, &mut out);
-            }
-            Event::Hello(_) | Event::Snapshot(_) | Event::SnapshotEnd => return false,
-        }
-        state.settle(out, self);
-        true
+            true
+        })
     }
 }
 

@@ -1,11 +1,11 @@
 //! TURN: what clients and the relay are told of it.
 
 use super::{Service, State};
+use crate::admission::door::room_key;
 use crate::admission::rates::Prefix;
 use crate::http::caller::Host;
-use crate::join::room_key;
-use crate::relays::turn::{TurnKey, UnixSeconds};
-use crate::rooms::room::Outbox;
+use crate::relays::turn::{Edge, TurnKey, UnixSeconds};
+use crate::rooms::events::Outbox;
 use plausch_relay_api::limits::TURN_CREDENTIAL_S;
 use plausch_relay_api::{Command, EdgeSocket, ShardId, TlsCertificate};
 use plausch_signalling::IceServers;
@@ -14,29 +14,24 @@ use std::sync::PoisonError;
 impl Service {
     /// The certificate for TLS at the relay's edge, from now on.
     pub fn set_certificate(&self, certificate: TlsCertificate) {
-        let mut state = self.state();
-        state.edge.set_certificate(certificate);
-        self.tell_relay(&mut state);
+        self.change_turn(|edge| edge.set_certificate(certificate));
     }
 
     /// Where the edge hands HTTP over.
     pub fn set_edge_socket(&self, socket: EdgeSocket) {
-        let mut state = self.state();
-        state.edge.set_socket(socket);
-        self.tell_relay(&mut state);
+        self.change_turn(|edge| edge.set_socket(socket));
     }
 
     /// The TCP ports on which control listens: the relay keeps TURN's clients away from them.
     pub fn set_ports(&self, ports: Vec<u16>) {
-        let mut state = self.state();
-        state.edge.set_ports(ports);
-        self.tell_relay(&mut state);
+        self.change_turn(|edge| edge.set_ports(ports));
     }
 
-    fn tell_relay(&self, state: &mut State) {
-        let mut out = Outbox::default();
-        state.tell_turn(&self.turn_key, &mut out);
-        state.settle(out, self);
+    fn change_turn(&self, change: impl FnOnce(&mut Edge)) {
+        self.change(|state, out| {
+            change(&mut state.edge);
+            state.tell_turn(&self.turn_key, out);
+        });
     }
 
     /// TURN servers and fresh credentials for a client that asked by `host` and is, or will be, in `room`. None of them

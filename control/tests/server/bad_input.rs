@@ -92,11 +92,32 @@ async fn names_and_offers_that_cannot_be_used() {
     zero.connection = 0;
     client.send_join("r", "n", None, Some(zero)).await;
     assert_eq!(client.until_error().await, (ErrorCode::BadOffer, false));
-    client.send_text(json!({"type":"join","version":9,"room":"r","name":"n","media":{}}).to_string()).await;
-    assert_eq!(client.until_error().await, (ErrorCode::Version, true));
-    client.until_closed().await;
     assert_eq!((world.participants(), world.server.service.gauges().rooms), (0, 0));
     assert_eq!(world.relay.participants().len(), 0);
+}
+
+/// A client of a later release is served as far as control understands it, on the same socket.
+#[tokio::test]
+async fn what_is_new_to_control_ends_nothing() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    client.send_text("{\"type\":\"levitate\",\"height\":3}".to_owned()).await;
+    assert_eq!(client.until_error().await, (ErrorCode::BadMessage, false));
+    let join = json!({
+        "type": "join", "version": 9, "capabilities": ["lobby", "levitation"], "room": "r", "name": "n", "mood": "good",
+        "offer": offer(1), "media": { "smell": true }, "claims": { "badge": 7 },
+    });
+    client.send_text(join.to_string()).await;
+    assert!(matches!(client.next().await, ServerMessage::Welcome { .. }));
+    client.send_text("{\"type\":\"levitate\",\"height\":3}".to_owned()).await;
+    assert_eq!(client.until_error().await, (ErrorCode::BadMessage, false));
+    let mut without = offer(1);
+    without.sdp.clear();
+    let join = json!({"type": "join", "room": "r", "name": "n", "offer": without, "media": {}});
+    let mut other = world.client().await;
+    other.send_text(join.to_string()).await;
+    assert_eq!(other.until_error().await, (ErrorCode::BadOffer, false), "no version is no reason either");
+    assert_eq!(world.participants(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use plausch_signalling::{
-    ClientMessage, ErrorCode, MediaState, Offer, PersonName, ResumeToken, RoomTitle, ServerMessage, VERSION,
+    Claims, ClientMessage, ErrorCode, MediaState, Offer, PersonName, ResumeToken, RoomTitle, ServerMessage, VERSION,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,7 +44,17 @@ impl Client {
     pub(crate) async fn send_join(&mut self, room: &str, name: &str, resume: Option<String>, offer: Option<Offer>) {
         let (room, name) = (RoomTitle::new(room), PersonName::new(name));
         let resume = resume.map(ResumeToken::new);
-        self.send(&ClientMessage::Join { version: VERSION, room, name, resume, offer, media: MEDIA }).await;
+        self.send(&ClientMessage::Join {
+            version: VERSION,
+            capabilities: Vec::new(),
+            room,
+            name,
+            resume,
+            offer,
+            media: MEDIA,
+            claims: Claims::default(),
+        })
+        .await;
     }
 
     /// Joins, and gives what the welcome says.
@@ -69,10 +79,19 @@ impl Client {
 
     /// The next message, or `None` when the server closed the socket.
     pub(crate) async fn try_next(&mut self) -> Option<ServerMessage> {
+        self.try_next_text().await.map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// The next message as it was written.
+    pub(crate) async fn next_text(&mut self) -> String {
+        self.try_next_text().await.expect("the socket is closed")
+    }
+
+    async fn try_next_text(&mut self) -> Option<String> {
         loop {
             let message = timeout(Duration::from_secs(10), self.socket.next()).await.expect("silence");
             match message {
-                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Text(text))) => return Some(text.as_str().to_owned()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(other)) => panic!("unexpected {other:?}"),

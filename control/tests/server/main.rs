@@ -4,14 +4,18 @@
 
 mod bad_input;
 mod client;
+mod door;
+mod first_release;
 mod http;
 mod meeting;
 mod relay;
 mod restarts;
+mod seam;
 mod turn;
 mod whip;
 
 use client::Client;
+use plausch_control::admission::door::Door;
 use plausch_control::config::Config;
 use plausch_control::server::Server;
 use plausch_signalling::Offer;
@@ -60,6 +64,15 @@ impl World {
         let folder = StateFolder::new();
         let server = Server::start(config(&folder, toml)).await.unwrap();
         Self { folder, server, relay: FakeRelay::default() }
+    }
+
+    async fn with_door(door: Door) -> Self {
+        let folder = StateFolder::new();
+        let server = Server::start_with(config(&folder, ""), door).await.unwrap();
+        let world = Self { folder, server, relay: FakeRelay::default() };
+        world.relay.dial(&world).await;
+        world.ready().await;
+        world
     }
 
     async fn ready(&self) {

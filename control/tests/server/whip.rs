@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 const SDP: &str = "Content-Type: application/sdp\r\n";
 const FRAGMENT: &str = "Content-Type: application/trickle-ice-sdpfrag\r\n";
 
-struct Reply {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
@@ -24,7 +24,7 @@ impl Reply {
     }
 }
 
-async fn request(world: &World, line: &str, headers: &str, body: &str) -> Reply {
+pub(crate) async fn request(world: &World, line: &str, headers: &str, body: &str) -> Reply {
     let mut socket = TcpStream::connect(world.server.http()[0]).await.unwrap();
     let length = body.len();
     let text =
@@ -39,7 +39,7 @@ async fn request(world: &World, line: &str, headers: &str, body: &str) -> Reply 
     Reply { status: head[9..12].parse().unwrap(), head: head.to_owned(), body: body.to_owned() }
 }
 
-fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     std::fs::read_to_string(format!("{}/tests/fixtures/{name}.sdp", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
@@ -262,7 +262,7 @@ async fn a_relay_that_comes_back_empty_ends_sessions() {
 }
 
 #[tokio::test]
-async fn requests_that_are_refused_leave_nothing() {
+pub(crate) async fn requests_that_are_refused_leave_nothing() {
     let world = World::new().await;
     let offer = fixture("obs-publish");
     let huge = format!("{offer}{}", "a=x\r\n".repeat(SIGNALLING_MESSAGE_BYTES / 5 + 1));

@@ -1,29 +1,28 @@
 //! WHIP and WHEP: participants whose signalling is a few HTTP requests. Everything that a later request needs is in its
 //! address and in the room, so sessions survive a restart of control.
 
+use crate::admission::door::{Claims, Closed, room_key};
 use crate::admission::rates::Prefix;
 use crate::http::caller::Host;
-use crate::join::{Served, put, refusal, room_key};
+use crate::join::{Admission, ReadOffer, Refusal, Request, Ticket, put, refusal};
 use crate::random;
 use crate::relays::relay::candidates;
-use crate::rooms::Entry;
-use crate::rooms::member::Presence;
-use crate::rooms::names::{person_name, room_title};
-use crate::rooms::room::Outbox;
+use crate::rooms::member::{Capabilities, Media, Presence};
+use crate::rooms::names::person_name;
 use crate::sdp::{IceFragment, LocalFragment, Purpose, SdpError};
 use crate::service::{Service, State};
-use plausch_relay_api::{IceParameters, MediaKind, ParticipantId, ParticipantSpec, RoomId};
-use plausch_signalling::{ErrorCode, IceServers};
-use std::sync::atomic::Ordering::Relaxed;
+use plausch_relay_api::{IceParameters, MediaKind, ParticipantId, ParticipantSpec};
+use plausch_signalling::IceServers;
 
 /// What a `POST` says.
-#[derive(Debug)]
 pub struct Visit {
+    pub ticket: Ticket,
     pub purpose: Purpose,
     pub room: String,
     pub name: String,
     /// The id or name of who is to be watched; only for [`Purpose::Watch`].
     pub follows: Option<String>,
+    pub claims: Claims,
     /// By which the client asked for this server.
     pub host: Option<Host>,
     pub sdp: String,
@@ -42,8 +41,8 @@ pub struct Opened {
 
 /// Why a request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    Code(ErrorCode),
+pub enum Failure {
+    Refused(Refusal),
     Sdp(SdpError),
     /// No such session.
     NotFound,
@@ -62,82 +61,45 @@ pub enum Patched {
     },
 }
 
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self::Code(code)
-    }
-}
-
-impl From<SdpError> for Refusal {
-    fn from(error: SdpError) -> Self {
-        Self::Sdp(error)
+impl<R: Into<Refusal>> From<R> for Failure {
+    fn from(refusal: R) -> Self {
+        Self::Refused(refusal.into())
     }
 }
 
 impl Service {
-    /// A request to join over HTTP may be read: the address has a join left.
-    pub fn may_open(&self, prefix: Option<Prefix>) -> bool {
-        self.may_join(prefix)
-    }
-
     /// Lets a publisher or a viewer into a room. Must run to its end even if the client is gone meanwhile.
-    pub async fn open(&self, visit: Visit) -> Result<Opened, Refusal> {
-        let Visit { purpose, room, name, follows, host, sdp } = visit;
-        let key = room_key(&room).ok_or(ErrorCode::BadRoomName)?;
-        let name = person_name(&name).ok_or(ErrorCode::BadName)?;
+    pub async fn open(&self, visit: Visit) -> Result<Opened, Failure> {
+        let Visit { ticket, purpose, room, name, follows, claims, host, sdp } = visit;
+        let guest = ticket.guest(&room, &name)?;
         let presence = match (purpose, follows) {
             (Purpose::Publish, _) => Presence::Publisher,
             (Purpose::Watch, None) => Presence::Viewer { follows: None },
             (Purpose::Watch, Some(wanted)) => {
-                Presence::Viewer { follows: Some(person_name(&wanted).ok_or(ErrorCode::BadName)?) }
+                Presence::Viewer { follows: Some(person_name(&wanted).ok_or(Refusal::BadName)?) }
             }
         };
-        let (offer, remote) = purpose.read(sdp, &self.config.codecs)?;
-        self.wait_for_relay().await?;
-
-        let participant = ParticipantId(random::id());
-        let session = self.next_session();
-        let entry = Entry {
-            participant,
-            session,
-            title: room_title(&room),
-            key: key.clone(),
-            name,
+        let (offer, remote) = purpose.read(sdp, &self.config.codecs).map_err(Failure::Sdp)?;
+        let sent = remote.media_state();
+        let request = Request {
+            guest,
+            session: self.next_session(),
+            queue: None,
             presence,
-            media: remote.media_state(),
-            new_room: RoomId(random::id()),
+            capabilities: Capabilities::new(),
+            claims,
+            media: Media { microphone: sent.microphone, camera: sent.camera, screen: sent.screen },
+            resume: None,
         };
-        {
-            let mut state = self.state();
-            let mut out = Outbox::default();
-            let shards = state.shards();
-            state.rooms.enter(entry, &shards, &mut out)?;
-            state.settle(out, self);
-        }
-        let (spec, answer) = match self.serve(participant, session, &offer, &remote).await {
-            Ok(Served::Answered { spec, answer }) => (spec, answer),
-            Ok(Served::Stale) => {
-                self.give_up(participant, session);
-                return Err(ErrorCode::NoRelay.into());
-            }
-            Err(problem) => {
-                self.give_up(participant, session);
-                return Err(problem.code.into());
-            }
+        let Admission::Enter(place) = self.admit(request).await? else {
+            // Nobody waits without a queue.
+            return Err(Refusal::Closed(Closed::CannotWait).into());
         };
-        let tag = spec.transport.ice().map(|ice| ice.local_ufrag.clone()).unwrap_or_default();
-        let shard = spec.shard;
-        let mut state = self.state();
-        let mut out = Outbox::default();
-        if !state.rooms.commit(*spec, session, &mut out) {
-            return Err(ErrorCode::NoRelay.into());
-        }
-        state.rooms.stand_alone(participant, self.now());
-        state.settle(out, self);
-        self.metrics.joins.fetch_add(1, Relaxed);
-        tracing::info!(%participant, ?purpose, "joined over HTTP");
-        let ice = self.ice_servers_at(&state, shard, host.as_ref());
-        Ok(Opened { token: self.secret.resource(&key, participant), answer: answer.sdp, tag, ice })
+        let offer = ReadOffer { id: offer.id, connection: offer.connection, remote };
+        let arrival = self.complete(place, Some(&offer), host.as_ref()).await?;
+        let token = self.secret.resource(&arrival.key, arrival.participant);
+        let (Some(answer), Some(tag)) = (arrival.answer, arrival.ice_tag) else { return Err(Refusal::NoRelay.into()) };
+        Ok(Opened { token, answer, tag, ice: arrival.ice })
     }
 
     /// Candidates, or an ICE restart. `matches` says whether the client means the ICE session of this tag.
@@ -149,21 +111,17 @@ impl Service {
         token: &str,
         matches: impl Fn(&str) -> bool,
         fragment: &str,
-    ) -> Result<Patched, Refusal> {
-        let (spec, before, done) = {
-            let mut state = self.state();
-            let participant = self.resource(&state, purpose, room, token).ok_or(Refusal::NotFound)?;
-            let current = state.rooms.spec(participant).ok_or(Refusal::NotFound)?;
-            let current = current.transport.ice().ok_or(Refusal::NotFound)?;
+    ) -> Result<Patched, Failure> {
+        let restart = self.change(|state, _| {
+            let participant = self.resource(state, purpose, room, token).ok_or(Failure::NotFound)?;
+            let current = state.rooms.spec(participant).ok_or(Failure::NotFound)?;
+            let current = current.transport.ice().ok_or(Failure::NotFound)?;
             if !matches(&current.local_ufrag) {
-                return Err(Refusal::Outdated);
+                return Err(Failure::Outdated);
             }
-            let fragment = IceFragment::read(fragment)?;
+            let fragment = IceFragment::read(fragment).map_err(Failure::Sdp)?;
             if fragment.ufrag == current.remote_ufrag {
-                return Ok(Patched::Trickled);
-            }
-            if !self.may_join(prefix) {
-                return Err(ErrorCode::RateLimited.into());
+                return Ok(None);
             }
             let ice = IceParameters {
                 local_ufrag: random::ice_chars::<12>(),
@@ -171,29 +129,31 @@ impl Service {
                 remote_ufrag: fragment.ufrag,
                 remote_pwd: fragment.pwd.into(),
             };
+            self.ticket(prefix)?;
             if state.relay.is_none() {
-                return Err(ErrorCode::NoRelay.into());
+                return Err(Refusal::NoRelay.into());
             }
-            let (spec, before) = state.rooms.restart_ice(participant, ice).ok_or(Refusal::NotFound)?;
-            let Some(done) = state.relay.as_mut().and_then(|relay| relay.ask(put(&spec))) else {
-                state.rooms.undo_restart(&spec, before);
-                return Err(ErrorCode::NoRelay.into());
-            };
-            (spec, before, done)
-        };
+            let (spec, before) = state.rooms.restart_ice(participant, ice).ok_or(Failure::NotFound)?;
+            match state.relay.as_mut().and_then(|relay| relay.ask(put(&spec))) {
+                Some(done) => Ok(Some((spec, before, done))),
+                None => {
+                    state.rooms.undo_restart(&spec, before);
+                    Err(Refusal::NoRelay.into())
+                }
+            }
+        })?;
+        let Some((spec, before, done)) = restart else { return Ok(Patched::Trickled) };
         let result = match self.wait(done).await {
             Ok(result) => result.map_err(|error| refusal(spec.participant, &error)),
-            Err(code) => Err(code),
+            Err(refusal) => Err(refusal),
         };
-        let mut state = self.state();
-        if let Err(code) = result {
-            state.rooms.undo_restart(&spec, before);
-            return Err(code.into());
+        if let Err(refusal) = result {
+            self.change(|state, _| state.rooms.undo_restart(&spec, before));
+            return Err(refusal.into());
         }
-        let hello = state.relay.as_ref().map(|relay| relay.hello.clone()).ok_or(ErrorCode::NoRelay)?;
-        drop(state);
-        let (kind, mid) = first_line(&spec).ok_or(Refusal::NotFound)?;
-        let ice = spec.transport.ice().ok_or(Refusal::NotFound)?;
+        let hello = self.state().relay.as_ref().map(|relay| relay.hello.clone()).ok_or(Refusal::NoRelay)?;
+        let (kind, mid) = first_line(&spec).ok_or(Failure::NotFound)?;
+        let ice = spec.transport.ice().ok_or(Failure::NotFound)?;
         let (ufrag, pwd) = (&ice.local_ufrag, ice.local_pwd.reveal());
         let candidates = candidates(&hello, spec.shard);
         let fragment = LocalFragment { ufrag, pwd, kind, mid, candidates }.text();
@@ -201,14 +161,13 @@ impl Service {
     }
 
     /// The session is over.
-    pub fn close(&self, purpose: Purpose, room: &str, token: &str) -> Result<(), Refusal> {
-        let mut state = self.state();
-        let participant = self.resource(&state, purpose, room, token).ok_or(Refusal::NotFound)?;
-        let mut out = Outbox::default();
-        state.rooms.remove(participant, &mut out);
-        state.settle(out, self);
-        tracing::info!(%participant, "left over HTTP");
-        Ok(())
+    pub fn close(&self, purpose: Purpose, room: &str, token: &str) -> Result<(), Failure> {
+        self.change(|state, out| {
+            let participant = self.resource(state, purpose, room, token).ok_or(Failure::NotFound)?;
+            state.rooms.remove(participant, out);
+            tracing::info!(%participant, "left over HTTP");
+            Ok(())
+        })
     }
 
     /// Who is meant by the address of a session.

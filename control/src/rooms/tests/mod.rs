@@ -1,5 +1,7 @@
 //! Rooms in a little world.
 
+mod lobby;
+mod notes;
 mod world;
 
 use super::*;
@@ -9,15 +11,15 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use world::{SHARDS, World, fresh, offer};
 
-const PERSON: plausch_signalling::Source = plausch_signalling::Source::Person;
-const SCREEN: plausch_signalling::Source = plausch_signalling::Source::Screen;
+const PERSON: Source = Source::Person;
+const SCREEN: Source = Source::Screen;
 
-fn name(id: u64) -> String {
-    ParticipantId(id).to_string()
+fn name(id: u64) -> ParticipantId {
+    ParticipantId(id)
 }
 
-fn sharing() -> MediaState {
-    MediaState { screen: true, ..MediaState::default() }
+fn sharing() -> Media {
+    Media { screen: true, ..Media::default() }
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn when_slots_are_few_screens_come_first_and_then_who_spoke() {
     world.act(|rooms, _, out| rooms.set_media(ParticipantId(2), sharing(), out));
     world.check();
     assert_eq!(world.slots(1), [(0, name(3), PERSON), (1, name(2), SCREEN)]);
-    world.act(|rooms, _, out| rooms.set_media(ParticipantId(2), MediaState::default(), out));
+    world.act(|rooms, _, out| rooms.set_media(ParticipantId(2), Media::default(), out));
     world.check();
     assert_eq!(world.slots(1), [(0, name(3), PERSON), (1, name(4), PERSON)]);
 }
@@ -73,13 +75,13 @@ fn limits_are_kept_and_a_refusal_leaves_nothing() {
     for id in 1..=8 {
         world.join(id, "full", 1, 1).unwrap();
     }
-    assert_eq!(world.join(9, "full", 1, 1), Err(ErrorCode::RoomFull));
+    assert_eq!(world.join(9, "full", 1, 1), Err(EnterError::RoomFull));
     world.join(10, "b", 1, 1).unwrap();
     world.join(11, "c", 1, 1).unwrap();
-    assert_eq!(world.join(12, "d", 1, 1), Err(ErrorCode::ServerFull), "rooms");
+    assert_eq!(world.join(12, "d", 1, 1), Err(EnterError::ServerFull), "rooms");
     world.join(13, "b", 1, 1).unwrap();
     world.join(14, "b", 1, 1).unwrap();
-    assert_eq!(world.join(15, "b", 1, 1), Err(ErrorCode::ServerFull), "participants");
+    assert_eq!(world.join(15, "b", 1, 1), Err(EnterError::ServerFull), "participants");
     world.check();
     assert_eq!((world.rooms.rooms(), world.rooms.participants()), (3, 12));
     let shards: HashSet<_> = world.relay.participants.values().map(|known| known.spec.shard).collect();
@@ -99,7 +101,9 @@ fn nobody_learns_of_a_join_that_fails() {
         title: "r".into(),
         name: "N".into(),
         presence: Presence::Signalling,
-        media: MediaState::default(),
+        role: Role::Guest,
+        capabilities: Capabilities::new(),
+        media: Media::default(),
         new_room: RoomId(5),
     };
     let mut out = Outbox::default();
@@ -299,7 +303,7 @@ fn nobody_waits_for_ever_for_a_handshake() {
     let mut world = World::new();
     world.join(1, "r", 3, 1).unwrap();
     world.join(2, "r", 3, 1).unwrap();
-    world.rooms.member_mut(ParticipantId(2)).unwrap().transport.as_mut().unwrap().connected = false;
+    world.rooms.member_mut(ParticipantId(2)).unwrap().transport_mut().unwrap().flow = Flow::Connecting;
     world.detach(2);
     world.relay.participants.get_mut(&ParticipantId(2)).unwrap().connected = false;
     world.reconcile();
@@ -353,7 +357,7 @@ proptest! {
         let mut connections = BTreeMap::new();
         for step in steps {
             let shown: BTreeMap<_, _> = world.clients.keys()
-                .map(|id| (*id, world.rooms.member(*id).map(|member| member.shown.clone()).unwrap_or_default())).collect();
+                .map(|id| (*id, world.rooms.member(*id).map(|member| member.shown().to_vec()).unwrap_or_default())).collect();
             // A new control knows only of what the relay forwards.
             let forgotten: HashSet<_> = match &step {
                 Step::RestartControl => {
@@ -379,7 +383,7 @@ proptest! {
                     }
                 }
                 Step::Share(id, screen) => {
-                    let media = MediaState { screen, ..MediaState::default() };
+                    let media = Media { screen, ..Media::default() };
                     world.act(|rooms, _, out| rooms.set_media(ParticipantId(id), media, out));
                 }
                 Step::Speak(id) => {
@@ -409,16 +413,16 @@ proptest! {
             world.check();
             for (viewer, before) in shown {
                 let Some(member) = world.rooms.member(viewer) else { continue };
-                if Some(viewer) == replaced || forgotten.contains(&viewer) || before.len() != member.shown.len() {
+                if Some(viewer) == replaced || forgotten.contains(&viewer) || before.len() != member.shown().len() {
                     continue;
                 }
                 for (place, source) in before.iter().enumerate() {
                     if let Some(source) = source
                         && Some(source.participant) != replaced
                         && !forgotten.contains(&source.participant)
-                        && member.shown.contains(&Some(*source))
+                        && member.shown().contains(&Some(*source))
                     {
-                        prop_assert_eq!(member.shown[place], Some(*source), "moved");
+                        prop_assert_eq!(member.shown()[place], Some(*source), "moved");
                     }
                 }
             }

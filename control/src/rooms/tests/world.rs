@@ -3,15 +3,13 @@
 
 use crate::admission::rates::Rate;
 use crate::config::Limits;
-use crate::rooms::member::Presence;
+use crate::rooms::events::{FilledSlot, Knock, Outbox, Person, RoomEvent};
+use crate::rooms::member::{Capabilities, Media, Presence, Role};
 use crate::rooms::names::RoomKey;
-use crate::rooms::room::Outbox;
-use crate::rooms::{Entry, Fresh, Rooms};
+use crate::rooms::{EnterError, Entry, Fresh, Overview, Rooms};
 use crate::sdp::{CodecPolicy, RemoteOffer};
-use plausch_relay_api::{Codec, Command, ParticipantId, ParticipantSnapshot, RoomId, ShardId, SlotAssignment};
-use plausch_signalling::{
-    ErrorCode, MediaState, Offer, Participant, ResumeToken, Sends, ServerMessage, SlotContent, SlotMids,
-};
+use plausch_relay_api::{Codec, Command, ParticipantId, ParticipantSnapshot, RoomId, ShardId, SlotAssignment, Source};
+use plausch_signalling::{Offer, Sends, SlotMids};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::time::Duration;
@@ -61,9 +59,12 @@ pub(super) fn fresh(seed: u32, slots: usize) -> Fresh {
 #[derive(Default, Debug)]
 pub(super) struct Client {
     pub(super) session: u64,
-    pub(super) others: BTreeMap<String, Participant>,
-    pub(super) slots: Vec<SlotContent>,
-    pub(super) speakers: Vec<String>,
+    pub(super) others: BTreeMap<ParticipantId, Person>,
+    pub(super) slots: Vec<FilledSlot>,
+    pub(super) speakers: Vec<ParticipantId>,
+    pub(super) knocks: Vec<Knock>,
+    /// Signs of the lobby.
+    pub(super) signs: Vec<RoomEvent>,
     pub(super) media_lost: usize,
 }
 
@@ -95,10 +96,10 @@ impl World {
         for command in out.commands {
             self.command(command);
         }
-        for (to, message) in out.messages {
+        for (to, event) in out.events {
             for participant in to {
                 if let Some(client) = self.clients.get_mut(&participant) {
-                    client.hear(participant, message.clone());
+                    client.hear(participant, event.clone());
                 }
             }
         }
@@ -128,8 +129,8 @@ impl World {
         }
     }
 
-    pub(super) fn join(&mut self, id: u64, room: &str, slots: usize, connection: u32) -> Result<(), ErrorCode> {
-        self.join_as(id, room, slots, connection, MediaState::default())
+    pub(super) fn join(&mut self, id: u64, room: &str, slots: usize, connection: u32) -> Result<(), EnterError> {
+        self.join_as(id, room, slots, connection, Media::default())
     }
 
     pub(super) fn join_as(
@@ -138,8 +139,8 @@ impl World {
         room: &str,
         slots: usize,
         connection: u32,
-        media: MediaState,
-    ) -> Result<(), ErrorCode> {
+        media: Media,
+    ) -> Result<(), EnterError> {
         let participant = ParticipantId(id);
         self.sessions += 1;
         let session = self.sessions;
@@ -147,7 +148,8 @@ impl World {
         let title = room.to_owned();
         let new_room = RoomId(1000 + session);
         let (name, presence) = (format!("Person {id}"), Presence::Signalling);
-        let entry = Entry { participant, session, key, title, name, presence, media, new_room };
+        let (role, capabilities) = (Role::Guest, Capabilities::new());
+        let entry = Entry { participant, session, key, title, name, presence, role, capabilities, media, new_room };
         self.clients.remove(&participant);
         let mut out = Outbox::default();
         self.rooms.enter(entry, &SHARDS, &mut out)?;
@@ -165,8 +167,7 @@ impl World {
 
     pub(super) fn welcome(&mut self, participant: ParticipantId, session: u64) {
         let mut client = Client { session, ..Client::default() };
-        let welcome = self.rooms.welcome(participant, ResumeToken::default(), None, None).unwrap();
-        client.hear(participant, welcome);
+        client.enter(self.rooms.overview(participant).unwrap());
         self.clients.insert(participant, client);
     }
 
@@ -175,7 +176,7 @@ impl World {
         self.sessions += 1;
         let session = self.sessions;
         let key = RoomKey::normalise(room).unwrap();
-        let (name, media, new_room) = (format!("Person {id}"), MediaState::default(), RoomId(9000 + session));
+        let (name, media, new_room) = (format!("Person {id}"), Media::default(), RoomId(9000 + session));
         let entry = Entry {
             participant,
             session,
@@ -183,6 +184,8 @@ impl World {
             title: room.into(),
             name,
             presence: Presence::Signalling,
+            role: Role::Guest,
+            capabilities: Capabilities::new(),
             media,
             new_room,
         };
@@ -226,9 +229,9 @@ impl World {
         self.reconcile();
     }
 
-    pub(super) fn slots(&self, id: u64) -> Vec<(u16, String, plausch_signalling::Source)> {
+    pub(super) fn slots(&self, id: u64) -> Vec<(u16, ParticipantId, Source)> {
         let slots = &self.clients[&ParticipantId(id)].slots;
-        slots.iter().map(|content| (content.slot, content.participant.clone(), content.source)).collect()
+        slots.iter().map(|content| (content.slot, content.source.participant, content.source.source)).collect()
     }
 
     /// What must hold at any time.
@@ -243,14 +246,18 @@ impl World {
             }
         }
         for (id, client) in &self.clients {
+            if self.rooms.member(*id).is_some_and(|member| member.is_waiting()) {
+                assert!(client.others.is_empty() && client.slots.is_empty(), "{id} waits and knows of others");
+                continue;
+            }
             let room = self.rooms.room_of(*id).unwrap();
-            let expected: BTreeMap<_, _> = room.others(*id).into_iter().map(|o| (o.id.clone(), o)).collect();
+            let expected: BTreeMap<_, _> = room.others(*id).into_iter().map(|other| (other.id, other)).collect();
             assert_eq!(client.others, expected, "what {id} knows of others");
             assert_eq!(client.slots, room.slots(*id), "what {id} knows of its slots");
             let filled = client.slots.len();
             let sources = expected.len()
                 + room.members.iter().filter(|(other, member)| *other != id && member.media.screen).count();
-            let slots = self.rooms.member(*id).unwrap().shown.len();
+            let slots = self.rooms.member(*id).unwrap().shown().len();
             assert_eq!(filled, sources.min(slots), "slots are filled as far as there are sources");
         }
     }
@@ -283,27 +290,35 @@ impl World {
 }
 
 impl Client {
-    pub(super) fn hear(&mut self, own: ParticipantId, message: ServerMessage) {
-        match message {
-            ServerMessage::Welcome { participants, slots, .. } => {
-                self.others = participants.into_iter().map(|other| (other.id.clone(), other)).collect();
-                self.slots = slots;
+    pub(super) fn enter(&mut self, overview: Overview) {
+        self.others = overview.others.into_iter().map(|other| (other.id, other)).collect();
+        self.slots = overview.slots;
+        self.knocks = overview.knocks;
+    }
+
+    pub(super) fn hear(&mut self, own: ParticipantId, event: RoomEvent) {
+        match event {
+            RoomEvent::Joined(person) => {
+                assert_ne!(person.id, own);
+                assert!(self.others.insert(person.id, person).is_none(), "joined twice");
             }
-            ServerMessage::ParticipantJoined { participant } => {
-                assert_ne!(participant.id, own.to_string());
-                assert!(self.others.insert(participant.id.clone(), participant).is_none(), "joined twice");
+            RoomEvent::Changed(person) => {
+                assert!(self.others.insert(person.id, person).is_some(), "changed before it joined");
             }
-            ServerMessage::ParticipantChanged { participant } => {
-                assert!(self.others.insert(participant.id.clone(), participant).is_some(), "changed before it joined");
+            RoomEvent::Left(id) => {
+                assert!(self.others.remove(&id).is_some(), "left before it joined");
+                self.slots.retain(|slot| slot.source.participant != id);
             }
-            ServerMessage::ParticipantLeft { participant } => {
-                assert!(self.others.remove(&participant).is_some(), "left before it joined");
-                self.slots.retain(|slot| slot.participant != participant);
+            RoomEvent::Slots(slots) => self.slots = slots,
+            RoomEvent::Speakers(speakers) => self.speakers = speakers,
+            RoomEvent::MediaLost => self.media_lost += 1,
+            RoomEvent::Knocked(knock) => self.knocks.push(knock),
+            RoomEvent::KnockEnded(id) => {
+                let before = self.knocks.len();
+                self.knocks.retain(|knock| knock.id != id);
+                assert_eq!(self.knocks.len() + 1, before, "a knock ended that never was");
             }
-            ServerMessage::Slots { slots } => self.slots = slots,
-            ServerMessage::Speakers { participants } => self.speakers = participants,
-            ServerMessage::MediaLost => self.media_lost += 1,
-            ServerMessage::Answer { .. } | ServerMessage::IceServers { .. } | ServerMessage::Error { .. } => {}
+            sign @ (RoomEvent::Admitted | RoomEvent::Rejected | RoomEvent::Replaced) => self.signs.push(sign),
         }
     }
 }
