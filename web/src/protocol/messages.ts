@@ -20,13 +20,28 @@ export type ClientMessage =
       media: MediaState;
       /** What this client can do beyond the first message set. */
       capabilities?: string[];
+      /** What this client shows to be let in. */
+      claims?: Claims;
     }
   /** Asks for TURN servers, also before `join`. Answered by `ice-servers`. */
   | { type: 'ice-servers'; room: string }
   /** More slots, an ICE restart, or a new PeerConnection (a larger `connection`). Answered by `answer`. */
   | { type: 'offer'; offer: Offer }
   | { type: 'media'; media: MediaState }
+  /** A moderator lets somebody in who waits, or turns them away. */
+  | { type: 'admit'; participant: string }
+  | { type: 'reject'; participant: string }
   | { type: 'leave' };
+
+/** What a client shows to be let in. */
+export interface Claims {
+  /** The room's password. */
+  password?: string;
+  /** A signed statement of who this is. */
+  token?: string;
+  /** The secret by which moderators are known. */
+  moderator?: string;
+}
 
 /** An SDP offer and what its m-lines are for. */
 export interface Offer {
@@ -77,7 +92,16 @@ export type ServerMessage =
       slots: SlotContent[];
       /** What the server can do beyond the first message set. */
       capabilities?: string[];
+      /** The client's own role; a guest's is left out. */
+      role?: Role;
+      /** Who waits in the lobby; moderators only are told. */
+      lobby?: Knock[];
     }
+  /** Instead of `welcome`: the client waits in the lobby until `welcome` or `error` comes. */
+  | { type: 'waiting'; participant: string }
+  /** For moderators: somebody waits in the lobby, or waits there no more. */
+  | { type: 'knocked'; knock: Knock }
+  | { type: 'knock-ended'; participant: string }
   | { type: 'ice-servers'; ice: IceServers }
   | { type: 'answer'; answer: Answer }
   | { type: 'participant-joined'; participant: Participant }
@@ -125,6 +149,18 @@ export interface Participant {
   media: MediaState;
   /** `false` while the participant's connection is lost and may still come back. */
   connected: boolean;
+  /** A guest's is left out. */
+  role?: Role;
+}
+
+export const ROLES = ['guest', 'moderator'] as const;
+/** What a participant may do to others. */
+export type Role = (typeof ROLES)[number];
+
+/** Somebody who waits in the lobby. */
+export interface Knock {
+  id: string;
+  name: string;
 }
 
 /** What one slot shows. */

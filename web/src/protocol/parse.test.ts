@@ -1,12 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parseClientMessage, parseServerMessage } from './parse';
 
 const folder = fileURLToPath(new URL('../../../control/signalling/fixtures/', import.meta.url));
-const CLIENT_TYPES = ['join', 'ice-servers', 'offer', 'media', 'leave'];
+const CLIENT_TYPES = ['join', 'ice-servers', 'offer', 'media', 'admit', 'reject', 'leave'];
 const SERVER_TYPES = [
   'welcome',
+  'waiting',
+  'knocked',
+  'knock-ended',
   'ice-servers',
   'answer',
   'participant-joined',
@@ -25,7 +29,8 @@ describe('the fixtures that Rust parses too', () => {
   test.each(files)('%s', (file) => {
     const json = readFileSync(folder + file, 'utf8');
     const value = JSON.parse(json) as { type: string };
-    const client = file.startsWith('client-');
+    // Folders hold what earlier releases said.
+    const client = basename(file).startsWith('client-');
     seen.add(`${client ? 'client' : 'server'} ${value.type}`);
     const parsed = client ? parseClientMessage(json) : parseServerMessage(json);
     // Fixtures hold every field in full, so nothing may be lost or added.

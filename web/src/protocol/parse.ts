@@ -2,11 +2,14 @@
 
 import {
   ERROR_CODES,
+  ROLES,
   SOURCES,
   type Answer,
+  type Claims,
   type ClientMessage,
   type IceServer,
   type IceServers,
+  type Knock,
   type MediaState,
   type Offer,
   type Participant,
@@ -40,7 +43,10 @@ const participant = object<Participant>({
   name: text,
   media: defaulted(mediaState, SILENT),
   connected: flag,
+  role: optional(oneOfOr(ROLES, 'guest')),
 });
+const knock = object<Knock>({ id: text, name: text });
+const claims = object<Claims>({ password: optional(text), token: optional(text), moderator: optional(text) });
 const slotContent = object<SlotContent>({ slot: count, participant: text, source: oneOf(SOURCES) });
 
 type Of<M extends { type: string }, T extends M['type']> = Extract<M, { type: T }>;
@@ -57,7 +63,12 @@ const SERVER: Shapes<ServerMessage> = {
     participants: list(participant),
     slots: listOfKnown(slotContent),
     capabilities: optional(list(text)),
+    role: optional(oneOfOr(ROLES, 'guest')),
+    lobby: optional(list(knock)),
   }),
+  waiting: object<Of<ServerMessage, 'waiting'>>({ type: oneOf(['waiting']), participant: text }),
+  knocked: object<Of<ServerMessage, 'knocked'>>({ type: oneOf(['knocked']), knock }),
+  'knock-ended': object<Of<ServerMessage, 'knock-ended'>>({ type: oneOf(['knock-ended']), participant: text }),
   'ice-servers': object<Of<ServerMessage, 'ice-servers'>>({ type: oneOf(['ice-servers']), ice: iceServers }),
   answer: object<Of<ServerMessage, 'answer'>>({ type: oneOf(['answer']), answer }),
   'participant-joined': object<Of<ServerMessage, 'participant-joined'>>({
@@ -88,7 +99,10 @@ const CLIENT: Shapes<ClientMessage> = {
     offer: optional(offer),
     media: mediaState,
     capabilities: optional(list(text)),
+    claims: optional(claims),
   }),
+  admit: object<Of<ClientMessage, 'admit'>>({ type: oneOf(['admit']), participant: text }),
+  reject: object<Of<ClientMessage, 'reject'>>({ type: oneOf(['reject']), participant: text }),
   'ice-servers': object<Of<ClientMessage, 'ice-servers'>>({ type: oneOf(['ice-servers']), room: text }),
   offer: object<Of<ClientMessage, 'offer'>>({ type: oneOf(['offer']), offer }),
   media: object<Of<ClientMessage, 'media'>>({ type: oneOf(['media']), media: mediaState }),
