@@ -211,7 +211,7 @@ impl Turn {
 
     /// A datagram of a peer at a relay port (RFC 8656, sections 11.3 and 12.7).
     pub(crate) fn receive_from_peer(&mut self, path: Path, datagram: &[u8], cx: &mut Context<'_>) {
-        if path.local.as_neighbour().is_some() {
+        if !path.local.is_relay_port() {
             match datagram.split_first_chunk::<SOURCE_BYTES>() {
                 Some((source, data)) => self.relay_between_clients(decode_source(*source), path.remote, data, cx),
                 None => cx.counters.drop_turn_malformed += 1,
@@ -326,6 +326,7 @@ impl Turn {
 }
 
 /// Sends a client what a peer has sent to its relayed address. `false`: the batch is full.
+#[inline]
 fn send_to_client(
     allocation: &Allocation,
     peer: SocketAddr,
