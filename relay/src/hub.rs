@@ -452,7 +452,13 @@ mod tests {
             shard: ShardId(0),
             generation: 1,
             transport: Transport::browser(
-                IceParameters { local_ufrag, local_pwd: local_pwd.into(), remote_ufrag, remote_pwd: remote_pwd.into() },
+                IceParameters {
+                    local_ufrag,
+                    local_pwd: local_pwd.into(),
+                    remote_ufrag,
+                    remote_pwd: remote_pwd.into(),
+                    mode: Default::default(),
+                },
                 Fingerprint::Sha256([0; 32]),
             ),
             codecs: Vec::new(),

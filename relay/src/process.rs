@@ -147,8 +147,9 @@ impl Relay {
                     max_participants: config.limits.participants_per_shard,
                     max_participants_per_room: config.limits.participants_per_room,
                     media,
+                    check_key: random()?,
                     turn: turn.as_ref().map(|turn| turn.of_shard(index)),
-                    ..EngineConfig::new(id, random()?)
+                    ..EngineConfig::new(id, u64::from_ne_bytes(random()?))
                 },
                 status: status.clone(),
                 stop: threads.stop.clone(),
@@ -392,8 +393,8 @@ fn drivers(config: &Config, shards: &[ShardSockets]) -> Result<Vec<DriverSetup>>
     Ok((0..shards.len() as u32).map(|number| DriverSetup::Xdp(Queue { device: device.clone(), number })).collect())
 }
 
-fn random() -> Result<u64> {
-    let mut bytes = [0; 8];
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     boring::rand::rand_bytes(&mut bytes).context("cannot get random numbers")?;
-    Ok(u64::from_ne_bytes(bytes))
+    Ok(bytes)
 }

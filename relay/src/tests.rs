@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOCAL_PWD: &str = "relay-password-0123456789";
+const REMOTE_PWD: &str = "browser-password-012345";
 
 /// A running relay and the control that it dials.
 struct Whole {
@@ -164,7 +165,8 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
                 local_ufrag: format!("ufrag{participant:05}"),
                 local_pwd: LOCAL_PWD.to_owned().into(),
                 remote_ufrag: "abcd".to_owned(),
-                remote_pwd: "browser-password-012345".to_owned().into(),
+                remote_pwd: REMOTE_PWD.to_owned().into(),
+                mode: Default::default(),
             },
             fingerprint,
         ),
@@ -204,7 +206,30 @@ async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
     MessageIntegrity::new_short_term_integrity(LOCAL_PWD.to_owned()).check(&mut response).unwrap();
     let mut mapped = XorMappedAddress::default();
     mapped.get_from(&response).unwrap();
+    answer_check(socket).await;
     SocketAddr::new(mapped.ip, mapped.port)
+}
+
+/// Answers the relay's own check: it sends nothing more than three times what came before.
+async fn answer_check(socket: &UdpSocket) {
+    let mut buffer = [0; 1500];
+    let len = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("a check of the relay").unwrap();
+    let mut request = Message::new();
+    request.unmarshal_binary(&buffer[..len]).unwrap();
+    assert_eq!(request.typ, BINDING_REQUEST);
+    let integrity = MessageIntegrity::new_short_term_integrity(REMOTE_PWD.to_owned());
+    integrity.check(&mut request).unwrap();
+    let local = socket.peer_addr().unwrap();
+    let mut response = Message::new();
+    let attributes: Vec<Box<dyn Setter>> = vec![
+        Box::new(request.transaction_id),
+        Box::new(BINDING_SUCCESS),
+        Box::new(XorMappedAddress { ip: local.ip(), port: local.port() }),
+        Box::new(integrity),
+        Box::new(stun::fingerprint::FINGERPRINT),
+    ];
+    response.build(&attributes).unwrap();
+    socket.send(&response.raw).await.unwrap();
 }
 
 fn certificate() -> (Certificate, Fingerprint) {

@@ -39,6 +39,7 @@ fn spec(id: u64) -> ParticipantSpec {
                 local_pwd: format!("password-of-participant-{id:04}").into(),
                 remote_ufrag: "them".into(),
                 remote_pwd: "x".repeat(24).into(),
+                mode: Default::default(),
             },
             Fingerprint::Sha256([0; 32]),
         ),
@@ -133,6 +134,13 @@ impl Room {
         let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
         writer.username(username.as_bytes()).ice_role(IceRole::Controlling(1)).priority(1).use_candidate();
         let key = IntegrityKey::short_term(ice.local_pwd.reveal().as_bytes());
+        let len = writer.integrity(&key).fingerprint().finish().unwrap();
+        let mut rx = [RxPacket { path: path(id), data: &mut buffer[..len] }];
+        self.engine.handle_batch(self.now, &mut rx, &mut self.tx);
+        // The engine's own check follows the answer, and wants one too.
+        let asked = self.tx.datagrams().last().unwrap().1[8..20].try_into().unwrap();
+        let mut writer = MessageWriter::new(&mut buffer, Class::Success, Method::BINDING, TransactionId(asked));
+        let key = IntegrityKey::short_term(ice.remote_pwd.reveal().as_bytes());
         let len = writer.integrity(&key).fingerprint().finish().unwrap();
         let mut rx = [RxPacket { path: path(id), data: &mut buffer[..len] }];
         self.engine.handle_batch(self.now, &mut rx, &mut self.tx);

@@ -60,6 +60,7 @@ impl Rooms {
             local_pwd: local_pwd.into(),
             remote_ufrag: offer.ufrag.clone(),
             remote_pwd: offer.pwd.clone().into(),
+            mode: Default::default(),
         };
         let (ice, kept) = match previous {
             Some(spec) => {

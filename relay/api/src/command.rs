@@ -204,6 +204,25 @@ pub struct IceParameters {
     pub local_pwd: IcePassword,
     pub remote_ufrag: String,
     pub remote_pwd: IcePassword,
+    #[serde(default, skip_serializing_if = "IceMode::is_lite")]
+    pub mode: IceMode,
+}
+
+/// What the participant was told of our ICE agent (RFC 8445, sections 2.5 and 6.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IceMode {
+    /// That it is lite: the participant nominates.
+    #[default]
+    LiteControlled,
+    /// Nothing, or that it is a full one in the controlling role: we nominate.
+    Controlling,
+}
+
+impl IceMode {
+    fn is_lite(&self) -> bool {
+        *self == Self::LiteControlled
+    }
 }
 
 /// An m-line on which the participant sends.

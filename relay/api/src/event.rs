@@ -75,7 +75,7 @@ pub struct ParticipantSnapshot {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DisconnectReason {
-    /// No authenticated check for `limits::CONSENT_TIMEOUT_MS` (RFC 7675).
+    /// No answer to our checks for `limits::CONSENT_TIMEOUT_MS` (RFC 7675).
     ConsentExpired,
     /// No ICE check or no DTLS handshake in time after the participant was put.
     ConnectTimeout,

@@ -13,7 +13,7 @@ pub mod media;
 pub mod private;
 
 pub use command::{
-    BrowserTransport, Command, CommandError, DtlsRole, EdgeSocket, IceParameters, KeyedTransport, ParticipantSpec,
+    BrowserTransport, Command, CommandError, DtlsRole, EdgeSocket, IceMode, IceParameters, KeyedTransport, ParticipantSpec,
     SendTrack, SlotAssignment, SlotSpec, SlotStream, SourceRef, SrtpKeys, SrtpMasterKey, TlsCertificate, Transport,
     TurnSettings,
 };

@@ -54,6 +54,11 @@ impl Access {
         }
     }
 
+    /// Where to send DTLS, if there is consent or the datagram is small enough to go without.
+    pub(crate) fn dtls_path(&self) -> Option<Path> {
+        self.agent()?.dtls_path()
+    }
+
     /// Where to send media.
     pub(crate) fn send_path(&self) -> Option<Path> {
         match self {
@@ -84,6 +89,11 @@ impl Access {
             Self::Ice(agent) => agent.consent_until(),
             Self::Keyed(keyed) => keyed.silent_at(),
         }
+    }
+
+    /// When something is to be sent that keeps the paths open.
+    pub(crate) fn next_check(&self) -> Time {
+        self.agent().map_or(Time::NEVER, Agent::next_check)
     }
 
     /// All paths from which packets are taken.

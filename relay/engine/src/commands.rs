@@ -96,14 +96,17 @@ impl Engine {
 
     /// What a new transport begins with, or why it cannot be: nothing was changed yet.
     fn entrance(
-        &self,
+        &mut self,
         transport: &TransportSpec,
         owner: Option<Key<Participant>>,
         now: Time,
     ) -> Result<Entrance, CommandError> {
         let keyed = match transport {
             TransportSpec::Browser(browser) => {
-                return Ok(Entrance { access: Access::Ice(Box::new(Agent::new(&browser.ice))), keys: None });
+                return Ok(Entrance {
+                    access: Access::Ice(Box::new(Agent::new(&browser.ice, self.random.next_u64()))),
+                    keys: None,
+                });
             }
             TransportSpec::Keyed { keyed } => keyed,
         };

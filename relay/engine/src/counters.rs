@@ -163,6 +163,10 @@ counters! {
     Counter turn_refused_quota;
     /// TURN requests answered with 508 Insufficient Capacity.
     Counter turn_refused_capacity;
+    /// Checks of ours.
+    Counter stun_checks_sent;
+    /// Of these, answered.
+    Counter stun_checks_answered;
     /// The selected path of a participant changed.
     Counter path_changes;
     /// DTLS datagrams handed to the handshake threads.
@@ -182,6 +186,10 @@ counters! {
     Counter drop_stun_integrity;
     /// A check on a path from which media of another participant comes, or that control gave to another.
     Counter drop_stun_path_taken;
+    /// An answer to no check of ours, or with a wrong MESSAGE-INTEGRITY.
+    Counter drop_stun_answer;
+    /// DTLS of ours beyond three times what came from a path that has not answered our check.
+    Counter drop_dtls_no_consent;
     /// STUN or DTLS from the address of a keyed participant.
     Counter drop_keyed_protocol;
     /// TURN requests from relayed addresses of this relay.

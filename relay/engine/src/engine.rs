@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::batch::{RxPacket, TxBatch};
+use crate::checks::CheckIds;
 use crate::counters::Counters;
 use crate::demux::{Protocol, classify};
 use crate::effect::{Effect, EngineCommand};
@@ -44,12 +45,14 @@ pub struct EngineConfig {
     pub gather_from_members: usize,
     /// The addresses of media, in the order of [`crate::LocalSocket`]: what a keyed participant may name as ours.
     pub media: Vec<SocketAddr>,
+    /// Makes the transaction ids of our checks, which nobody must be able to guess. Secret, and of this shard alone.
+    pub check_key: [u8; 32],
     /// `None`: no TURN, and no STUN but ICE's checks.
     pub turn: Option<TurnConfig>,
 }
 
 impl EngineConfig {
-    /// With the limits of `limits`, without TURN and without addresses for keyed participants.
+    /// With the limits of `limits`, without TURN and without addresses for keyed participants, and with a key that is none.
     pub fn new(shard: ShardId, seed: u64) -> Self {
         Self {
             shard,
@@ -58,6 +61,7 @@ impl EngineConfig {
             max_participants_per_room: PARTICIPANTS_PER_ROOM,
             gather_from_members: GATHER_FROM_MEMBERS,
             media: Vec::new(),
+            check_key: [seed as u8; 32],
             turn: None,
         }
     }
@@ -73,6 +77,7 @@ pub struct Engine {
     pub(crate) by_id: HashMap<ParticipantId, Key<Participant>, HashKeys>,
     pub(crate) by_room: HashMap<RoomId, Key<Room>, HashKeys>,
     pub(crate) by_ufrag: HashMap<Box<[u8]>, Key<Participant>, HashKeys>,
+    pub(crate) check_ids: CheckIds,
     pub(crate) timers: Timers,
     pub(crate) random: Random,
     pub(crate) effects: VecDeque<Effect>,
@@ -106,6 +111,7 @@ impl Engine {
             by_id: HashMap::with_hasher(keys.clone()),
             by_room: HashMap::with_hasher(keys.clone()),
             by_ufrag: HashMap::with_hasher(keys),
+            check_ids: CheckIds::new(&config.check_key, random.next_u64()),
             timers: Timers::default(),
             random,
             effects: VecDeque::new(),
@@ -301,6 +307,10 @@ impl Engine {
             next += 1;
             let Some(participant) = self.participants.get_mut(key) else { continue };
             participant.touched = false;
+            if participant.access.next_check() <= now {
+                self.send_checks(key, now, tx);
+            }
+            let Some(participant) = self.participants.get_mut(key) else { continue };
             let mut lifeless = participant.access.deadline() <= now;
             let reason = match &mut participant.access {
                 Access::Ice(agent) => {

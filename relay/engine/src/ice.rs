@@ -1,10 +1,17 @@
-//! The ICE lite agent of one participant (RFC 8445): which paths passed a check, and which one is used.
+//! The ICE agent of one participant (RFC 8445): which paths passed a check, which of them answer ours, and which one is
+//! used.
+//!
+//! A check says what password its sender knows, and nothing of whether its source address is true. So each path is
+//! checked from here too, and media goes to those alone that have answered within `CONSENT_TIMEOUT_MS` (RFC 7675). Before
+//! a path has answered, it is sent at most three times the bytes that came from it, as in RFC 9000, section 8.1.
 
 use crate::batch::Path;
-use crate::stun::IntegrityKey;
+use crate::stun::{IceRole, IntegrityKey, TransactionId};
 use crate::time::Time;
-use plausch_relay_api::IceParameters;
-use plausch_relay_api::limits::{CONSENT_TIMEOUT_MS, TUPLES_PER_PARTICIPANT};
+use plausch_relay_api::limits::{
+    CONSENT_INTERVAL_MS, CONSENT_TIMEOUT_MS, ICE_RETRANSMIT_MS, ICE_TRANSMISSIONS, TUPLES_PER_PARTICIPANT,
+};
+use plausch_relay_api::{IceMode, IceParameters};
 use std::time::Duration;
 
 const CONSENT_TIMEOUT: Duration = Duration::from_millis(CONSENT_TIMEOUT_MS);
@@ -16,12 +23,25 @@ const OVERTAKEN: Duration = Duration::from_secs(1);
 /// A path on which authenticated media came within this time is not given to somebody else: a check says only what
 /// password its sender knows, and not that its source address is true. Two reports of a browser that only listens.
 const HEARD: Duration = Duration::from_secs(5);
+/// A check of theirs on a path that has not answered our last one is reason to ask again, after this time.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Bytes to a path that has not answered, for each byte that came from it.
+const AMPLIFICATION: usize = 3;
+/// Priority of a peer-reflexive candidate with the highest local preference, component 1 (RFC 8445, section 5.1.2.1).
+pub(crate) const CHECK_PRIORITY: u32 = 110 << 24 | 65_535 << 8 | 255;
+/// Header, USERNAME's head, PRIORITY, role, USE-CANDIDATE, integrity and FINGERPRINT.
+const CHECK_BYTES_BESIDES_USERNAME: usize = 20 + 4 + 8 + 12 + 4 + 24 + 8;
 
-/// Our user fragment and password.
+/// User fragments and passwords of both sides.
 #[derive(Debug)]
 struct Credentials {
     ufrag: Box<[u8]>,
+    /// For their checks and our answers.
     key: IntegrityKey,
+    /// USERNAME of our checks, theirs first (RFC 8445, section 7.2.2).
+    username: Box<[u8]>,
+    /// For our checks and their answers.
+    remote_key: IntegrityKey,
 }
 
 impl Credentials {
@@ -29,22 +49,59 @@ impl Credentials {
         Self {
             ufrag: parameters.local_ufrag.as_bytes().into(),
             key: IntegrityKey::short_term(parameters.local_pwd.reveal().as_bytes()),
+            username: format!("{}:{}", parameters.remote_ufrag, parameters.local_ufrag).into_bytes().into(),
+            remote_key: IntegrityKey::short_term(parameters.remote_pwd.reveal().as_bytes()),
         }
     }
 }
 
-/// A path that passed a check.
+/// A path that passed a check of theirs.
 #[derive(Clone, Copy, Debug)]
 struct Tuple {
     path: Path,
-    /// When it was first nominated since the last restart.
+    /// Whether it was nominated since the last restart.
     nominated: bool,
     checked: Time,
     /// The last authenticated packet of media.
     media: Time,
+    /// The last answer to a check of ours.
+    answered: Option<Time>,
+    /// Bytes that may still go to a path without consent.
+    allowance: usize,
+    asked: Asked,
 }
 
-/// What a check changed.
+/// Our check of a path.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// `None`: it was answered, or there was none.
+    pending: Option<TransactionId>,
+    sent: Time,
+    /// How often a path without consent was asked since their last check.
+    tries: u32,
+    next: Time,
+}
+
+impl Tuple {
+    fn new(path: Path, now: Time) -> Self {
+        let asked = Asked { pending: None, sent: Time(0), tries: 0, next: now };
+        Self { path, nominated: false, checked: now, media: Time(0), answered: None, allowance: 0, asked }
+    }
+
+    fn consent_until(&self) -> Time {
+        self.answered.map_or(Time(0), |answered| answered + CONSENT_TIMEOUT)
+    }
+
+    fn has_consent(&self, now: Time) -> bool {
+        self.consent_until() > now
+    }
+
+    fn is_silent(&self, now: Time) -> bool {
+        now.since(self.checked.max(self.media)) > SILENT
+    }
+}
+
+/// What a check of theirs changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct CheckOutcome {
     /// The path was not known before.
@@ -57,29 +114,67 @@ pub(crate) struct CheckOutcome {
     pub moved: bool,
 }
 
+/// Who of the two nominates (RFC 8445, section 6.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// They do, for we said that we are lite; there is nothing to negotiate.
+    LiteControlled,
+    Controlled,
+    Controlling,
+}
+
+/// A check of ours that is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OwnCheck {
+    pub path: Path,
+    pub id: TransactionId,
+    pub role: IceRole,
+    pub use_candidate: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Agent {
     current: Credentials,
     /// Valid until the first check with `current` (RFC 8445, section 9: media goes on meanwhile).
     previous: Option<Credentials>,
+    role: Role,
+    tie_breaker: u64,
     tuples: Vec<Tuple>,
+    /// Where media goes.
     selected: Option<Path>,
     selected_since: Time,
-    last_valid: Option<Path>,
-    checked: Option<Time>,
+    /// Nominated, and not selected before it has answered.
+    awaited: Option<Path>,
+    /// The path of the last check of theirs, and of the last answer.
+    last_checked: Option<Path>,
+    last_answered: Option<Path>,
+    /// When the first check came.
+    begun: Option<Time>,
+    /// As [`Self::refresh`] left them.
+    consent_until: Time,
+    next_check: Time,
 }
 
 impl Agent {
-    pub(crate) fn new(parameters: &IceParameters) -> Self {
+    pub(crate) fn new(parameters: &IceParameters, tie_breaker: u64) -> Self {
         Self {
             current: Credentials::new(parameters),
             previous: None,
+            role: match parameters.mode {
+                IceMode::LiteControlled => Role::LiteControlled,
+                IceMode::Controlling => Role::Controlling,
+            },
+            tie_breaker,
             tuples: Vec::new(),
             selected: None,
             selected_since: Time(0),
-            last_valid: None,
-            checked: None,
+            awaited: None,
+            last_checked: None,
+            last_answered: None,
+            begun: None,
+            consent_until: Time::NEVER,
+            next_check: Time::NEVER,
         }
     }
 
@@ -110,48 +205,202 @@ impl Agent {
         self.previous.as_ref().map(|credentials| &*credentials.ufrag)
     }
 
-    /// A check with valid integrity came.
-    pub(crate) fn check(&mut self, path: Path, ufrag: &[u8], use_candidate: bool, now: Time) -> CheckOutcome {
+    /// USERNAME and key of our checks: after a restart those before it, until they have begun with the new ones.
+    pub(crate) fn asking(&self) -> (&[u8], &IntegrityKey) {
+        let credentials = self.previous.as_ref().unwrap_or(&self.current);
+        (&credentials.username, &credentials.remote_key)
+    }
+
+    /// Whether a check that claims this role must be refused with 487. Otherwise we take the other one
+    /// (RFC 8445, section 7.3.1.1).
+    pub(crate) fn conflicts(&mut self, theirs: Option<IceRole>) -> bool {
+        match (self.role, theirs) {
+            (Role::LiteControlled, Some(IceRole::Controlled(_))) => true,
+            (Role::Controlled, Some(IceRole::Controlled(tie_breaker))) => {
+                let stay = self.tie_breaker < tie_breaker;
+                if !stay {
+                    self.role = Role::Controlling;
+                }
+                stay
+            }
+            (Role::Controlling, Some(IceRole::Controlling(tie_breaker))) => {
+                let stay = self.tie_breaker >= tie_breaker;
+                if !stay {
+                    self.role = Role::Controlled;
+                }
+                stay
+            }
+            _ => false,
+        }
+    }
+
+    /// A check with valid integrity came, in a message of so many bytes.
+    pub(crate) fn check(
+        &mut self,
+        path: Path,
+        ufrag: &[u8],
+        use_candidate: bool,
+        bytes: usize,
+        now: Time,
+    ) -> CheckOutcome {
         let mut outcome = CheckOutcome::default();
-        self.checked = Some(now);
-        self.last_valid = Some(path);
+        self.begun.get_or_insert(now);
+        self.last_checked = Some(path);
         if self.previous.is_some() && *self.current.ufrag == *ufrag {
             self.previous = None;
             outcome.restarted = true;
-            self.tuples.iter_mut().for_each(|tuple| tuple.nominated = false);
-        }
-        match self.tuples.iter_mut().find(|tuple| tuple.path == path) {
-            Some(tuple) => tuple.checked = now,
-            None => {
-                outcome.new_path = true;
-                outcome.evicted = self.make_room();
-                self.tuples.push(Tuple { path, nominated: false, checked: now, media: Time(0) });
+            for tuple in &mut self.tuples {
+                tuple.nominated = false;
+                // What was asked with the old password is not answered with the new one.
+                tuple.asked = Asked { pending: None, next: tuple.asked.next.min(now), ..tuple.asked };
             }
         }
-        if use_candidate && self.nominate(path, now) {
-            self.selected = Some(path);
-            self.selected_since = now;
-            outcome.moved = true;
+        if !self.tuples.iter().any(|tuple| tuple.path == path) {
+            outcome.new_path = true;
+            outcome.evicted = self.make_room();
+            self.tuples.push(Tuple::new(path, now));
         }
+        if let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) {
+            tuple.checked = now;
+            // What came less the answer, which is not longer than the check.
+            tuple.allowance = tuple.allowance.saturating_add((AMPLIFICATION - 1) * bytes);
+            tuple.asked.tries = 0;
+            let unanswered = tuple.asked.pending.is_some() || !tuple.has_consent(now);
+            if unanswered && now.since(tuple.asked.sent) >= ASK_AGAIN {
+                tuple.asked.next = tuple.asked.next.min(now);
+            }
+        }
+        if use_candidate && self.role != Role::Controlling && self.nominate(path, now) {
+            outcome.moved = self.select_when_answered(path, now);
+        }
+        self.refresh();
         outcome
+    }
+
+    /// Selects a path, if not at once then as soon as it answers. Whether media goes there from now on.
+    fn select_when_answered(&mut self, path: Path, now: Time) -> bool {
+        let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) else { return false };
+        if !tuple.has_consent(now) {
+            tuple.asked.next = tuple.asked.next.min(now);
+            self.awaited = Some(path);
+            return false;
+        }
+        self.awaited = None;
+        self.selected = Some(path);
+        self.selected_since = now;
+        if self.role == Role::Controlling {
+            // They learn of it by the next check.
+            tuple.asked.next = now;
+        }
+        true
     }
 
     /// Whether a nomination moves us to `path`. Each first one does, so the latest wins. Aggressive nomination
     /// (Firefox) repeats all of them with every check: a repeated one moves us only where the browser's media
     /// follows it, or where the selected path is silent, else we would go to and fro; nor does one that a move overtook.
     fn nominate(&mut self, path: Path, now: Time) -> bool {
-        let selected = self.tuples.iter().find(|tuple| Some(tuple.path) == self.selected).copied();
+        let current = self.awaited.or(self.selected);
+        let selected = self.tuples.iter().find(|tuple| Some(tuple.path) == current).copied();
         let settled = now.since(self.selected_since) > OVERTAKEN;
         let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) else { return false };
         let first = !std::mem::replace(&mut tuple.nominated, true);
         match selected {
             Some(selected) if selected.path == path => false,
-            Some(selected) => {
-                let silent = now.since(selected.checked.max(selected.media)) > SILENT;
-                first || silent || settled && tuple.media > selected.media
-            }
+            Some(selected) => first || selected.is_silent(now) || settled && tuple.media > selected.media,
             None => true,
         }
+    }
+
+    /// An answer to a check of ours came, whose integrity is right. `None`: we have not asked. Otherwise whether another
+    /// path is selected now.
+    pub(crate) fn answer(&mut self, path: Path, id: TransactionId, now: Time) -> Option<bool> {
+        let tuple = self.tuples.iter_mut().find(|tuple| tuple.path == path)?;
+        if tuple.asked.pending != Some(id) {
+            return None;
+        }
+        let spread = u64::from(u16::from_be_bytes([id.0[0], id.0[1]])) * CONSENT_INTERVAL_MS * 400 / 65_536;
+        // RFC 7675, section 5.1: between 0.8 and 1.2 times the interval.
+        let pause = Duration::from_micros(CONSENT_INTERVAL_MS * 800 + spread);
+        tuple.asked = Asked { pending: None, tries: 0, next: tuple.asked.sent + pause, ..tuple.asked };
+        tuple.answered = Some(now);
+        let candidate = *tuple;
+        self.last_answered = Some(path);
+        let wanted = match self.role {
+            Role::Controlling => self.selected.is_none_or(|selected| {
+                let selected = self.tuples.iter().find(|tuple| tuple.path == selected);
+                selected.is_none_or(|selected| {
+                    selected.path != path && (selected.is_silent(now) || candidate.media > selected.media)
+                })
+            }),
+            Role::LiteControlled | Role::Controlled => self.awaited == Some(path),
+        };
+        let moved = wanted && self.select_when_answered(path, now);
+        self.refresh();
+        Some(moved)
+    }
+
+    /// One of our checks was refused with 487: they have our role, so we take the other one, unless we are lite
+    /// (RFC 8445, section 7.2.5.1). `false`: we have not asked.
+    pub(crate) fn refused_role(&mut self, path: Path, id: TransactionId, bytes: usize, now: Time) -> bool {
+        let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) else { return false };
+        if tuple.asked.pending != Some(id) {
+            return false;
+        }
+        tuple.asked = Asked { pending: None, next: now, ..tuple.asked };
+        tuple.allowance = tuple.allowance.saturating_add(AMPLIFICATION * bytes);
+        self.role = match self.role {
+            Role::Controlling => Role::Controlled,
+            Role::Controlled => Role::Controlling,
+            Role::LiteControlled => Role::LiteControlled,
+        };
+        self.refresh();
+        true
+    }
+
+    /// When [`Self::take_check`] has something.
+    pub(crate) fn next_check(&self) -> Time {
+        self.next_check
+    }
+
+    /// The next check of ours that is due, until there is none.
+    pub(crate) fn take_check(&mut self, now: Time, id: impl FnOnce() -> TransactionId) -> Option<OwnCheck> {
+        if self.next_check > now {
+            return None;
+        }
+        let bytes = CHECK_BYTES_BESIDES_USERNAME + self.asking().0.len().next_multiple_of(4);
+        let (selected, role, tie_breaker) = (self.selected, self.role, self.tie_breaker);
+        let tuple =
+            self.tuples.iter_mut().filter(|tuple| tuple.asked.next <= now).min_by_key(|tuple| tuple.asked.next)?;
+        let consent = tuple.has_consent(now);
+        let given_up = !consent && (tuple.asked.tries >= ICE_TRANSMISSIONS || tuple.allowance < bytes);
+        // A path that is not used and is not checked by them either is dead.
+        let dead = Some(tuple.path) != selected && now.since(tuple.checked) >= CONSENT_TIMEOUT;
+        if given_up || dead {
+            tuple.asked.next = Time::NEVER;
+            self.refresh();
+            // The others are looked at in the same way.
+            return self.take_check(now, id);
+        }
+        let pause = match consent {
+            true => Duration::from_millis(CONSENT_INTERVAL_MS),
+            false => Duration::from_millis(ICE_RETRANSMIT_MS << tuple.asked.tries),
+        };
+        if !consent {
+            tuple.allowance -= bytes;
+        }
+        let id = id();
+        tuple.asked = Asked { pending: Some(id), sent: now, tries: tuple.asked.tries + 1, next: now + pause };
+        let path = tuple.path;
+        self.refresh();
+        Some(OwnCheck {
+            path,
+            id,
+            role: match role {
+                Role::Controlling => IceRole::Controlling(tie_breaker),
+                Role::Controlled | Role::LiteControlled => IceRole::Controlled(tie_breaker),
+            },
+            use_candidate: role == Role::Controlling && selected == Some(path),
+        })
     }
 
     fn make_room(&mut self) -> Option<Path> {
@@ -160,7 +409,9 @@ impl Agent {
         }
         let candidates = self.tuples.iter().enumerate().filter(|(_, tuple)| Some(tuple.path) != self.selected);
         let (oldest, _) = candidates.min_by_key(|(_, tuple)| tuple.checked.max(tuple.media))?;
-        Some(self.tuples.swap_remove(oldest).path)
+        let evicted = self.tuples.swap_remove(oldest).path;
+        self.forget(evicted);
+        Some(evicted)
     }
 
     /// Authenticated media came on this path.
@@ -170,29 +421,52 @@ impl Agent {
         }
     }
 
+    /// DTLS came on this path: as much more may go back.
+    pub(crate) fn note_dtls(&mut self, path: Path, bytes: usize) {
+        if let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) {
+            tuple.allowance = tuple.allowance.saturating_add(AMPLIFICATION * bytes);
+        }
+    }
+
+    /// Whether a DTLS datagram of so many bytes may go to this path, and takes it into account.
+    pub(crate) fn admit_dtls(&mut self, path: Path, bytes: usize, now: Time) -> bool {
+        let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) else { return false };
+        if tuple.has_consent(now) {
+            return true;
+        }
+        let left = tuple.allowance.checked_sub(bytes);
+        tuple.allowance = left.unwrap_or(tuple.allowance);
+        left.is_some()
+    }
+
     /// Whether authenticated media came on this path a moment ago.
     pub(crate) fn is_heard(&self, path: Path, now: Time) -> bool {
         self.tuples.iter().any(|tuple| tuple.path == path && tuple.media != Time(0) && now.since(tuple.media) < HEARD)
     }
 
-    /// Where to send: the selected path; before there is one, the last that passed a check.
+    /// Where media goes: the selected path; before there is one, the last that has answered.
     pub(crate) fn send_path(&self) -> Option<Path> {
-        self.selected.or(self.last_valid)
+        self.selected.or(self.last_answered)
     }
 
-    /// When consent ends, once there was any (RFC 7675, section 5.1): that of the path on which we send, for checks
+    /// Where DTLS goes, if [`Self::admit_dtls`] has it: with media, or before there is a path for that, where they want it.
+    pub(crate) fn dtls_path(&self) -> Option<Path> {
+        self.send_path().or(self.awaited).or(self.last_checked)
+    }
+
+    /// When consent ends, once there was a check (RFC 7675, section 5.1): that of the path on which we send, for answers
     /// from elsewhere say nothing of whether somebody there wants our packets.
     pub(crate) fn consent_until(&self) -> Time {
-        let selected = self.tuples.iter().find(|tuple| Some(tuple.path) == self.selected).map(|tuple| tuple.checked);
-        selected.or(self.checked).map_or(Time::NEVER, |checked| checked + CONSENT_TIMEOUT)
+        self.consent_until
     }
 
-    /// Consent for the selected path is over: goes on with the path that was checked last. `false`: none has consent.
+    /// Consent for the path is over: goes on with the one that has answered last. `false`: none has consent.
     pub(crate) fn renew_consent(&mut self, now: Time) -> bool {
-        let last = self.tuples.iter().max_by_key(|tuple| tuple.checked);
-        let Some(last) = last.filter(|tuple| tuple.checked + CONSENT_TIMEOUT > now) else { return false };
-        self.selected = Some(last.path);
+        let last = self.tuples.iter().filter(|tuple| tuple.has_consent(now)).max_by_key(|tuple| tuple.answered);
+        let Some(last) = last.map(|tuple| tuple.path) else { return false };
+        self.selected = Some(last);
         self.selected_since = now;
+        self.refresh();
         true
     }
 
@@ -200,7 +474,23 @@ impl Agent {
     pub(crate) fn lose_path(&mut self, path: Path) {
         self.tuples.retain(|tuple| tuple.path != path);
         self.selected = self.selected.filter(|&selected| selected != path);
-        self.last_valid = self.last_valid.filter(|&last| last != path);
+        self.forget(path);
+        self.refresh();
+    }
+
+    fn forget(&mut self, path: Path) {
+        for place in [&mut self.awaited, &mut self.last_checked, &mut self.last_answered] {
+            *place = place.filter(|&other| other != path);
+        }
+    }
+
+    /// Keeps what is asked of for each packet.
+    fn refresh(&mut self) {
+        self.next_check = self.tuples.iter().map(|tuple| tuple.asked.next).min().unwrap_or(Time::NEVER);
+        let used = self.send_path();
+        let used = self.tuples.iter().find(|tuple| Some(tuple.path) == used);
+        let begun = self.begun.map_or(Time::NEVER, |begun| begun + CONSENT_TIMEOUT);
+        self.consent_until = used.map_or(begun, Tuple::consent_until);
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
@@ -210,9 +500,9 @@ impl Agent {
     /// Forgets all paths.
     pub(crate) fn close(&mut self) {
         self.tuples = Vec::new();
-        self.selected = None;
-        self.last_valid = None;
-        self.checked = None;
+        (self.selected, self.awaited, self.last_checked, self.last_answered) = (None, None, None, None);
+        self.begun = None;
+        self.refresh();
     }
 }
 
@@ -221,12 +511,15 @@ mod tests {
     use super::*;
     use crate::batch::LocalSocket;
 
+    const BYTES: usize = 100;
+
     fn parameters(ufrag: &str) -> IceParameters {
         IceParameters {
             local_ufrag: ufrag.into(),
             local_pwd: "p".repeat(22).into(),
             remote_ufrag: "them".into(),
             remote_pwd: "q".repeat(22).into(),
+            mode: IceMode::LiteControlled,
         }
     }
 
@@ -234,55 +527,199 @@ mod tests {
         Path { local: LocalSocket(0), remote: ([192, 0, 2, 1], port).into() }
     }
 
+    /// An agent, and the ids of its checks.
+    struct Bench {
+        agent: Agent,
+        ids: u32,
+    }
+
+    impl Bench {
+        fn new(mode: IceMode) -> Self {
+            Self { agent: Agent::new(&IceParameters { mode, ..parameters("one-ufrag") }, 7), ids: 0 }
+        }
+
+        fn checks(&mut self, now: Time) -> Vec<OwnCheck> {
+            let mut checks = Vec::new();
+            let ids = &mut self.ids;
+            let mut id = || {
+                *ids += 1;
+                let mut id = [0; 12];
+                id[8..].copy_from_slice(&ids.to_be_bytes());
+                TransactionId(id)
+            };
+            while let Some(check) = self.agent.take_check(now, &mut id) {
+                checks.push(check);
+            }
+            checks
+        }
+
+        /// A check of theirs, after which ours are answered. Whether another path is selected.
+        fn check(&mut self, path: Path, nominates: bool, now: Time) -> bool {
+            let outcome = self.agent.check(path, b"one-ufrag", nominates, BYTES, now);
+            outcome.moved | self.answers(now)
+        }
+
+        fn answers(&mut self, now: Time) -> bool {
+            let checks = self.checks(now);
+            checks.iter().filter(|check| self.agent.answer(check.path, check.id, now) == Some(true)).count() > 0
+        }
+    }
+
     #[test]
     fn the_latest_first_nomination_wins_and_repetitions_do_not_flap() {
-        let mut agent = Agent::new(&parameters("one-ufrag"));
-        assert!(agent.check(path(1), b"one-ufrag", false, Time(0)).new_path);
-        assert_eq!(agent.send_path(), Some(path(1)));
-        assert!(agent.check(path(2), b"one-ufrag", true, Time(1)).moved);
-        assert!(agent.check(path(1), b"one-ufrag", true, Time(2)).moved);
-        assert!(!agent.check(path(2), b"one-ufrag", true, Time(3)).moved);
-        assert_eq!(agent.send_path(), Some(path(1)));
-        agent.note_media(path(2), Time(4));
-        assert!(!agent.check(path(2), b"one-ufrag", true, Time(5)).moved, "this check was overtaken");
+        let mut bench = Bench::new(IceMode::LiteControlled);
+        assert!(!bench.check(path(1), false, Time(0)));
+        assert_eq!(bench.agent.send_path(), Some(path(1)));
+        assert!(bench.check(path(2), true, Time(1)));
+        assert!(bench.check(path(1), true, Time(2)));
+        assert!(!bench.check(path(2), true, Time(3)));
+        assert_eq!(bench.agent.send_path(), Some(path(1)));
+        bench.agent.note_media(path(2), Time(4));
+        assert!(!bench.check(path(2), true, Time(5)), "this check was overtaken");
         let settled = Time::from_millis(1_500);
-        assert!(agent.check(path(2), b"one-ufrag", true, settled).moved, "where the media is");
+        assert!(bench.check(path(2), true, settled), "where the media is");
         let later = Time::from_millis(10_000);
-        assert!(agent.check(path(1), b"one-ufrag", true, later).moved, "the selected path is silent");
+        assert!(bench.check(path(1), true, later), "the selected path is silent");
     }
 
     #[test]
     fn a_handful_of_paths_is_kept_and_the_selected_one_always() {
-        let mut agent = Agent::new(&parameters("one-ufrag"));
-        agent.check(path(1), b"one-ufrag", true, Time(0));
+        let mut bench = Bench::new(IceMode::LiteControlled);
+        bench.check(path(1), true, Time(0));
         for port in 2..100 {
-            let outcome = agent.check(path(port), b"one-ufrag", false, Time(u64::from(port)));
+            let outcome = bench.agent.check(path(port), b"one-ufrag", false, BYTES, Time(u64::from(port)));
             let evicted = (port > 8).then(|| path(port - 7));
             assert_eq!(outcome.evicted, evicted);
         }
-        assert_eq!(agent.paths().count(), TUPLES_PER_PARTICIPANT);
-        assert_eq!(agent.send_path(), Some(path(1)));
+        assert_eq!(bench.agent.paths().count(), TUPLES_PER_PARTICIPANT);
+        assert_eq!(bench.agent.send_path(), Some(path(1)));
     }
 
     #[test]
     fn after_a_restart_the_old_fragment_is_valid_until_the_new_one_serves() {
-        let mut agent = Agent::new(&parameters("one-ufrag"));
-        agent.check(path(1), b"one-ufrag", true, Time(0));
+        let mut bench = Bench::new(IceMode::LiteControlled);
+        bench.check(path(1), true, Time(0));
+        let agent = &mut bench.agent;
         assert_eq!(agent.restart(&parameters("two-ufrag")), None);
         assert_eq!(agent.restart(&parameters("three-ufrag")).as_deref(), Some(&b"two-ufrag"[..]));
         assert!(agent.key(b"one-ufrag").is_some() && agent.key(b"two-ufrag").is_none());
-        assert!(!agent.check(path(1), b"one-ufrag", true, Time(1)).restarted);
-        assert!(agent.check(path(2), b"three-ufrag", false, Time(2)).restarted);
+        assert!(!agent.check(path(1), b"one-ufrag", true, BYTES, Time(1)).restarted);
+        assert_eq!(agent.asking().0, b"them:one-ufrag");
+        assert!(agent.check(path(2), b"three-ufrag", false, BYTES, Time(2)).restarted);
         assert!(agent.key(b"one-ufrag").is_none());
+        assert_eq!(agent.asking().0, b"them:three-ufrag");
         assert_eq!(agent.send_path(), Some(path(1)), "media goes on over the old path");
-        assert!(agent.check(path(2), b"three-ufrag", true, Time(3)).moved);
+        agent.check(path(2), b"three-ufrag", true, BYTES, Time(3));
+        assert_eq!(agent.send_path(), Some(path(1)), "and does not leave it before the new one has answered");
+        assert!(bench.answers(Time(4)));
+        assert_eq!(bench.agent.send_path(), Some(path(2)));
     }
 
     #[test]
-    fn consent_runs_out() {
-        let mut agent = Agent::new(&parameters("one-ufrag"));
-        assert_eq!(agent.consent_until(), Time::NEVER);
-        agent.check(path(1), b"one-ufrag", false, Time::from_millis(7));
-        assert_eq!(agent.consent_until(), Time::from_millis(7 + CONSENT_TIMEOUT_MS));
+    fn consent_is_ours_to_ask_for() {
+        let mut bench = Bench::new(IceMode::LiteControlled);
+        assert_eq!(bench.agent.consent_until(), Time::NEVER);
+        let begin = Time::from_millis(7);
+        bench.agent.check(path(1), b"one-ufrag", true, BYTES, begin);
+        assert_eq!(bench.agent.consent_until(), begin + CONSENT_TIMEOUT);
+        assert_eq!(bench.agent.send_path(), None, "a nomination is no consent");
+        bench.answers(begin);
+        let mut asked = Vec::new();
+        for ms in 0..60_000 {
+            let now = begin + Duration::from_millis(ms);
+            // Their checks go on all the time, and say nothing.
+            if ms % 1_000 == 0 {
+                bench.agent.check(path(1), b"one-ufrag", true, BYTES, now);
+            }
+            let checks = bench.checks(now);
+            asked.extend(checks.iter().map(|_| ms));
+            if ms < 20_000 {
+                checks.iter().for_each(|check| assert!(bench.agent.answer(check.path, check.id, now).is_some()));
+            }
+        }
+        let pauses: Vec<u64> = asked.windows(2).take(3).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses.iter().all(|pause| (4_000..=6_000).contains(pause)), "{pauses:?}");
+        let until = bench.agent.consent_until();
+        assert!(until > begin + Duration::from_secs(44) && until < begin + Duration::from_secs(50), "{until:?}");
+        assert!(!bench.agent.renew_consent(begin + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn who_does_not_answer_gets_thrice_what_came() {
+        let mut bench = Bench::new(IceMode::LiteControlled);
+        let mut received = 0;
+        let mut sent = 0;
+        for ms in 0..60_000 {
+            let now = Time::from_millis(ms);
+            if ms < 10_000 && ms % 100 == 0 {
+                bench.agent.check(path(9), b"one-ufrag", true, BYTES, now);
+                received += BYTES;
+                // The answer.
+                sent += BYTES;
+            }
+            sent += bench.checks(now).len() * (CHECK_BYTES_BESIDES_USERNAME + "them:one-ufrag__".len());
+            while bench.agent.admit_dtls(path(9), 1_200, now) {
+                sent += 1_200;
+            }
+            assert!(sent <= 3 * received, "{sent} for {received}");
+            assert_eq!(bench.agent.send_path(), None);
+        }
+        assert!(bench.checks(Time::from_millis(70_000)).is_empty());
+    }
+
+    #[test]
+    fn only_the_answer_to_the_last_check_of_that_path_counts() {
+        let mut bench = Bench::new(IceMode::LiteControlled);
+        bench.check(path(1), true, Time(0));
+        bench.agent.check(path(2), b"one-ufrag", true, BYTES, Time(1));
+        let check = bench.checks(Time(1))[0];
+        assert_eq!(check.path, path(2));
+        assert_eq!(bench.agent.answer(path(1), check.id, Time(2)), None, "from another path");
+        assert_eq!(bench.agent.answer(path(2), TransactionId([0; 12]), Time(2)), None, "to no check");
+        assert_eq!(bench.agent.answer(path(2), check.id, Time(2)), Some(true));
+        assert_eq!(bench.agent.answer(path(2), check.id, Time(3)), None, "for the second time");
+    }
+
+    #[test]
+    fn the_controlling_side_nominates_what_answers_and_follows_media() {
+        let mut bench = Bench::new(IceMode::Controlling);
+        bench.agent.check(path(1), b"one-ufrag", true, BYTES, Time(0));
+        let check = bench.checks(Time(0))[0];
+        assert!(matches!(check.role, IceRole::Controlling(7)) && !check.use_candidate);
+        assert_eq!(bench.agent.answer(path(1), check.id, Time(1)), Some(true));
+        let nominating = bench.checks(Time(1))[0];
+        assert!(nominating.use_candidate);
+        assert_eq!(bench.agent.answer(path(1), nominating.id, Time(2)), Some(false));
+        assert!(!bench.check(path(2), true, Time(3)), "they do not nominate");
+        assert_eq!(bench.agent.send_path(), Some(path(1)));
+        bench.agent.note_media(path(2), Time::from_millis(4_000));
+        let mut now = Time::from_millis(4_000);
+        while bench.agent.send_path() == Some(path(1)) {
+            now = now + Duration::from_millis(100);
+            assert!(now < Time::from_millis(12_000), "it does not follow");
+            bench.answers(now);
+        }
+    }
+
+    #[test]
+    fn roles_are_settled_by_the_tie_breaker_and_a_lite_agent_has_none() {
+        let mut lite = Bench::new(IceMode::LiteControlled).agent;
+        assert!(lite.conflicts(Some(IceRole::Controlled(1))) && lite.conflicts(Some(IceRole::Controlled(99))));
+        assert!(!lite.conflicts(Some(IceRole::Controlling(99))) && !lite.conflicts(None));
+        let mut full = Bench::new(IceMode::Controlling);
+        assert!(
+            full.agent.conflicts(Some(IceRole::Controlling(7))) && full.agent.conflicts(Some(IceRole::Controlling(1)))
+        );
+        assert!(!full.agent.conflicts(Some(IceRole::Controlled(1))));
+        assert!(!full.agent.conflicts(Some(IceRole::Controlling(8))), "they win");
+        full.agent.check(path(1), b"one-ufrag", true, BYTES, Time(0));
+        let check = full.checks(Time(0))[0];
+        assert!(matches!(check.role, IceRole::Controlled(7)));
+        assert!(
+            full.agent.refused_role(path(1), check.id, BYTES, Time(1)),
+            "they say that they are controlled as well"
+        );
+        assert!(!full.agent.refused_role(path(1), check.id, BYTES, Time(1)));
+        assert!(matches!(full.checks(Time(1))[0].role, IceRole::Controlling(7)));
     }
 }

@@ -5,7 +5,7 @@
 //! news for control) is an [`Effect`] that the caller drains. A simulation, a fuzzer, a benchmark and the real
 //! process run the same code.
 //!
-//! To read it, follow a packet: `engine` (the entry points) → `transport` (STUN and DTLS, with `ice`) or `ingress`
+//! To read it, follow a packet: `engine` (the entry points) → `transport` and `checks` (STUN and DTLS, with `ice` and `access`) or `ingress`
 //! (with `participant`, `track`, `reception`, `missing`, `cache`) → `gather` →
 //! `egress` (with `slot` and `stream`, where numbers
 //! are rewritten); RTCP comes in through `feedback` and goes out through `reports`. Control's commands are `commands`.
@@ -29,6 +29,7 @@ pub mod turn;
 
 mod access;
 mod cache;
+mod checks;
 mod commands;
 mod egress;
 mod feedback;

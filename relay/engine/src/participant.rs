@@ -67,10 +67,14 @@ impl Participant {
     pub(crate) fn deadline(&self, tracks: &Slab<Track>) -> Time {
         match &self.transport.phase {
             Phase::Over => Time::NEVER,
-            Phase::Connecting { until } => *until,
+            Phase::Connecting { until } => self.access.next_check().min(*until),
             Phase::Connected(_) => {
-                let mut earliest =
-                    self.access.deadline().min(self.transport.reports_due).min(self.uplink.feedback_due());
+                let mut earliest = self
+                    .access
+                    .deadline()
+                    .min(self.access.next_check())
+                    .min(self.transport.reports_due)
+                    .min(self.uplink.feedback_due());
                 for track in self.uplink.tracks().filter_map(|track| tracks.get(track)) {
                     for (_, layer) in track.layers() {
                         earliest = earliest.min(layer.missing.next()).min(layer.key_frame_request_due());

@@ -1,6 +1,8 @@
 //! STUN and DTLS: how a participant's transport comes and goes.
 
+use crate::access::Access;
 use crate::batch::{Path, TxBatch};
+use crate::checks::ROLE_CONFLICT;
 use crate::effect::{DtlsInput, Effect, SessionKeys};
 use crate::engine::Engine;
 use crate::ice::Agent;
@@ -10,7 +12,7 @@ use crate::slot::Slot;
 use crate::srtp::{Inbound, KeyError, Outbound};
 use crate::stream::Stream;
 use crate::stun::{
-    Class, FingerprintCheck, IceRole, IntegrityCheck, IntegrityKey, Message, MessageWriter, Method, TransactionId,
+    Class, FingerprintCheck, IntegrityCheck, IntegrityKey, Message, MessageWriter, Method, TransactionId,
 };
 use crate::time::Time;
 use crate::turn::Inner;
@@ -32,6 +34,10 @@ impl Engine {
             self.counters.drop_stun_malformed += 1;
             return None;
         };
+        if Self::is_check_answer(&message) {
+            self.receive_check_answer(path, &message, now);
+            return None;
+        }
         // Nothing but TURN comes through the edge.
         let is_check = (message.class, message.method) == (Class::Request, Method::BINDING)
             && message.username().is_some()
@@ -45,6 +51,9 @@ impl Engine {
 
     /// A Binding request (RFC 8445, section 7.3). Strangers get no answer and leave nothing behind.
     pub(crate) fn receive_check(&mut self, path: Path, message: &Message<'_>, now: Time, tx: &mut TxBatch) {
+        if Self::is_check_answer(message) {
+            return self.receive_check_answer(path, message, now);
+        }
         if (message.class, message.method) != (Class::Request, Method::BINDING) {
             self.counters.drop_stun_malformed += 1;
             return;
@@ -59,34 +68,38 @@ impl Engine {
             self.counters.drop_stun_unknown_user += 1;
             return;
         };
-        let Some(participant) = self.participants.get(key) else { return };
-        let Some(integrity) = participant.access.agent().and_then(|agent| agent.key(ufrag)) else { return };
-        if message.check_integrity(integrity) != IntegrityCheck::Valid {
+        let holder = self.peers.find(path).filter(|&holder| holder != key);
+        let holder = holder.and_then(|holder| self.participants.get(holder));
+        let taken = holder.is_some_and(|holder| holder.access.holds(path, now));
+        let Some(agent) = self.participants.get_mut(key).and_then(|participant| participant.access.agent_mut()) else {
+            return;
+        };
+        if agent.key(ufrag).map(|integrity| message.check_integrity(integrity)) != Some(IntegrityCheck::Valid) {
             self.counters.drop_stun_integrity += 1;
             return;
         }
-        let answer = Answer { path, transaction_id: message.transaction_id, integrity };
         let unknown = message.unknown_required(&[]);
-        if !unknown.is_empty() {
-            self.counters.stun_unknown_attributes += 1;
+        let refused = match unknown.is_empty() {
+            false => Some(420),
+            true => agent.conflicts(message.ice_role()).then_some(ROLE_CONFLICT),
+        };
+        let Some(integrity) = agent.key(ufrag) else { return };
+        let answer = Answer { path, transaction_id: message.transaction_id, integrity };
+        if let Some(code) = refused {
+            match code {
+                ROLE_CONFLICT => self.counters.stun_role_conflicts += 1,
+                _ => self.counters.stun_unknown_attributes += 1,
+            }
             let sent = answer.send(tx, Class::Error, |writer| {
-                writer.error_code(420, "").unknown_attributes(unknown.as_slice());
+                writer.error_code(code, "");
+                if !unknown.is_empty() {
+                    writer.unknown_attributes(unknown.as_slice());
+                }
             });
             self.counters.drop_tx_full += u64::from(!sent);
             return;
         }
-        if let Some(IceRole::Controlled(_)) = message.ice_role() {
-            // RFC 8445, section 7.3.1.1. We are controlled and cannot be otherwise.
-            self.counters.stun_role_conflicts += 1;
-            let sent = answer.send(tx, Class::Error, |writer| {
-                writer.error_code(487, "");
-            });
-            self.counters.drop_tx_full += u64::from(!sent);
-            return;
-        }
-        let holder = self.peers.find(path).filter(|&holder| holder != key);
-        if holder.and_then(|holder| self.participants.get(holder)).is_some_and(|holder| holder.access.holds(path, now))
-        {
+        if taken {
             self.counters.drop_stun_path_taken += 1;
             return;
         }
@@ -95,10 +108,10 @@ impl Engine {
             writer.xor_mapped_address(path.remote);
         });
         self.counters.drop_tx_full += u64::from(!sent);
-        self.note_check(key, path, ufrag, message.use_candidate(), now);
+        self.note_check(key, path, ufrag, message, now);
     }
 
-    fn note_check(&mut self, key: Key<Participant>, path: Path, ufrag: &[u8], use_candidate: bool, now: Time) {
+    fn note_check(&mut self, key: Key<Participant>, path: Path, ufrag: &[u8], message: &Message<'_>, now: Time) {
         let Some(agent) = self.participants.get_mut(key).and_then(|participant| participant.access.agent_mut()) else {
             return;
         };
@@ -107,7 +120,7 @@ impl Engine {
         {
             self.by_ufrag.remove(previous);
         }
-        let outcome = agent.check(path, ufrag, use_candidate, now);
+        let outcome = agent.check(path, ufrag, message.use_candidate(), message.len(), now);
         self.counters.ice_restarts += u64::from(outcome.restarted);
         self.counters.path_changes += u64::from(outcome.moved);
         if let Some(evicted) = outcome.evicted {
@@ -187,6 +200,9 @@ impl Engine {
             self.counters.drop_keyed_protocol += 1;
             return;
         };
+        if let Some(agent) = participant.access.agent_mut() {
+            agent.note_dtls(path, datagram.len());
+        }
         let transport = &mut participant.transport;
         let begins = !transport.dtls_begun;
         if begins && self.counters.handshakes >= HANDSHAKES_PER_SHARD as u64 || !transport.admit_dtls() {
@@ -226,12 +242,17 @@ impl Engine {
         };
         match input {
             DtlsInput::Send(datagrams) => {
-                let Some(path) = self.participants.get(key).and_then(|participant| participant.access.send_path())
-                else {
+                let access = self.participants.get_mut(key).map(|participant| &mut participant.access);
+                let path = access.as_ref().and_then(|access| access.dtls_path());
+                let (Some(path), Some(agent)) = (path, access.and_then(Access::agent_mut)) else {
                     self.counters.drop_dtls_stale += 1;
                     return;
                 };
                 for datagram in datagrams.iter().filter(|datagram| !datagram.is_empty()) {
+                    if !agent.admit_dtls(path, datagram.len(), now) {
+                        self.counters.drop_dtls_no_consent += 1;
+                        continue;
+                    }
                     let sent = tx.push(path, datagram);
                     self.counters.drop_tx_full += u64::from(!sent);
                 }

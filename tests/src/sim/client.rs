@@ -48,10 +48,32 @@ pub struct Upward {
 /// What the model knows of an upward datagram.
 #[derive(Clone, Debug)]
 pub enum What {
-    Check { participant: ParticipantId, local_ufrag: String, use_candidate: bool },
-    Dtls { participant: ParticipantId, generation: u32, word: &'static str },
-    Rtp { stream: StreamId, counter: u32, kind: PublishedKind, transport_sequence: Option<u16> },
-    Rtcp { participant: ParticipantId, generation: u32, compound: Vec<Rtcp> },
+    Check {
+        participant: ParticipantId,
+        local_ufrag: String,
+        use_candidate: bool,
+    },
+    /// To a check of the engine.
+    Answer {
+        participant: ParticipantId,
+        generation: u32,
+    },
+    Dtls {
+        participant: ParticipantId,
+        generation: u32,
+        word: &'static str,
+    },
+    Rtp {
+        stream: StreamId,
+        counter: u32,
+        kind: PublishedKind,
+        transport_sequence: Option<u16>,
+    },
+    Rtcp {
+        participant: ParticipantId,
+        generation: u32,
+        compound: Vec<Rtcp>,
+    },
     Hostile,
 }
 
@@ -71,6 +93,8 @@ pub struct Client {
     /// Where it shall go out as soon as a check succeeds there.
     next_path: Option<Path>,
     ice: IceParameters,
+    /// Those before a restart: the engine uses them until it has seen the new ones.
+    ice_before: Option<IceParameters>,
     checks: BTreeMap<[u8; 12], (Path, String)>,
     next_check: Time,
     nominated: bool,
@@ -94,6 +118,7 @@ impl Client {
     pub fn new(setup: Setup, keys: &SessionKeys, path: Path, mut random: Random, now: Time) -> Self {
         let mut client = Self {
             ice: setup.ice().clone(),
+            ice_before: None,
             setup,
             path,
             next_path: None,
@@ -129,7 +154,7 @@ impl Client {
 
     /// An ICE restart: checks with new names from now on.
     pub fn restart_ice(&mut self, ice: IceParameters, now: Time) {
-        self.ice = ice;
+        self.ice_before = Some(std::mem::replace(&mut self.ice, ice));
         self.next_check = now;
         self.nominated = false;
     }
@@ -256,15 +281,38 @@ impl Client {
     }
 
     /// A STUN reply or DTLS from the engine, received on `path`, where the relay knows us as `seen_as`.
-    pub fn receive(&mut self, now: Time, path: Path, seen_as: SocketAddr, datagram: &[u8]) -> Result<(), String> {
+    pub fn receive(
+        &mut self,
+        now: Time,
+        path: Path,
+        seen_as: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<Option<Upward>, String> {
         match datagram[0] {
-            0..=3 => self.receive_stun(now, path, seen_as, datagram),
+            0 if datagram.get(1) == Some(&1) => self.receive_check(path, seen_as, datagram),
+            0..=3 => self.receive_stun(now, path, seen_as, datagram).map(|()| None),
             20..=63 => {
                 self.receive_dtls(now, word_of(datagram));
-                Ok(())
+                Ok(None)
             }
             first => Err(format!("a datagram of the engine that begins with {first}")),
         }
+    }
+
+    /// A check of the engine: answered, unless the browser is frozen or gone.
+    fn receive_check(&mut self, path: Path, seen_as: SocketAddr, datagram: &[u8]) -> Result<Option<Upward>, String> {
+        let known = std::iter::once(&self.ice).chain(&self.ice_before);
+        let password = |username: &str| {
+            let mut known = known;
+            known
+                .find(|ice| username == format!("{}:{}", ice.remote_ufrag, ice.local_ufrag))
+                .map(|ice| ice.remote_pwd.reveal().to_owned())
+        };
+        let answer = stun::answer_check(datagram, password, seen_as)?;
+        let participant = self.setup.spec.participant;
+        let what = What::Answer { participant, generation: self.setup.spec.generation };
+        let answer = answer.filter(|_| !self.silent);
+        Ok(answer.map(|bytes| Upward { path, bytes: bytes.into(), what }))
     }
 
     fn receive_stun(&mut self, now: Time, path: Path, seen_as: SocketAddr, datagram: &[u8]) -> Result<(), String> {

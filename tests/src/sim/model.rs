@@ -101,10 +101,14 @@ pub struct Truth {
     /// The engine said that the transport is over.
     pub over: bool,
     pub since: Time,
-    pub checked: Option<Time>,
     /// Fragments that the engine must accept.
     pub ufrags: Vec<String>,
     pub selected: Option<Path>,
+    /// Nominated last, and not answered yet.
+    pub awaited: Option<Path>,
+    /// Paths from which an answer to a check of the engine came, and when the last came from any.
+    pub answered: Vec<Path>,
+    pub consent: Option<Time>,
     /// When each path was nominated last.
     pub nominated: Vec<(Path, Time)>,
     /// Tracks that send nothing at the moment.
@@ -212,8 +216,8 @@ impl Model {
         }
         let consent = Duration::from_millis(CONSENT_TIMEOUT_MS);
         match reason {
-            DisconnectReason::ConsentExpired if truth.checked.is_none_or(|at| now.since(at) < consent) => {
-                return Err(format!("consent of {participant} expired after a check at {:?}", truth.checked));
+            DisconnectReason::ConsentExpired if truth.consent.is_some_and(|at| now.since(at) < consent) => {
+                return Err(format!("consent of {participant} expired after an answer at {:?}", truth.consent));
             }
             DisconnectReason::ConnectTimeout if truth.connected => {
                 return Err(format!("connect timeout of {participant}, which is connected"));
@@ -240,8 +244,28 @@ impl Model {
         }
         // The first check with the new name ends the old one.
         truth.ufrags.drain(..at);
-        truth.checked = Some(now);
-        if nominates {
+        if nominates && !truth.answered.contains(&path) {
+            truth.awaited = Some(path);
+        } else if nominates {
+            truth.awaited = None;
+            truth.selected = Some(path);
+            truth.nominated.retain(|(other, _)| *other != path);
+            truth.nominated.push((path, now));
+        }
+    }
+
+    /// An answer to a check of the engine arrives: its path may have media from now on.
+    pub fn answer_arrived(&mut self, now: Time, participant: ParticipantId, generation: u32, path: Path) {
+        let Some(truth) = self.participants.get_mut(&participant) else { return };
+        if truth.over || truth.setup.spec.generation != generation {
+            return;
+        }
+        truth.consent = Some(now);
+        if !truth.answered.contains(&path) {
+            truth.answered.push(path);
+        }
+        if truth.awaited == Some(path) {
+            truth.awaited = None;
             truth.selected = Some(path);
             truth.nominated.retain(|(other, _)| *other != path);
             truth.nominated.push((path, now));
@@ -316,8 +340,8 @@ impl Model {
                 continue;
             }
             let consent = Duration::from_millis(CONSENT_TIMEOUT_MS) + TIMER_SLACK;
-            if truth.connected && truth.checked.is_some_and(|at| now.since(at) > consent) {
-                return Err(format!("consent of {id} should have expired, the last check was at {:?}", truth.checked));
+            if truth.connected && truth.consent.is_some_and(|at| now.since(at) > consent) {
+                return Err(format!("consent of {id} should have expired, the last answer was at {:?}", truth.consent));
             }
             let connect = Duration::from_millis(CONNECT_TIMEOUT_MS) + TIMER_SLACK;
             if !truth.connected && now.since(truth.since) > connect {
@@ -423,9 +447,11 @@ impl Truth {
             connected: false,
             over: false,
             since: now,
-            checked: None,
             ufrags: vec![setup.ice().local_ufrag.clone()],
             selected: None,
+            awaited: None,
+            answered: Vec::new(),
+            consent: None,
             nominated: Vec::new(),
             disabled: Vec::new(),
             cut: None,

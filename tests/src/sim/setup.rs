@@ -156,6 +156,7 @@ pub fn ice_parameters(random: &mut Random) -> IceParameters {
         local_pwd: random.ice_chars(24).into(),
         remote_ufrag: random.ice_chars(4),
         remote_pwd: random.ice_chars(22).into(),
+        mode: Default::default(),
     }
 }
 

@@ -265,6 +265,9 @@ impl World {
             What::Rtcp { participant, generation, compound } => {
                 self.model.nack_arrived(self.now, *participant, *generation, compound);
             }
+            What::Answer { participant, generation } => {
+                self.model.answer_arrived(self.now, *participant, *generation, datagram.path);
+            }
             What::Dtls { .. } | What::Hostile => {}
         }
     }
@@ -357,6 +360,9 @@ impl World {
     /// Media goes where the browser said last; checks overtake each other, so it may take a moment to be sure.
     fn check_path(&self, to: ParticipantId, path: Path) -> Result<(), String> {
         let Some(truth) = self.model.participants.get(&to) else { return Ok(()) };
+        if !truth.answered.contains(&path) {
+            return Err(format!("media of {to} goes to {path:?}, which has not answered"));
+        }
         let Some(selected) = truth.selected else { return Ok(()) };
         let lately = |(nominated, at): &(Path, Time)| *nominated == path && self.now.since(*at) < PATH_CHANGE_WITHIN;
         // A check that was overtaken by the browser's move must not take its media back.
@@ -458,7 +464,7 @@ impl World {
                 Opened::Plain(bytes) => {
                     let remote = downward.path.remote;
                     let seen_as = self.relaying.as_ref().map_or(remote, |relaying| relaying.seen_as(downward.path));
-                    client.receive(self.now, downward.path, seen_as, &bytes).map(|()| Vec::new())
+                    client.receive(self.now, downward.path, seen_as, &bytes).map(|answer| answer.into_iter().collect())
                 }
                 Opened::Rtp(packet) => client.receive_rtp(self.now, &packet).map(|()| Vec::new()),
                 Opened::Rtcp(compound) => Ok(client.receive_rtcp(&compound)),

@@ -48,6 +48,39 @@ pub enum Reply {
     Error { transaction: [u8; 12], code: u16 },
 }
 
+/// Answers a check of the engine; `password` finds that of its USERNAME. `None`: it is no request.
+pub fn answer_check(
+    datagram: &[u8],
+    password: impl FnOnce(&str) -> Option<String>,
+    mapped: SocketAddr,
+) -> Result<Option<Vec<u8>>, String> {
+    let mut request = decode(datagram)?;
+    if request.typ != BINDING_REQUEST {
+        return Ok(None);
+    }
+    FINGERPRINT.check(&request).map_err(|error| format!("FINGERPRINT of a check: {error}"))?;
+    let username = request.get(ATTR_USERNAME).map_err(|error| format!("USERNAME of a check: {error}"))?;
+    let username = String::from_utf8_lossy(&username);
+    let password = password(&username).ok_or_else(|| format!("a check for {username}"))?;
+    let integrity = MessageIntegrity::new_short_term_integrity(password);
+    integrity.check(&mut request).map_err(|error| format!("MESSAGE-INTEGRITY of a check: {error}"))?;
+    if !request.contains(ATTR_PRIORITY)
+        || request.contains(ATTR_USE_CANDIDATE)
+        || !request.contains(ATTR_ICE_CONTROLLED)
+    {
+        return Err("a check of a lite agent that is not controlled".into());
+    }
+    let mut message = Message::new();
+    message.typ = BINDING_SUCCESS;
+    message.transaction_id = request.transaction_id;
+    message.write_header();
+    let mapped = XorMappedAddress { ip: mapped.ip(), port: mapped.port() };
+    mapped.add_to(&mut message).expect("an address fits");
+    integrity.add_to(&mut message).expect("a message without integrity takes one");
+    FINGERPRINT.add_to(&mut message).expect("a message without fingerprint takes one");
+    Ok(Some(message.raw))
+}
+
 /// Reads a reply and checks its MESSAGE-INTEGRITY with `password` and its FINGERPRINT.
 pub fn decode_reply(datagram: &[u8], password: &str) -> Result<Reply, String> {
     let mut message = decode(datagram)?;

@@ -128,6 +128,7 @@ impl Service {
                 local_pwd: random::ice_chars::<24>().into(),
                 remote_ufrag: fragment.ufrag,
                 remote_pwd: fragment.pwd.into(),
+                mode: Default::default(),
             };
             self.ticket(prefix)?;
             if state.relay.is_none() {

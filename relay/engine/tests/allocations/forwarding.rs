@@ -38,6 +38,7 @@ fn spec(id: u64, room: RoomId) -> ParticipantSpec {
                 local_pwd: IcePassword::new(PASSWORD),
                 remote_ufrag: "them".into(),
                 remote_pwd: IcePassword::new(PASSWORD),
+                mode: Default::default(),
             },
             Fingerprint::Sha256([0; 32]),
         ),
@@ -73,6 +74,18 @@ fn check(id: u64) -> Vec<u8> {
         .fingerprint()
         .finish()
         .unwrap();
+    buffer.truncate(len);
+    buffer
+}
+
+/// The answer to the engine's check in `tx`: the last datagram, whatever it is wrapped in.
+fn answer(tx: &TxBatch) -> Vec<u8> {
+    let (_, last) = tx.datagrams().last().unwrap();
+    let start = last.windows(2).position(|kind| kind == [0, 1]).unwrap();
+    let id = last[start + 8..start + 20].try_into().unwrap();
+    let mut buffer = vec![0; 300];
+    let mut writer = MessageWriter::new(&mut buffer, Class::Success, Method::BINDING, TransactionId(id));
+    let len = writer.integrity(&IntegrityKey::short_term(PASSWORD.as_bytes())).fingerprint().finish().unwrap();
     buffer.truncate(len);
     buffer
 }
@@ -128,6 +141,8 @@ fn join(
         let assign = Command::AssignSlots { participant: ParticipantId(id), slots };
         engine.handle_command(now, EngineCommand::Control(assign), tx).unwrap();
         engine.handle_batch(now, &mut [RxPacket { path: path(id), data: &mut reach(check(id)) }], tx);
+        let mut answer = reach(answer(tx));
+        engine.handle_batch(now, &mut [RxPacket { path: path(id), data: &mut answer }], tx);
         let keys = keys(id, profile);
         senders.push(Outbound::new(profile, &keys.remote_key, &keys.remote_salt).unwrap());
         let input = DtlsInput::Keys(keys);

@@ -8,7 +8,9 @@ use plausch_engine::rtp::{Extension, HeaderFields, KnownExtensions, RtpHeader, w
 use plausch_engine::srtp::{
     Inbound, MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD, Outbound, Profile, ReceiveStream, RtcpReplay, rtcp_sender,
 };
-use plausch_engine::stun::{Class, IceRole, IntegrityKey, MessageWriter, Method, TransactionId};
+use plausch_engine::stun::{
+    Class, IceRole, IntegrityCheck, IntegrityKey, Message, MessageWriter, Method, TransactionId,
+};
 use plausch_engine::time::Time;
 use plausch_relay_api::*;
 use std::collections::HashMap;
@@ -51,8 +53,13 @@ pub(super) struct Client {
     pub repeated: Vec<Vec<u8>>,
     /// Opened compounds.
     pub rtcp: Vec<Vec<u8>>,
+    /// Answers to its checks.
     pub stun: Vec<Vec<u8>>,
+    /// Checks of the engine.
+    pub checks: Vec<Vec<u8>>,
     pub dtls: Vec<Vec<u8>>,
+    /// How many of `checks` were answered or left.
+    answered: usize,
 }
 
 /// Those of DTLS, or those that the spec names.
@@ -101,6 +108,7 @@ pub(super) fn spec(id: u64) -> ParticipantSpec {
                 local_pwd: format!("password-of-participant-{id}").into(),
                 remote_ufrag: "them".into(),
                 remote_pwd: "x".repeat(24).into(),
+                mode: Default::default(),
             },
             Fingerprint::Sha256([id as u8; 32]),
         ),
@@ -127,6 +135,8 @@ pub(super) struct World {
     pub effects: Vec<Effect>,
     /// What was sent to none of the clients, run by run.
     pub elsewhere: Vec<(Path, Vec<Vec<u8>>)>,
+    /// Clients answer the engine's checks.
+    pub answering: bool,
     tx: TxBatch,
     transactions: u64,
 }
@@ -144,6 +154,7 @@ impl World {
             clients: Vec::new(),
             effects: Vec::new(),
             elsewhere: Vec::new(),
+            answering: true,
             tx: TxBatch::new(1 << 20, 1024),
             transactions: 0,
         }
@@ -191,7 +202,9 @@ impl World {
             repeated: Vec::new(),
             rtcp: Vec::new(),
             stun: Vec::new(),
+            checks: Vec::new(),
             dtls: Vec::new(),
+            answered: 0,
         });
         self.clients.len() - 1
     }
@@ -285,6 +298,8 @@ impl World {
     }
 
     pub(super) fn pass_silently(&mut self, ms: u64, checks: bool) {
+        let answering = self.answering;
+        self.answering = answering && checks;
         let end = self.now + Duration::from_millis(ms);
         let mut next_check = self.now + Duration::from_secs(1);
         loop {
@@ -306,9 +321,26 @@ impl World {
             self.deliver();
         }
         self.now = end;
+        self.answering = answering;
     }
 
+    /// Takes all output, and gives the answers to checks back at once.
     fn deliver(&mut self) {
+        self.take_output();
+        let mut answers = Vec::new();
+        for client in &mut self.clients {
+            let path = client.path;
+            let wanted = client.answers();
+            answers.extend(wanted.into_iter().filter(|_| self.answering).map(|answer| (path, answer)));
+        }
+        if !answers.is_empty() {
+            let mut rx: Vec<_> = answers.iter_mut().map(|(path, data)| RxPacket { path: *path, data }).collect();
+            self.engine.handle_batch(self.now, &mut rx, &mut self.tx);
+            self.deliver();
+        }
+    }
+
+    fn take_output(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             self.effects.push(effect);
         }
@@ -392,7 +424,33 @@ impl Rtp {
     }
 }
 
+fn is_request(datagram: &[u8]) -> bool {
+    datagram.first_chunk() == Some(&[0, 1])
+}
+
 impl Client {
+    /// The answers to all checks of the engine since the last time.
+    pub(super) fn answers(&mut self) -> Vec<Vec<u8>> {
+        let new = self.checks.get(self.answered..).unwrap_or(&[]);
+        let answers = new.iter().map(|check| self.answer(check)).collect();
+        self.answered = self.checks.len();
+        answers
+    }
+
+    /// The answer to a check of the engine.
+    pub(super) fn answer(&self, check: &[u8]) -> Vec<u8> {
+        let ice = self.spec.transport.ice().unwrap();
+        let request = Message::parse(check).unwrap();
+        let key = IntegrityKey::short_term(ice.remote_pwd.reveal().as_bytes());
+        assert_eq!(request.check_integrity(&key), IntegrityCheck::Valid);
+        let mut buffer = vec![0; 200];
+        let mut writer = MessageWriter::new(&mut buffer, Class::Success, Method::BINDING, request.transaction_id);
+        writer.xor_mapped_address(([203, 0, 113, 1], 7882).into());
+        let len = writer.integrity(&key).fingerprint().finish().unwrap();
+        buffer.truncate(len);
+        buffer
+    }
+
     pub(super) fn seal(&mut self, rtp: &Rtp) -> Vec<u8> {
         let mut buffer = vec![0; 2_000];
         let fields = HeaderFields {
@@ -424,6 +482,8 @@ impl Client {
         use plausch_engine::demux::{Protocol, classify};
         let mut packet = datagram.to_vec();
         match classify(datagram) {
+            // A check of the engine is answered by [`World::deliver`].
+            Protocol::Stun if is_request(datagram) => self.checks.push(packet),
             Protocol::Stun => self.stun.push(packet),
             Protocol::Dtls => self.dtls.push(packet),
             Protocol::Rtcp => {

@@ -158,9 +158,10 @@ fn a_browser_that_claimed_the_address_before_loses_it() {
     world.add_client(spec(1));
     let telephone = telephone(1);
     let client = world.add_client(telephone.clone());
+    world.answering = false;
     let request = world.binding_request(0, true, IceRole::Controlling(1));
     world.raw(world.clients[client].path, request);
-    world.clients[client].stun.clear();
+    world.answering = true;
     world.put(telephone).unwrap();
     world.connect(0);
     world.assign(GATEWAY, vec![assignment(0, 1, Source::Person)]).unwrap();

@@ -1,6 +1,7 @@
 //! The engine as a whole against small models of browsers: the same SRTP from the other side, time by hand.
 #![allow(clippy::unwrap_used)]
 
+mod consent;
 mod feedback;
 mod forwarding;
 mod gathering;

@@ -179,13 +179,19 @@ fn consent_is_renewed_by_checks_and_ends_without() {
     let mut world = World::meeting(1);
     world.pass(120_000);
     assert!(ended(&world).is_empty());
-    world.pass_silently(29_000, false);
+    // Our last check may have been answered six seconds ago.
+    world.answering = false;
+    world.pass(23_900);
     assert!(ended(&world).is_empty());
-    for sequence in 0..20 {
+    for sequence in 0..62 {
         world.send(0, &Rtp::audio(100, sequence));
-        world.pass_silently(100, false);
+        world.pass(100);
     }
-    assert_eq!(ended(&world), [(1, DisconnectReason::ConsentExpired)], "media is no consent");
+    assert_eq!(
+        ended(&world),
+        [(1, DisconnectReason::ConsentExpired)],
+        "neither media nor a check of theirs is consent"
+    );
 }
 
 #[test]
@@ -274,14 +280,22 @@ fn consent_is_that_of_the_path_on_which_we_send() {
     let mut world = World::meeting(2);
     let own = world.clients[1].path;
     // Nominates an address that is not its own, and goes on checking from its own.
-    world.clients[1].path = path(1);
-    world.check(1, true);
-    world.clients[1].path = own;
-    world.pass(29_000);
-    world.send(0, &Rtp::audio(100, 1));
-    assert!(world.clients[1].rtp.is_empty());
-    world.pass(2_000);
-    world.send(0, &Rtp::audio(100, 2));
-    assert_eq!(world.clients[1].rtp.len(), 1, "back on the path that has consent");
+    let forged = world.binding_request(1, true, IceRole::Controlling(1));
+    let paid = forged.len();
+    world.raw(path(1), forged);
+    for sequence in 0..40 {
+        world.send(0, &Rtp::audio(100, sequence));
+        world.pass(1_000);
+    }
+    assert_eq!(world.clients[1].rtp.len(), 40, "media stays where there is consent");
     assert!(ended(&world).is_empty());
+    let stranger: Vec<&Vec<u8>> = world.elsewhere.iter().flat_map(|(_, datagrams)| datagrams).collect();
+    assert!(stranger.iter().all(|datagram| datagram[0] < 4), "nothing but STUN");
+    assert!(stranger.iter().map(|datagram| datagram.len()).sum::<usize>() <= 3 * paid);
+    // Its own path answers no more: no other has consent.
+    world.answering = false;
+    world.clients[1].path = path(2);
+    world.pass(31_000);
+    assert_eq!(ended(&world), [(2, DisconnectReason::ConsentExpired)]);
+    assert_eq!(own, world.elsewhere.last().unwrap().0);
 }
