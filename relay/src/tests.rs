@@ -1,5 +1,7 @@
 //! A whole relay in this process, with a fake control and independent clients.
 
+mod keyed;
+
 use crate::config::{Config, DriverChoice, Port};
 use crate::process::Relay;
 use dtls::config::{Config as DtlsConfig, ExtendedMasterSecretType};
@@ -183,8 +185,8 @@ fn spec(participant: u64, shard: u16, fingerprint: Fingerprint) -> ParticipantSp
     }
 }
 
-/// A nominating ICE check, and its answer's reflexive address.
-async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
+/// A nominating ICE check.
+fn binding_request(ufrag: &str) -> Message {
     let mut request = Message::new();
     let attributes: Vec<Box<dyn Setter>> = vec![
         Box::new(TransactionId::new()),
@@ -197,6 +199,12 @@ async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
         Box::new(stun::fingerprint::FINGERPRINT),
     ];
     request.build(&attributes).unwrap();
+    request
+}
+
+/// Sends such a check; its answer's reflexive address.
+async fn check(socket: &UdpSocket, ufrag: &str) -> SocketAddr {
+    let request = binding_request(ufrag);
     socket.send(&request.raw).await.unwrap();
     let mut buffer = [0; 1500];
     let len = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("an answer to the check").unwrap();

@@ -330,8 +330,11 @@ impl World {
         let mut answers = Vec::new();
         for client in &mut self.clients {
             let path = client.path;
-            let wanted = client.answers();
-            answers.extend(wanted.into_iter().filter(|_| self.answering).map(|answer| (path, answer)));
+            if self.answering {
+                answers.extend(client.answers().into_iter().map(|answer| (path, answer)));
+            } else {
+                client.answered = client.checks.len();
+            }
         }
         if !answers.is_empty() {
             let mut rx: Vec<_> = answers.iter_mut().map(|(path, data)| RxPacket { path: *path, data }).collect();

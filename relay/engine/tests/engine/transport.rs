@@ -296,6 +296,6 @@ fn consent_is_that_of_the_path_on_which_we_send() {
     world.answering = false;
     world.clients[1].path = path(2);
     world.pass(31_000);
-    assert_eq!(ended(&world), [(2, DisconnectReason::ConsentExpired)]);
+    assert!(ended(&world).contains(&(2, DisconnectReason::ConsentExpired)));
     assert_eq!(own, world.elsewhere.last().unwrap().0);
 }
