@@ -3,7 +3,7 @@
 
 use plausch_allocation_count::Counting;
 use plausch_engine::srtp::Profile;
-use plausch_engine::{RxPacket, TxBatch};
+use plausch_engine::{Path, RxPacket, TxBatch};
 use plausch_relay_api::{Codec, ParticipantId, RoomId, SlotAssignment, Source, SourceRef};
 use plausch_tests::random::Random;
 use plausch_tests::sim::client::{Upward, What};
@@ -36,8 +36,8 @@ fn meeting(profile: Profile, video: Codec) -> World {
     for id in 1..=1 + SUBSCRIBERS {
         let mut setup = Setup::random(&mut random, ParticipantId(id), RoomId(1), 1, habits);
         (setup.profile, setup.video, setup.speaks) = (profile, video, true);
-        // Losses are part of the usual, and so of the warm-up.
-        let lossy = Quality { loss_permille: 20, ..Quality::perfect(Duration::from_millis(1)) };
+        // Losses are part of the usual, and so of the warm-up: enough that each stream has some.
+        let lossy = Quality { loss_permille: 60, ..Quality::perfect(Duration::from_millis(1)) };
         world.join(setup, [lossy; 2]).unwrap();
         if id > 1 {
             let source = SourceRef { participant: publisher, source: Source::Person };
@@ -62,6 +62,7 @@ fn allocations(profile: Profile, video: Codec) -> (u64, u64) {
     let (mut asked, mut sent) = (0, 0);
     while world.engine.counters().rtp_forwarded - before < PACKETS {
         world.now = world.now + STEP;
+        let mut checks = Vec::new();
         let (mut media, rest): (Vec<Upward>, Vec<Upward>) = world
             .clients
             .values_mut()
@@ -93,15 +94,33 @@ fn allocations(profile: Profile, video: Codec) -> (u64, u64) {
             let (engine, now) = (&mut world.engine, world.now);
             let found = counted(|| engine.handle_batch(now, &mut rx, &mut tx));
             allocations += if counts { found } else { 0 };
-            tx.clear();
+            take_checks(&mut tx, &mut checks);
         }
         while world.engine.poll_timeout() <= world.now {
             world.engine.handle_timeout(world.now, &mut tx);
+            take_checks(&mut tx, &mut checks);
         }
-        tx.clear();
+        answer(&mut world, checks, &mut tx);
         while world.engine.poll_effect().is_some() {}
     }
     (allocations, world.engine.counters().rtp_retransmitted)
+}
+
+/// What the engine has sent: its checks are kept.
+fn take_checks(tx: &mut TxBatch, checks: &mut Vec<(Path, Vec<u8>)>) {
+    let requests = tx.datagrams().filter(|(_, datagram)| datagram.starts_with(&[0, 1]));
+    checks.extend(requests.map(|(path, datagram)| (path, datagram.to_vec())));
+    tx.clear();
+}
+
+/// The clients answer the engine's checks, or it would end their transports.
+fn answer(world: &mut World, checks: Vec<(Path, Vec<u8>)>, tx: &mut TxBatch) {
+    for (path, check) in checks {
+        let Some(client) = world.clients.values_mut().find(|client| client.path == path) else { continue };
+        let Some(answer) = client.receive(world.now, path, path.remote, &check).unwrap() else { continue };
+        world.engine.handle_batch(world.now, &mut [RxPacket { path, data: &mut answer.bytes.to_vec() }], tx);
+        tx.clear();
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Scene {
     }
 
     fn check(&self) -> Check {
-        let ice = &self.world.clients[&PUBLISHER].setup.ice();
+        let ice = &self.world.clients[&PUBLISHER].setup.ice().unwrap();
         Check {
             transaction: *b"bad-input-01",
             username: format!("{}:{}", ice.local_ufrag, ice.remote_ufrag),
@@ -244,9 +244,14 @@ fn what_stands_behind_the_integrity_is_not_believed() {
     let elsewhere = scene.world.fresh_path(PUBLISHER);
     let (changed, sent) = scene.send(elsewhere, &with_fingerprint(message));
     assert_eq!(value(&changed, "path_changes"), 0, "an unsigned nomination moved the media: {changed:?}");
-    assert!(sent.len() <= 1);
+    let checks: Vec<_> = sent.iter().filter(|(_, datagram)| datagram.starts_with(&[0, 1])).cloned().collect();
+    assert!(sent.len() - checks.len() <= 1 && checks.len() == 1, "an answer, and a check of that path");
     let (changed, _) = scene.send(elsewhere, &scene.check().encode());
-    assert_eq!(value(&changed, "path_changes"), 1, "the signed one does");
+    assert_eq!(value(&changed, "path_changes"), 0, "the signed one waits for the answer");
+    let (now, client) = (scene.world.now, scene.world.clients.get_mut(&PUBLISHER).unwrap());
+    let answer = client.receive(now, elsewhere, elsewhere.remote, &checks[0].1).unwrap().unwrap();
+    let (changed, _) = scene.send(elsewhere, &answer.bytes);
+    assert_eq!(value(&changed, "path_changes"), 1, "and moves it then");
 }
 
 #[test]
@@ -346,7 +351,7 @@ fn media_of_strangers_and_before_keys_is_dropped() {
     setup.spec.participant = plausch_relay_api::ParticipantId(9);
     *setup.spec.transport.ice_mut().unwrap() = plausch_tests::sim::setup::ice_parameters(&mut random);
     scene.world.put(&setup).unwrap();
-    let ice = setup.ice().clone();
+    let ice = setup.ice().unwrap().clone();
     let path = scene.world.hostile_path();
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
     let check = Check { username, password: ice.local_pwd.into_revealed(), ..scene.check() };

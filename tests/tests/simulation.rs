@@ -76,6 +76,7 @@ fn everybody_gets_what_they_should_and_nothing_else() {
     let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
     assert!(violations.is_empty(), "{} of {seeds} seeds failed:\n{}", all.len(), all.join("\n"));
     // The runs were about something.
+    assert!(seeds < 10 || counts.keyed > seeds / 4, "hardly anybody was keyed: {counts:?}");
     assert!(seeds < 10 || counts.relayed > seeds / 6, "hardly anybody came by TURN: {counts:?}");
     assert!(counts.connected > seeds && counts.forwarded > seeds * 100, "{counts:?}");
     assert!(

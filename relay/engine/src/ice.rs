@@ -281,7 +281,9 @@ impl Agent {
     fn select_when_answered(&mut self, path: Path, now: Time) -> bool {
         let Some(tuple) = self.tuples.iter_mut().find(|tuple| tuple.path == path) else { return false };
         if !tuple.has_consent(now) {
-            tuple.asked.next = tuple.asked.next.min(now);
+            if tuple.asked.pending.is_none() || tuple.asked.next == Time::NEVER {
+                tuple.asked.next = now;
+            }
             self.awaited = Some(path);
             return false;
         }
@@ -388,7 +390,8 @@ impl Agent {
         if !consent {
             tuple.allowance -= bytes;
         }
-        let id = id();
+        // RFC 8489, section 6.2.1: a repetition is the same request, so that a late answer counts.
+        let id = tuple.asked.pending.filter(|_| !consent).unwrap_or_else(id);
         tuple.asked = Asked { pending: Some(id), sent: now, tries: tuple.asked.tries + 1, next: now + pause };
         let path = tuple.path;
         self.refresh();

@@ -103,11 +103,11 @@ impl Engine {
         if codec.media() == MediaKind::Video && !overtaken {
             layer_state.bursts.note(room.gathering, newest == (true, packet.timestamp), packet.marker);
         }
-        if kind == TrackKind::Microphone
-            && let Some(level) = extensions.audio_level
-        {
-            uplink.loudness.record(level.level, now);
-            if !room.speakers.active && Loudness::may_be_speech(level.level) {
+        if kind == TrackKind::Microphone {
+            let said = extensions.audio_level.map(|level| level.level);
+            let level = said.unwrap_or_else(|| uplink.loudness.guess(packet.payload.len()));
+            uplink.loudness.record(level, now);
+            if !room.speakers.active && Loudness::may_be_speech(level) {
                 room.speakers.active = true;
                 timers.set_earlier(Owner::room(room_key), room.speakers_due.max(now + Loudness::DOUBT));
             }

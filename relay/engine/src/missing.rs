@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Packets overtake each other on the way: so long a gap is not yet a loss.
 const REORDER_WAIT: Duration = Duration::from_millis(10);
-/// How often to ask for one packet.
-const TRIES: u8 = 8;
+/// How often to ask for one packet: who has it answers one of three, and who never keeps any answers none of a hundred.
+const TRIES: u8 = 3;
 /// Between two requests for one packet at the least, however near the publisher.
 const RETRY_AT_LEAST: Duration = Duration::from_millis(40);
 /// A picture that is later than this is not waited for any more.
@@ -26,6 +26,8 @@ struct Entry {
 pub(crate) struct Missing {
     /// In order of the index.
     entries: Vec<Entry>,
+    /// Some were asked for in vain since [`Self::take_given_up`].
+    given_up: bool,
 }
 
 /// The gap is too large to be filled: only a key frame helps.
@@ -55,6 +57,11 @@ impl Missing {
         Ok(())
     }
 
+    /// Whether packets were asked for in vain, told once: a key frame must make up for them.
+    pub(crate) fn take_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.given_up)
+    }
+
     /// When the next request is due.
     pub(crate) fn next(&self) -> Time {
         self.entries.iter().map(|entry| entry.next).min().unwrap_or(Time::NEVER)
@@ -63,11 +70,13 @@ impl Missing {
     /// Gives the sequence numbers to ask for now, in order and at most `room`, to `ask`. What is left stays due.
     pub(crate) fn due(&mut self, now: Time, round_trip: Duration, mut room: usize, mut ask: impl FnMut(u16)) {
         let wait = round_trip.max(RETRY_AT_LEAST);
+        let given_up = &mut self.given_up;
         self.entries.retain_mut(|entry| {
             if entry.next > now {
                 return true;
             }
             if entry.tries == TRIES || now.since(entry.since) > GIVE_UP {
+                *given_up = true;
                 return false;
             }
             if room == 0 {
@@ -113,6 +122,7 @@ mod tests {
             asked += due(&mut missing, Time(step * 100_000)).len();
         }
         assert_eq!(asked, usize::from(TRIES));
+        assert!(missing.take_given_up() && !missing.take_given_up());
         assert_eq!(missing.next(), Time::NEVER);
     }
 

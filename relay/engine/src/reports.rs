@@ -209,13 +209,14 @@ fn ask_publisher(
     sequences: &mut Vec<u16>,
     now: Time,
 ) {
+    let room = RTCP_BYTES.saturating_sub(writer.len() + PLI_BYTES + NACK_BYTES) / NACK_ENTRY_BYTES;
+    sequences.clear();
+    layer.missing.due(now, round_trip, room, |sequence| sequences.push(sequence));
+    layer.make_up_for_losses();
     if writer.len() + PLI_BYTES <= RTCP_BYTES && layer.take_key_frame_request(now) {
         writer.pli(own, layer.ssrc);
         counters.keyframe_requests_sent += 1;
     }
-    let room = RTCP_BYTES.saturating_sub(writer.len() + NACK_BYTES) / NACK_ENTRY_BYTES;
-    sequences.clear();
-    layer.missing.due(now, round_trip, room, |sequence| sequences.push(sequence));
     if !sequences.is_empty() {
         writer.nack(own, layer.ssrc, sequences.iter().copied());
         counters.nacks_sent += sequences.len() as u64;

@@ -11,6 +11,16 @@ const SPEAKING: u8 = 50;
 const STILL_SPEAKING: u8 = 65;
 /// Half-life of the smoothed level while it falls; it rises at once with a loud packet.
 const FALL_PER_SECOND: f32 = 25.0;
+/// Bytes of an Opus packet without a signal: discontinuous transmission, or digital silence.
+const SILENT_BYTES: usize = 8;
+/// −dBov of a source that sends no levels and whose packets are all alike: somebody is there, and whoever speaks up is
+/// louder.
+const PRESENT: u8 = 45;
+/// −dBov for the smallest and for the largest packets of a source that sends no levels.
+const SMALLEST: f32 = 70.0;
+const LARGEST: f32 = 25.0;
+/// What is known of the smallest and the largest doubles or halves within 500 packets, ten seconds.
+const RISE: f32 = 1.0014;
 /// Without a packet for so long somebody is silent (Opus with DTX sends one in 400 ms).
 const GONE: Duration = Duration::from_millis(1_000);
 
@@ -23,11 +33,13 @@ pub(crate) struct Loudness {
     level: f32,
     updated: Time,
     speaking: bool,
+    /// Bytes of the smallest and the largest packets without a level, 0 before the first.
+    sizes: (f32, f32),
 }
 
 impl Default for Loudness {
     fn default() -> Self {
-        Self { level: SILENCE, updated: Time(0), speaking: false }
+        Self { level: SILENCE, updated: Time(0), speaking: false, sizes: (0.0, 0.0) }
     }
 }
 
@@ -38,6 +50,23 @@ impl Loudness {
     /// Whether a packet of this level is reason to look.
     pub(crate) fn may_be_speech(level: u8) -> bool {
         level <= SPEAKING
+    }
+
+    /// The level of a packet that says none (RFC 6464 is optional), by its size among those before: speech needs more bits
+    /// than a pause. With a constant bit rate presence has to do.
+    pub(crate) fn guess(&mut self, bytes: usize) -> u8 {
+        if bytes <= SILENT_BYTES {
+            return 127;
+        }
+        let bytes = bytes as f32;
+        let (smallest, largest) = self.sizes;
+        let smallest = if smallest == 0.0 { bytes } else { (smallest * RISE).min(bytes) };
+        let largest = (largest / RISE).max(bytes);
+        self.sizes = (smallest, largest);
+        if largest < 2.0 * smallest {
+            return PRESENT;
+        }
+        (SMALLEST + (LARGEST - SMALLEST) * (bytes - smallest) / (largest - smallest)) as u8
     }
 
     /// Takes the level of one packet.
@@ -124,6 +153,28 @@ mod tests {
         }
         assert!(loudness.speaking(Time::from_millis(200)).is_some());
         assert_eq!(loudness.speaking(Time::from_millis(1_300)), None);
+    }
+
+    /// 20 ms each, as sizes come from an encoder without the extension.
+    fn heard(sizes: impl Iterator<Item = usize>) -> Option<u8> {
+        let mut loudness = Loudness::default();
+        let mut now = Time(0);
+        for bytes in sizes {
+            now = now + Duration::from_millis(20);
+            let level = loudness.guess(bytes);
+            loudness.record(level, now);
+        }
+        loudness.speaking(now)
+    }
+
+    #[test]
+    fn a_source_without_levels_is_judged_by_its_packets() {
+        let pause = |n: usize| 20 + n % 7;
+        let speech = |n: usize| 60 + n * 13 % 50;
+        assert!(heard((0..100).map(pause).chain((0..50).map(speech))).is_some(), "speech");
+        assert_eq!(heard((0..50).map(speech).chain((0..150).map(pause))), None, "a pause after it");
+        assert_eq!(heard(std::iter::repeat_n(3, 200)), None, "silence");
+        assert_eq!(heard(std::iter::repeat_n(80, 200)), Some(PRESENT), "a constant bit rate");
     }
 
     #[test]

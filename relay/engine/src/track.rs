@@ -172,6 +172,7 @@ impl Layer {
         }
         if packet.begins_key_frame {
             self.key_frame_wanted = false;
+            self.missing.take_given_up();
         }
         if video {
             // Without its padding, which some browsers send hundreds of times a second.
@@ -200,6 +201,11 @@ impl Layer {
             self.cache = None;
             self.missing = Missing::default();
         }
+    }
+
+    /// What was asked for in vain is lost: a key frame is wanted.
+    pub(crate) fn make_up_for_losses(&mut self) {
+        self.key_frame_wanted |= self.missing.take_given_up();
     }
 
     /// When the wanted key frame may be asked for.

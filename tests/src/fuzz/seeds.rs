@@ -442,7 +442,7 @@ pub fn demux() -> Seeds {
         record(Op::Stranger, &bytes, &mut strangers);
         record(Op::Raw, &bytes, &mut strangers);
     }
-    let ice = setup.ice();
+    let ice = setup.ice().expect("a browser");
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
     record(Op::Raw, &check(&username, ice.local_pwd.reveal()).encode(), &mut strangers);
     record(Op::Stranger, &check(&username, "not the password of this one").encode(), &mut strangers);

@@ -92,7 +92,8 @@ pub struct Client {
     pub path: Path,
     /// Where it shall go out as soon as a check succeeds there.
     next_path: Option<Path>,
-    ice: IceParameters,
+    /// `None`: a keyed participant.
+    ice: Option<IceParameters>,
     /// Those before a restart: the engine uses them until it has seen the new ones.
     ice_before: Option<IceParameters>,
     checks: BTreeMap<[u8; 12], (Path, String)>,
@@ -117,7 +118,7 @@ impl Client {
     /// Begins to connect.
     pub fn new(setup: Setup, keys: &SessionKeys, path: Path, mut random: Random, now: Time) -> Self {
         let mut client = Self {
-            ice: setup.ice().clone(),
+            ice: setup.ice().cloned(),
             ice_before: None,
             setup,
             path,
@@ -139,6 +140,9 @@ impl Client {
             silent: false,
         };
         client.add_receivers();
+        if client.ice.is_none() {
+            client.begin_media(now);
+        }
         client
     }
 
@@ -154,7 +158,7 @@ impl Client {
 
     /// An ICE restart: checks with new names from now on.
     pub fn restart_ice(&mut self, ice: IceParameters, now: Time) {
-        self.ice_before = Some(std::mem::replace(&mut self.ice, ice));
+        self.ice_before = self.ice.replace(ice);
         self.next_check = now;
         self.nominated = false;
     }
@@ -182,13 +186,13 @@ impl Client {
         if self.silent {
             return Ok(out);
         }
-        if now >= self.next_check {
+        if self.ice.is_some() && now >= self.next_check {
             let settled = self.nominated && self.next_path.is_none();
             let pause = if settled { self.random.micros(1_000_000, 2_500_000) } else { Duration::from_millis(50) };
             self.next_check = now + pause;
             let checked = if self.valid || self.next_path.is_none() { Some(self.path) } else { None };
             for path in checked.into_iter().chain(self.next_path) {
-                out.push(self.check(path));
+                out.extend(self.check(path));
             }
         }
         if self.valid && self.handshake != Handshake::Done && now >= self.next_handshake {
@@ -234,27 +238,24 @@ impl Client {
         Ok(())
     }
 
-    fn check(&mut self, path: Path) -> Upward {
+    fn check(&mut self, path: Path) -> Option<Upward> {
+        let ice = self.ice.clone()?;
         let transaction: [u8; 12] = self.random.bytes(12).try_into().expect("twelve bytes");
         // Regular nomination: first a check without. Only the newest path is nominated.
         let use_candidate = (self.setup.aggressive || self.valid) && path == self.newest_path();
         let check = Check {
             transaction,
-            username: format!("{}:{}", self.ice.local_ufrag, self.ice.remote_ufrag),
-            password: self.ice.local_pwd.reveal().to_owned(),
+            username: format!("{}:{}", ice.local_ufrag, ice.remote_ufrag),
+            password: ice.local_pwd.reveal().to_owned(),
             use_candidate,
             controlling: true,
         };
-        self.checks.insert(transaction, (path, self.ice.local_pwd.reveal().to_owned()));
-        Upward {
+        self.checks.insert(transaction, (path, ice.local_pwd.reveal().to_owned()));
+        Some(Upward {
             path,
             bytes: check.encode().into(),
-            what: What::Check {
-                participant: self.setup.spec.participant,
-                local_ufrag: self.ice.local_ufrag.clone(),
-                use_candidate,
-            },
-        }
+            what: What::Check { participant: self.setup.spec.participant, local_ufrag: ice.local_ufrag, use_candidate },
+        })
     }
 
     fn dtls(&self, word: &'static str) -> Upward {
@@ -301,7 +302,7 @@ impl Client {
 
     /// A check of the engine: answered, unless the browser is frozen or gone.
     fn receive_check(&mut self, path: Path, seen_as: SocketAddr, datagram: &[u8]) -> Result<Option<Upward>, String> {
-        let known = std::iter::once(&self.ice).chain(&self.ice_before);
+        let known = self.ice.iter().chain(&self.ice_before);
         let password = |username: &str| {
             let mut known = known;
             known
@@ -352,11 +353,16 @@ impl Client {
             }
         }
         if word == DONE && self.handshake == Handshake::Finished {
-            self.handshake = Handshake::Done;
-            self.connected_at = Some(now);
-            self.next_report = now + self.random.micros(0, 1_000_000);
-            self.publisher = Some(Publisher::new(&self.setup, &mut self.random, now));
+            self.begin_media(now);
         }
+    }
+
+    /// Both sides have the keys.
+    fn begin_media(&mut self, now: Time) {
+        self.handshake = Handshake::Done;
+        self.connected_at = Some(now);
+        self.next_report = now + self.random.micros(0, 1_000_000);
+        self.publisher = Some(Publisher::new(&self.setup, &mut self.random, now));
     }
 
     /// RTP from the engine.

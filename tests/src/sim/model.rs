@@ -5,7 +5,7 @@ use crate::sim::egress::Egress;
 use crate::sim::publisher::{Published, PublishedKind, Publisher};
 use crate::sim::setup::Setup;
 use plausch_engine::{Path, Time};
-use plausch_relay_api::limits::{CONNECT_TIMEOUT_MS, CONSENT_TIMEOUT_MS};
+use plausch_relay_api::limits::{CONNECT_TIMEOUT_MS, CONSENT_TIMEOUT_MS, KEYED_SILENCE_MS};
 use plausch_relay_api::{
     Codec, DisconnectReason, ExtensionIds, IceParameters, MediaKind, ParticipantId, SlotAssignment, SlotId, Source,
     TrackKind,
@@ -50,6 +50,8 @@ pub struct Counts {
     /// Subscribers' NACKs of packets that the engine sent a moment before.
     pub asked: u64,
     pub connected: u64,
+    /// Of these, keyed.
+    pub keyed: u64,
     pub twcc: u64,
     pub sender_reports: u64,
     pub layer_switches: u64,
@@ -75,6 +77,7 @@ impl Counts {
             (&mut self.nacked, other.nacked),
             (&mut self.asked, other.asked),
             (&mut self.connected, other.connected),
+            (&mut self.keyed, other.keyed),
             (&mut self.twcc, other.twcc),
             (&mut self.sender_reports, other.sender_reports),
             (&mut self.layer_switches, other.layer_switches),
@@ -162,8 +165,8 @@ impl Model {
             *truth = Truth { assignments, epochs, ..Truth::new(now, setup) };
             self.renew(now, participant);
         } else {
-            if truth.setup.ice() != setup.ice() {
-                truth.restart_ice(setup.ice());
+            if let Some(ice) = setup.ice().filter(|ice| truth.setup.ice() != Some(ice)) {
+                truth.restart_ice(ice);
             }
             truth.setup = setup.clone();
         }
@@ -202,6 +205,27 @@ impl Model {
         }
     }
 
+    /// A keyed participant has been put: it is connected, on this path.
+    pub fn enter_keyed(&mut self, now: Time, participant: ParticipantId, path: Path) {
+        let Some(truth) = self.participants.get_mut(&participant) else { return };
+        if truth.connected || truth.over {
+            return;
+        }
+        truth.answered.push(path);
+        truth.selected = Some(path);
+        truth.consent = Some(now);
+        self.counts.keyed += 1;
+        self.connect(now, participant);
+    }
+
+    /// Something authentic of a keyed participant arrives.
+    pub fn keyed_heard(&mut self, now: Time, participant: ParticipantId, generation: u32) {
+        let truth = self.participants.get_mut(&participant).filter(|truth| truth.setup.spec.generation == generation);
+        if let Some(truth) = truth.filter(|truth| truth.setup.keyed_path().is_some() && !truth.over) {
+            truth.consent = Some(now);
+        }
+    }
+
     /// The engine says that a transport is over; whether it may.
     pub fn disconnected(
         &mut self,
@@ -215,9 +239,16 @@ impl Model {
             return Err(format!("a second Disconnected of {participant} generation {generation}"));
         }
         let consent = Duration::from_millis(CONSENT_TIMEOUT_MS);
+        let silence = Duration::from_millis(KEYED_SILENCE_MS);
         match reason {
             DisconnectReason::ConsentExpired if truth.consent.is_some_and(|at| now.since(at) < consent) => {
                 return Err(format!("consent of {participant} expired after an answer at {:?}", truth.consent));
+            }
+            DisconnectReason::ConsentExpired if truth.setup.keyed_path().is_some() => {
+                return Err(format!("consent of {participant}, which is keyed"));
+            }
+            DisconnectReason::KeyedSilent if truth.consent.is_none_or(|at| now.since(at) < silence) => {
+                return Err(format!("{participant} was silent since {:?}", truth.consent));
             }
             DisconnectReason::ConnectTimeout if truth.connected => {
                 return Err(format!("connect timeout of {participant}, which is connected"));
@@ -447,7 +478,7 @@ impl Truth {
             connected: false,
             over: false,
             since: now,
-            ufrags: vec![setup.ice().local_ufrag.clone()],
+            ufrags: setup.ice().map(|ice| ice.local_ufrag.clone()).into_iter().collect(),
             selected: None,
             awaited: None,
             answered: Vec::new(),

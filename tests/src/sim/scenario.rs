@@ -167,6 +167,12 @@ impl Scenario {
                 self.world.remove(id)?;
                 self.assign_room(room)
             }
+            // The process of a keyed participant says goodbye to control.
+            3 if self.world.clients[&id].setup.keyed_path().is_some() => {
+                let room = self.world.clients[&id].setup.spec.room;
+                self.world.remove(id)?;
+                self.assign_room(room)
+            }
             3 => {
                 if let Some(client) = self.world.clients.get_mut(&id)
                     && client.publisher.is_some()
@@ -179,6 +185,8 @@ impl Scenario {
             }
             4 | 5 => self.shuffle_slots(id),
             6 => self.restart_ice(id),
+            // A keyed participant stays where control has it.
+            7 if self.world.clients[&id].setup.keyed_path().is_some() => Ok(()),
             7 => {
                 let path = self.world.fresh_path(id);
                 let now = self.world.now;
@@ -208,7 +216,8 @@ impl Scenario {
         let id = ParticipantId(self.next_participant << 8 | self.random.bits() & 0xff);
         self.next_participant += 1;
         let slots = self.random.range(1, 4) as usize;
-        let setup = Setup::random(&mut self.random, id, room, slots, habits);
+        let mut setup = Setup::random(&mut self.random, id, room, slots, habits);
+        setup.keyed = keyed(id, 1);
         let quality = [Quality::random(&mut self.random), Quality::random(&mut self.random)];
         self.world.join(setup, quality)?;
         self.assign_room(room)
@@ -217,7 +226,8 @@ impl Scenario {
     fn reconnect(&mut self, id: ParticipantId) -> Result<(), String> {
         let setup = self.world.clients[&id].setup.clone();
         let habits = self.rooms.iter().find(|(room, _)| *room == setup.spec.room).map(|(_, habits)| *habits);
-        let next = setup.next_generation(&mut self.random, habits.ok_or("no such room")?);
+        let mut next = setup.next_generation(&mut self.random, habits.ok_or("no such room")?);
+        next.keyed = keyed(id, next.spec.generation);
         let quality = [Quality::random(&mut self.random), Quality::random(&mut self.random)];
         self.cuts.remove(&id);
         let room = next.spec.room;
@@ -372,7 +382,7 @@ impl Scenario {
     /// Junk from strangers and from a participant's own address.
     fn throw_junk(&mut self, id: ParticipantId) -> Result<(), String> {
         let own = self.world.clients[&id].path;
-        let ice = self.world.clients[&id].setup.ice().clone();
+        let ice = self.world.clients[&id].setup.ice().cloned().unwrap_or_else(|| ice_parameters(&mut self.random));
         for _ in 0..self.random.range(1, 10) {
             let stranger = self.world.hostile_path();
             let len = self.random.range(0, 1600) as usize;
@@ -490,4 +500,10 @@ impl Scenario {
             false => Err("the engine goes on when all have left".into()),
         }
     }
+}
+
+/// Whether this connection is of a process of our own: one in eight, and by other luck than the rest, so that the other
+/// seven are what they were.
+fn keyed(id: ParticipantId, generation: u32) -> bool {
+    Random::new(id.0 << 8 | u64::from(generation)).chance(125)
 }

@@ -3,10 +3,13 @@
 use crate::media::Vp8Descriptor;
 use crate::random::Random;
 use plausch_engine::srtp::Profile;
+use plausch_engine::{LocalSocket, Path, SessionKeys};
 use plausch_relay_api::{
-    Codec, CodecMapping, ExtensionIds, Fingerprint, IceParameters, Note, ParticipantId, ParticipantSpec, RoomId,
-    SendTrack, ShardId, SlotId, SlotSpec, SlotStream, TrackKind, Transport,
+    Codec, CodecMapping, ExtensionIds, Fingerprint, IceParameters, KeyedTransport, Note, ParticipantId,
+    ParticipantSpec, RoomId, SendTrack, ShardId, SlotId, SlotSpec, SlotStream, SrtpKeys, SrtpMasterKey, TrackKind,
+    Transport,
 };
+use std::net::SocketAddr;
 
 /// The shard that is simulated.
 pub const SHARD: ShardId = ShardId(0);
@@ -27,6 +30,13 @@ pub struct Setup {
     /// Sends padding-only packets now and then, as a browser that probes for bandwidth.
     pub probes: bool,
     pub speaks: bool,
+    /// No browser but a process of our own: control names its path and keys.
+    pub keyed: bool,
+}
+
+/// The addresses of media, in the order of `LocalSocket`.
+pub fn media_addresses() -> Vec<SocketAddr> {
+    ["203.0.113.1:7882", "[2001:db8:ffff::1]:7882"].map(|address| address.parse().expect("an address")).to_vec()
 }
 
 /// One SSRC to send with.
@@ -79,6 +89,7 @@ impl Setup {
             aggressive: random.chance(300),
             probes: random.chance(300),
             speaks: random.chance(500),
+            keyed: false,
         };
         tracks.into_iter().for_each(|track| setup.add_track(random, track, simulcast));
         setup.add_slots(random, slots);
@@ -130,9 +141,28 @@ impl Setup {
         }
     }
 
-    /// The names and passwords of ICE.
-    pub fn ice(&self) -> &IceParameters {
-        self.spec.transport.ice().expect("a browser")
+    /// The names and passwords of ICE, where there is ICE.
+    pub fn ice(&self) -> Option<&IceParameters> {
+        self.spec.transport.ice()
+    }
+
+    /// Makes a keyed participant of it, on this path and with the keys that a handshake would have had.
+    pub fn key(&mut self, path: Path, keys: &SessionKeys) {
+        let master = |key: &[u8], salt: &[u8]| SrtpMasterKey { key: key.to_vec().into(), salt: salt.to_vec().into() };
+        let keys = SrtpKeys {
+            profile: keys.profile,
+            from_participant: master(&keys.client_key, &keys.client_salt),
+            to_participant: master(&keys.server_key, &keys.server_salt),
+        };
+        let local = media_addresses()[usize::from(path.local.0)];
+        self.spec.transport = Transport::Keyed { keyed: KeyedTransport { local, remote: path.remote, keys } };
+    }
+
+    /// The path of a keyed participant.
+    pub fn keyed_path(&self) -> Option<Path> {
+        let Transport::Keyed { keyed } = &self.spec.transport else { return None };
+        let local = media_addresses().iter().position(|address| *address == keyed.local)?;
+        Some(Path { local: LocalSocket(local as u16), remote: keyed.remote })
     }
 
     /// How the codec was negotiated.

@@ -77,6 +77,7 @@ impl World {
         let turn = counters.entries().filter(|entry| is_fate_in_turn(entry.name)).map(|entry| entry.value);
         let fates = turn.sum::<u64>()
             + counters.stun_checks
+            + counters.stun_checks_answered
             + counters.stun_role_conflicts
             + counters.stun_unknown_attributes
             + counters.dtls_datagrams
@@ -89,6 +90,8 @@ impl World {
             + counters.drop_stun_unknown_user
             + counters.drop_stun_integrity
             + counters.drop_stun_path_taken
+            + counters.drop_stun_answer
+            + counters.drop_keyed_protocol
             + counters.drop_dtls_unchecked
             + counters.drop_dtls_limit
             + counters.drop_srtp_unchecked

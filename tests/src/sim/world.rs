@@ -10,7 +10,7 @@ use crate::sim::mutation::Mutator;
 use crate::sim::network::{Flight, Link, Quality};
 use crate::sim::relaying::{self, Relaying};
 use crate::sim::session::random_keys;
-use crate::sim::setup::{SHARD, Setup};
+use crate::sim::setup::{SHARD, Setup, media_addresses};
 use crate::wire::rtcp::Rtcp;
 use crate::wire::rtp::RtpPacket;
 use plausch_engine::{
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Control puts a participant and its browser begins to connect.
-    pub fn join(&mut self, setup: Setup, quality: [Quality; 2]) -> Result<(), String> {
+    pub fn join(&mut self, mut setup: Setup, quality: [Quality; 2]) -> Result<(), String> {
         let id = setup.spec.participant;
         let generation = setup.spec.generation;
         let keys = random_keys(&mut self.random, setup.profile);
@@ -123,7 +123,13 @@ impl World {
         self.links.insert(id, Links { up, down });
         // A new PeerConnection may come from the address of the one before.
         let before = self.clients.get(&id).map(|client| client.path).filter(|_| self.random.chance(300));
-        let path = before.unwrap_or_else(|| self.fresh_path(id));
+        let path = match setup.keyed {
+            true => self.direct_path(id),
+            false => before.unwrap_or_else(|| self.fresh_path(id)),
+        };
+        if setup.keyed {
+            setup.key(path, &keys);
+        }
         let client = Client::new(setup.clone(), &keys, path, self.random.fork(id.0), self.now);
         self.clients.insert(id, client);
         self.put(&setup)
@@ -132,6 +138,9 @@ impl World {
     /// Control puts this.
     pub fn put(&mut self, setup: &Setup) -> Result<(), String> {
         self.model.put(self.now, setup);
+        if let Some(path) = setup.keyed_path() {
+            self.model.enter_keyed(self.now, setup.spec.participant, path);
+        }
         self.control(Command::PutParticipant(Box::new(setup.spec.clone())))?.map_err(|error| format!("Put: {error}"))
     }
 
@@ -163,6 +172,13 @@ impl World {
         if let Some(relaying) = &mut self.relaying {
             relaying.begin(&mut self.engine, self.now, &mut self.model.counts, path);
         }
+        path
+    }
+
+    /// The same, and never by TURN.
+    fn direct_path(&mut self, id: ParticipantId) -> Path {
+        let path = self.hostile_path();
+        self.addresses.insert(path.remote, id);
         path
     }
 
@@ -261,9 +277,11 @@ impl World {
             }
             What::Rtp { stream, counter, transport_sequence, .. } => {
                 self.model.arrived(self.now, *stream, *counter, *transport_sequence);
+                self.model.keyed_heard(self.now, stream.participant, stream.generation);
             }
             What::Rtcp { participant, generation, compound } => {
                 self.model.nack_arrived(self.now, *participant, *generation, compound);
+                self.model.keyed_heard(self.now, *participant, *generation);
             }
             What::Answer { participant, generation } => {
                 self.model.answer_arrived(self.now, *participant, *generation, datagram.path);
@@ -505,5 +523,5 @@ fn send_up(
 fn config(seed: u64) -> EngineConfig {
     let config = EngineConfig::new(SHARD, seed);
     let gather_from_members = if seed.is_multiple_of(2) { 2 } else { config.gather_from_members };
-    EngineConfig { gather_from_members, ..config }
+    EngineConfig { gather_from_members, media: media_addresses(), ..config }
 }

@@ -6,6 +6,7 @@ use super::keys::{KeyError, SessionKeyPair};
 use super::replay::{ReceiveStream, RtcpReplay};
 use super::{Profile, RTCP_ENCRYPTED, RTCP_INDEX_LEN};
 use crate::rtp::FIXED_HEADER_LEN;
+use plausch_relay_api::limits::DATAGRAM_BYTES;
 
 /// Bytes that SRTP adds to an RTP packet at the most (the GCM tag).
 pub const MAX_RTP_OVERHEAD: usize = gcm::TAG_LEN;
@@ -55,8 +56,8 @@ impl Inbound {
     }
 
     /// Authenticates and decrypts in place. `header_len` is that of [`crate::rtp::RtpHeader`]. `stream` belongs
-    /// to the packet's SSRC and only changes on success, so for an SSRC never seen a fresh one can be handed in
-    /// and kept only if this succeeds. After an error the packet's bytes are of no use.
+    /// to the packet's SSRC; for an SSRC never seen a fresh one can be handed in and kept only if this succeeds. A failure
+    /// changes nothing but the count of them: after some in a row further indexes are tried, five for a packet at most. After an error the packet's bytes are of no use.
     pub fn open_rtp(
         &self,
         stream: &mut ReceiveStream,
@@ -64,15 +65,52 @@ impl Inbound {
         header_len: usize,
     ) -> Result<OpenedRtp, OpenError> {
         let (sequence, ssrc) = stream_position(packet, header_len).ok_or(OpenError::Truncated)?;
-        let index = stream.estimate_index(sequence).ok_or(OpenError::Replayed)?;
-        if !stream.is_fresh(index) {
-            return Err(OpenError::Replayed);
+        let opened = match stream.is_in_doubt() {
+            false => match stream.candidates(sequence).next() {
+                Some(index) => self.open_rtp_at(packet, header_len, ssrc, index),
+                None => Err(OpenError::Replayed),
+            },
+            true => self.search_rtp(stream, packet, header_len, (sequence, ssrc)),
+        };
+        match opened {
+            Ok(opened) => stream.accept(opened.index),
+            Err(_) => stream.note_failure(),
         }
+        opened
+    }
+
+    /// Tries one index after the other, each on the packet as it came.
+    fn search_rtp(
+        &self,
+        stream: &ReceiveStream,
+        packet: &mut [u8],
+        header_len: usize,
+        (sequence, ssrc): (u16, u32),
+    ) -> Result<OpenedRtp, OpenError> {
+        let mut kept = [0; DATAGRAM_BYTES];
+        let Some(kept) = kept.get_mut(..packet.len()) else { return Err(OpenError::Authentication) };
+        kept.copy_from_slice(packet);
+        let likeliest = stream.estimate_index(sequence);
+        let mut error = OpenError::Replayed;
+        for index in stream.candidates(sequence) {
+            packet.copy_from_slice(kept);
+            let opened = self.open_rtp_at(packet, header_len, ssrc, index);
+            if opened.is_ok() {
+                return opened;
+            }
+            // What is most likely a late copy is none the less for having failed as something else.
+            if Some(index) == likeliest {
+                error = OpenError::Authentication;
+            }
+        }
+        Err(error)
+    }
+
+    fn open_rtp_at(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Result<OpenedRtp, OpenError> {
         let len = match &self.cipher {
             Cipher::Gcm(gcm) => gcm.open_rtp(packet, header_len, ssrc, index)?,
             Cipher::CounterMode(cm) => cm.open_rtp(packet, header_len, ssrc, index)?,
         };
-        stream.accept(index);
         Ok(OpenedRtp { len, index })
     }
 

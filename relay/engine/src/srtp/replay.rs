@@ -8,12 +8,20 @@ const WORDS: usize = (REPLAY_WINDOW_PACKETS / WORD_BITS + 1) as usize;
 /// Packet indexes have 48 bits: a rollover counter of 32 and a sequence number of 16.
 const INDEX_BITS: u32 = 48;
 
+/// After so many packets in a row that did not open, other rollover counters are tried than the likeliest: late copies and
+/// forgeries come one by one, and after a long gap everything fails.
+const DOUBT_AFTER: u32 = 4;
+/// Rollover counters ahead that are tried in turn, one with each packet: four million packets, an hour of video.
+const ROLLOVERS_AHEAD: u32 = 64;
+
 /// One received SSRC: rollover counter and replay window.
 #[derive(Clone, Debug, Default)]
 pub struct ReceiveStream {
     highest: Option<u64>,
     /// Bit `index` is in word `index / 64 % WORDS`: set once the packet was received.
     received: [u64; WORDS],
+    /// Packets since the last that opened.
+    failures: u32,
 }
 
 impl ReceiveStream {
@@ -45,6 +53,30 @@ impl ReceiveStream {
         (index >> INDEX_BITS == 0).then_some(index)
     }
 
+    /// Whether more than the likeliest index is worth an attempt.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.highest.is_none() || self.failures >= DOUBT_AFTER
+    }
+
+    /// The packet did not open.
+    pub(super) fn note_failure(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The packet indexes that a sequence number may mean, the likeliest first and none that was received or is too old:
+    /// without doubt that one alone. Otherwise those of RFC 3711, section 3.3.1: with the rollover counters around the
+    /// last, and one further ahead, another one with each failure; never further back, where replays are. At most five.
+    pub(super) fn candidates(&self, sequence: u16) -> impl Iterator<Item = u64> {
+        let likeliest = self.estimate_index(sequence);
+        let last = self.highest.map_or(0, |highest| highest >> 16);
+        let ahead = 2 + u64::from(self.failures.saturating_sub(DOUBT_AFTER) % ROLLOVERS_AHEAD);
+        let others = [Some(last), Some(last + 1), last.checked_sub(1), self.highest.map(|_| last + ahead)];
+        let others = others.into_iter().flatten().map(move |rollover| rollover << 16 | u64::from(sequence));
+        let others = others.filter(move |&index| Some(index) != likeliest && index >> INDEX_BITS == 0);
+        let others = others.take(if self.is_in_doubt() { usize::MAX } else { 0 });
+        likeliest.into_iter().chain(others).filter(|&index| self.is_fresh(index))
+    }
+
     /// Whether the packet is new and not older than the window.
     pub(super) fn is_fresh(&self, index: u64) -> bool {
         let Some(highest) = self.highest else { return true };
@@ -60,6 +92,7 @@ impl ReceiveStream {
 
     /// Marks a packet as received. Only for packets that are authenticated and fresh.
     pub(super) fn accept(&mut self, index: u64) {
+        self.failures = 0;
         match self.highest {
             Some(highest) if index <= highest => {}
             Some(highest) => {
@@ -159,6 +192,27 @@ mod tests {
     fn there_is_nothing_before_the_begin_and_after_the_end() {
         assert_eq!(at(10).estimate_index(65_000), None);
         assert_eq!(at((1 << 48) - 1).estimate_index(0), None);
+    }
+
+    #[test]
+    fn without_doubt_there_is_one_candidate_and_with_it_a_handful() {
+        let candidates = |stream: &ReceiveStream, sequence| stream.candidates(sequence).collect::<Vec<_>>();
+        assert_eq!(candidates(&ReceiveStream::new(), 7), [7, 1 << 16 | 7]);
+        let mut stream = at(5 << 16 | 100);
+        assert_eq!(candidates(&stream, 101), [5 << 16 | 101]);
+        // What looks like an old packet is none, and not worth an attempt.
+        assert!(candidates(&stream, 50_000).is_empty());
+        (0..DOUBT_AFTER).for_each(|_| stream.note_failure());
+        assert_eq!(candidates(&stream, 50_000), [5, 6, 7].map(|rollover| rollover << 16 | 50_000));
+        let mut seen = BTreeSet::new();
+        for _ in 0..ROLLOVERS_AHEAD {
+            seen.extend(candidates(&stream, 50_000));
+            assert!(candidates(&stream, 50_000).len() <= 5);
+            stream.note_failure();
+        }
+        assert!((5..5 + 2 + u64::from(ROLLOVERS_AHEAD)).all(|rollover| seen.contains(&(rollover << 16 | 50_000))));
+        stream.accept(9 << 16);
+        assert_eq!(candidates(&stream, 1), [9 << 16 | 1]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn a_lost_check_is_repeated_within_what_came() {
     world.pass_silently(20_000, false);
     assert_eq!(world.clients[0].checks.len() as u32, limits::ICE_TRANSMISSIONS);
     let ids: std::collections::HashSet<_> = world.clients[0].checks.iter().map(|check| check[8..20].to_vec()).collect();
-    assert_eq!(ids.len() as u32, limits::ICE_TRANSMISSIONS);
+    assert_eq!(ids.len(), 1, "repetitions are the same request");
     let answer = world.clients[0].answer(world.clients[0].checks.last().unwrap());
     world.raw(world.clients[0].path, answer);
     assert_eq!(world.engine.counters().stun_checks_answered, 1);

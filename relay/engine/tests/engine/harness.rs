@@ -481,6 +481,14 @@ impl Client {
         buffer
     }
 
+    /// So many packets of an SSRC are sent and lost.
+    pub(super) fn lose(&mut self, ssrc: u32, packets: u64) -> u16 {
+        let (last, rollover) = self.rollovers.entry(ssrc).or_insert((0, 0));
+        let index = (u64::from(*rollover) << 16 | u64::from(*last)) + packets;
+        (*last, *rollover) = (index as u16, (index >> 16) as u32);
+        *last
+    }
+
     pub(super) fn receive(&mut self, datagram: &[u8]) {
         use plausch_engine::demux::{Protocol, classify};
         let mut packet = datagram.to_vec();

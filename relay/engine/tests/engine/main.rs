@@ -9,6 +9,7 @@ mod harness;
 mod keyed;
 mod lifecycle;
 mod overload;
+mod recovery;
 mod relaying;
 mod transport;
 mod turn;
