@@ -13,9 +13,9 @@ pub mod media;
 pub mod private;
 
 pub use command::{
-    BrowserTransport, Command, CommandError, DtlsRole, EdgeSocket, IceMode, IceParameters, KeyedTransport, ParticipantSpec,
-    SendTrack, SlotAssignment, SlotSpec, SlotStream, SourceRef, SrtpKeys, SrtpMasterKey, TlsCertificate, Transport,
-    TurnSettings,
+    BrowserTransport, Command, CommandError, DtlsRole, EdgeSocket, IceMode, IceParameters, KeyedTransport,
+    ParticipantSpec, SendTrack, SlotAssignment, SlotSpec, SlotStream, SourceRef, SrtpKeys, SrtpMasterKey,
+    TlsCertificate, Transport, TurnSettings,
 };
 pub use event::{DisconnectReason, Event, Hello, ParticipantSnapshot, ShardInfo, ShardLoad, SpeakerLevel, TurnPorts};
 pub use ids::{CommandId, ParticipantId, RoomId, ShardId, SlotId};

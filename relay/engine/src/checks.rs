@@ -89,6 +89,7 @@ impl Engine {
         };
         self.counters.stun_checks_answered += u64::from(message.class == Class::Success);
         self.counters.path_changes += u64::from(moved);
+        self.begin_dtls(key);
         self.touch(key);
     }
 }

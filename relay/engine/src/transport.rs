@@ -134,9 +134,13 @@ impl Engine {
         self.touch(key);
     }
 
-    /// Asks for our ClientHello where we are the DTLS client, until there is an answer.
-    fn begin_dtls(&mut self, key: Key<Participant>) {
-        let Some(participant) = self.participants.get_mut(key) else { return };
+    /// Asks for our ClientHello where we are the DTLS client, from the first path that has answered our check until there
+    /// is an answer to that, too.
+    pub(crate) fn begin_dtls(&mut self, key: Key<Participant>) {
+        let participant = self.participants.get_mut(key);
+        let Some(participant) = participant.filter(|participant| participant.access.send_path().is_some()) else {
+            return;
+        };
         let Transport::Browser(BrowserTransport { remote_fingerprint, dtls_role: DtlsRole::Client, .. }) =
             participant.spec.transport
         else {
