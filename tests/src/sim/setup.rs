@@ -151,8 +151,8 @@ impl Setup {
         let master = |key: &[u8], salt: &[u8]| SrtpMasterKey { key: key.to_vec().into(), salt: salt.to_vec().into() };
         let keys = SrtpKeys {
             profile: keys.profile,
-            from_participant: master(&keys.client_key, &keys.client_salt),
-            to_participant: master(&keys.server_key, &keys.server_salt),
+            from_participant: master(&keys.remote_key, &keys.remote_salt),
+            to_participant: master(&keys.local_key, &keys.local_salt),
         };
         let local = media_addresses()[usize::from(path.local.0)];
         self.spec.transport = Transport::Keyed { keyed: KeyedTransport { local, remote: path.remote, keys } };

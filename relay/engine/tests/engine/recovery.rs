@@ -2,7 +2,6 @@
 
 use super::harness::*;
 use plausch_engine::rtcp::{Packet, packets};
-use plausch_relay_api::*;
 
 const AUDIO: u32 = 0x1000;
 const VIDEO: u32 = 0x2000;
