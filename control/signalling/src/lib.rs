@@ -156,6 +156,7 @@ pub struct MediaState {
 /// Control → client.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "one is made for each message sent, and written at once")]
 pub enum ServerMessage {
     /// The client is in the room.
     Welcome {

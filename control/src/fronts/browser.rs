@@ -92,7 +92,7 @@ enum Speaks {
     /// Nobody yet.
     Nobody,
     /// Somebody in the lobby, with the offer by which they will join.
-    Guest { place: Place, offer: Option<ReadOffer> },
+    Guest { place: Place, offer: Option<Box<ReadOffer>> },
     /// Somebody in a room.
     Member(ParticipantId),
 }
@@ -324,7 +324,7 @@ impl Session {
             Admission::Enter(place) => self.enter(socket, place, offer).await,
             Admission::Wait(place) => {
                 let participant = place.participant.to_string();
-                self.speaks = Speaks::Guest { place, offer };
+                self.speaks = Speaks::Guest { place, offer: offer.map(Box::new) };
                 say(socket, &ServerMessage::Waiting { participant }).await;
                 Ok(())
             }
@@ -334,7 +334,7 @@ impl Session {
     /// A moderator let in who waited. `Some` when that was the end.
     async fn admitted(&mut self, socket: &mut WebSocket) -> Option<End> {
         let Speaks::Guest { place, offer } = std::mem::replace(&mut self.speaks, Speaks::Nobody) else { return None };
-        let problem: Problem = self.enter(socket, place, offer).await.err()?.into();
+        let problem: Problem = self.enter(socket, place, offer.map(|offer| *offer)).await.err()?.into();
         self.report(socket, problem).await;
         problem.fatal.then_some(End::Closed(close_code::POLICY))
     }

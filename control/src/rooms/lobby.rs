@@ -18,7 +18,7 @@ impl Rooms {
     /// Who waits in the room of a moderator, in the order of their ids; nobody for others.
     pub fn knocks(&self, moderator: ParticipantId) -> Vec<Knock> {
         let Some(room) = self.room_of(moderator) else { return Vec::new() };
-        if !room.members.get(&moderator).is_some_and(|member| member.role == Role::Moderator) {
+        if room.members.get(&moderator).is_none_or(|member| member.role != Role::Moderator) {
             return Vec::new();
         }
         let waiting = room.members.iter().filter(|(_, member)| member.is_waiting());
