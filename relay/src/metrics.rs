@@ -115,6 +115,7 @@ impl Numbers {
         metric("closed_total", "counter", &handshakes.closed);
         metric("drop_not_hello_total", "counter", &handshakes.drop_not_hello);
         metric("drop_limit_total", "counter", &handshakes.drop_limit);
+        metric("evicted_total", "counter", &handshakes.evicted);
         metric("drop_ring_full_total", "counter", &handshakes.drop_ring_full);
 
         let _ = writeln!(text, "# TYPE plausch_dtls_failed_total counter");

@@ -16,7 +16,6 @@ use crate::stun::{
 };
 use crate::time::Time;
 use crate::turn::Inner;
-use plausch_relay_api::limits::HANDSHAKES_PER_SHARD;
 use plausch_relay_api::{BrowserTransport, DisconnectReason, DtlsRole, ParticipantId, SrtpKeys, Transport};
 
 /// An answer with IPv6 address, integrity and fingerprint has 88 bytes, an error answer less than 120.
@@ -151,10 +150,6 @@ impl Engine {
             return;
         }
         if !transport.dtls_begun {
-            if self.counters.handshakes >= HANDSHAKES_PER_SHARD as u64 {
-                self.counters.drop_dtls_limit += 1;
-                return;
-            }
             transport.dtls_begun = true;
             self.counters.handshakes += 1;
         }
@@ -209,7 +204,8 @@ impl Engine {
         }
         let transport = &mut participant.transport;
         let begins = !transport.dtls_begun;
-        if begins && self.counters.handshakes >= HANDSHAKES_PER_SHARD as u64 || !transport.admit_dtls() {
+        // How many handshakes there may be is judged where it is seen that one begins: any byte gets here.
+        if !transport.admit_dtls() {
             self.counters.drop_dtls_limit += 1;
             return;
         }

@@ -63,6 +63,8 @@ pub struct HandshakeCounters {
     pub closed: AtomicU64,
     pub drop_not_hello: AtomicU64,
     pub drop_limit: AtomicU64,
+    /// Handshakes that were ended because they were idle and all places were taken.
+    pub evicted: AtomicU64,
     pub drop_ring_full: AtomicU64,
 }
 
@@ -84,11 +86,17 @@ pub fn run(
     }
 }
 
+/// A handshake of which nothing comes for so long gives way where all places are taken: browsers repeat a flight after a
+/// second at the latest, and round trips are shorter.
+const HANDSHAKE_IDLE_MS: u64 = 2_000;
+
 type Key = (usize, ParticipantId, u32);
 
 struct Entry {
     session: Session,
     began: Instant,
+    /// When its last datagram came.
+    heard: Instant,
     /// When its timer runs out; entries of the heap with another time are old.
     due: Option<Instant>,
 }
@@ -165,6 +173,7 @@ impl<'a> Worker<'a> {
             }
         }
         let Some(entry) = self.sessions.get_mut(&key) else { return };
+        entry.heard = Instant::now();
         let progress = entry.session.receive(datagram);
         self.after(key, progress);
     }
@@ -180,7 +189,8 @@ impl<'a> Worker<'a> {
 
     fn begin(&mut self, key: Key, role: DtlsRole, fingerprint: Fingerprint) -> bool {
         let (handshakes, sessions) = self.counts[key.0];
-        if handshakes >= self.bounds.handshakes || sessions >= self.bounds.sessions {
+        let room = handshakes < self.bounds.handshakes && sessions < self.bounds.sessions;
+        if !room && !self.evict_idle(key.0) {
             self.counters.drop_limit.fetch_add(1, Ordering::Relaxed);
             return false;
         }
@@ -188,11 +198,25 @@ impl<'a> Worker<'a> {
             self.counters.failed.count(HandshakeFailure::Protocol);
             return false;
         };
-        self.sessions.insert(key, Entry { session, began: Instant::now(), due: None });
+        self.sessions.insert(key, Entry { session, began: Instant::now(), heard: Instant::now(), due: None });
         self.counts[key.0].0 += 1;
         self.counts[key.0].1 += 1;
         self.counters.sessions.fetch_add(1, Ordering::Relaxed);
         self.counters.under_way.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Ends the handshake of this port of which nothing was heard for longest, if that is long: who only begins does not
+    /// keep others out.
+    fn evict_idle(&mut self, port: usize) -> bool {
+        let under_way = self.sessions.iter().filter(|(key, entry)| key.0 == port && entry.session.is_handshaking());
+        let Some((key, entry)) = under_way.min_by_key(|(_, entry)| entry.heard) else { return false };
+        if entry.heard.elapsed() < Duration::from_millis(HANDSHAKE_IDLE_MS) {
+            return false;
+        }
+        let key = *key;
+        self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+        self.after(key, Progress::Failed(HandshakeFailure::Timeout));
         true
     }
 
@@ -286,9 +310,24 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A handshake record (RFC 9147, section 4) of epoch 0: the only thing with which a session can begin. What else
-/// arrives for an unknown session is left over from one that has ended.
+/// A part of a ClientHello in a record of epoch 0 (RFC 9147, sections 4 and 5.2): the only thing with which a session can
+/// begin. What else arrives for an unknown session is left over from one that has ended. Any part will do: the first may
+/// come second.
 fn may_begin_session(datagram: &[u8]) -> bool {
     const HANDSHAKE: u8 = 22;
-    datagram.len() > 13 && datagram[0] == HANDSHAKE && datagram[3..5] == [0, 0]
+    const CLIENT_HELLO: u8 = 1;
+    /// Type, version, epoch, sequence number, length; then of the message: type, length, number, offset, length of the part.
+    const HEADERS: usize = 13 + 12;
+    let Some((headers, _)) = datagram.split_first_chunk::<HEADERS>() else { return false };
+    let number = |bytes: &[u8]| bytes.iter().fold(0usize, |number, byte| number << 8 | usize::from(*byte));
+    let (record, message) = headers.split_at(13);
+    let (whole, offset, part) = (number(&message[1..4]), number(&message[6..9]), number(&message[9..12]));
+    record[0] == HANDSHAKE
+        && record[1] == 0xfe
+        && record[3..5] == [0, 0]
+        && message[0] == CLIENT_HELLO
+        && (1..=whole).contains(&part)
+        && offset + part <= whole
+        && number(&record[11..13]) >= 12 + part
+        && datagram.len() >= HEADERS + part
 }

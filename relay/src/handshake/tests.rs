@@ -468,3 +468,31 @@ async fn an_independent_client_gets_the_same_keys() {
     assert_eq!(keys.profile, Profile::AeadAes128Gcm);
     assert_eq!(joined(&keys), material);
 }
+
+#[test]
+fn who_only_begins_gives_way_to_who_comes_later() {
+    let mut thread = Thread::start(Bounds { handshakes: 1, sessions: 2 });
+    let mut clients: Vec<_> = (0..2).map(|_| Client::new(SslVersion::DTLS1_2, ALL_PROFILES)).collect();
+    for (participant, client) in clients.iter_mut().enumerate() {
+        client.connect();
+        // What is no ClientHello takes no place.
+        for junk in [vec![22], vec![22; 60], [&[22, 0xfe, 0xfd][..], &[0; 40]].concat()] {
+            thread.send(participant as u64, client.fingerprint, junk);
+        }
+        for datagram in client.outgoing() {
+            thread.send(participant as u64, client.fingerprint, datagram);
+        }
+        let first = thread.next().unwrap();
+        if participant == 0 {
+            assert!(matches!(first, (0, DtlsInput::Send(_))), "{first:?}");
+            // Longer than a handshake may be silent; what our side repeats meanwhile is of no interest.
+            thread::sleep(Duration::from_millis(HANDSHAKE_IDLE_MS + 200));
+            while thread.from.pop().is_ok() {}
+        } else {
+            assert!(matches!(first, (0, DtlsInput::Failed)), "{first:?}");
+            assert!(matches!(thread.next().unwrap(), (1, DtlsInput::Send(_))));
+        }
+    }
+    assert_eq!(thread.counters.evicted.load(Ordering::Relaxed), 1);
+    assert_eq!(thread.counters.drop_not_hello.load(Ordering::Relaxed), 6);
+}
