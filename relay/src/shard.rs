@@ -3,18 +3,22 @@
 //! The loop is the same for all drivers: receive, forward, send, then what is rare: commands, timers, effects.
 //! A packet that is forwarded allocates nothing and takes no lock.
 
+mod status;
+
+pub use status::Status;
+
 use crate::cpus;
 use crate::driver::mmsg::Mmsg;
 use crate::driver::uring::Uring;
 use crate::driver::xdp::{self, Xdp};
-use crate::driver::{Driver, DriverCounters, Sockets, Waker, latest_wait, recycle};
+use crate::driver::{Driver, Sockets, Waker, latest_wait, recycle};
 use crate::edge;
 use crate::edge::ends::{ShardEnds, ToEdge};
 use crate::edge::records::{Kind, Reader};
 use crate::handshake::ToHandshake;
 use crate::neighbours::{self, Inbox};
 use crate::ring::{Receiver, Sender};
-use plausch_engine::{Counters, Effect, Engine, EngineCommand, EngineConfig, Load, Path, RxPacket, Time, TxBatch};
+use plausch_engine::{Effect, Engine, EngineCommand, EngineConfig, Load, Path, RxPacket, Time, TxBatch};
 use plausch_relay_api::limits::{BATCH_PACKETS, COMMANDS_PER_TURN, DATAGRAM_BYTES, TX_BYTES, TX_RUNS};
 use plausch_relay_api::{Command, CommandError, CommandId, Event, ParticipantId, ParticipantSnapshot};
 use std::io;
@@ -80,24 +84,6 @@ pub struct Rings {
     pub edges: Vec<ShardEnds>,
     /// By shard, this one among them.
     pub neighbours: Arc<[Inbox]>,
-}
-
-/// What others may know of a shard.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Status {
-    pub engine: Counters,
-    pub driver: DriverCounters,
-    /// Time outside the wait.
-    pub busy: Duration,
-    pub restarts: u64,
-    /// DTLS datagrams that the handshake thread's ring had no room for.
-    pub drop_handshake_ring: u64,
-    /// Packets to TCP clients that the edge's ring had no room for.
-    pub drop_edge_ring: u64,
-    /// Packets to other shards that these had no room for.
-    pub drop_neighbour: u64,
-    /// Relay ports that could not be opened.
-    pub relay_port_failures: u64,
 }
 
 /// Which driver a shard opens.

@@ -20,6 +20,7 @@ mod quotas;
 mod rate;
 mod relaying;
 mod requests;
+mod wish;
 
 pub use config::{
     DiscoverySocket, MediaAddress, Neighbour, Prefix, RelayAddress, StaticUser, TcpAllocations, TurnConfig, TurnLimits,

@@ -5,6 +5,7 @@ use super::credentials::{AuthError, Owner, User};
 use super::policy::{Permit, Scope, Way, canonical};
 use super::ports::{Family, Parity, Place, Ports};
 use super::rate::cost;
+use super::wish::{Wish, family_attribute, lifetime};
 use super::{ANSWER_BYTES, Answer, Context, Inner, RESERVATION_LIFETIME, Reservation, Turn, local_of};
 use crate::batch::Path;
 use crate::counters::Counters;
@@ -15,7 +16,7 @@ use crate::stun::{
 };
 use crate::time::Time;
 use crate::timers::Owner as TimerOwner;
-use plausch_relay_api::limits::{TURN_LIFETIME_MAX_S, TURN_LIFETIME_S, TURN_STRANGER_BYTES_LEAST};
+use plausch_relay_api::limits::TURN_STRANGER_BYTES_LEAST;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -563,54 +564,4 @@ impl Turn {
         let token = reservations.find(|reservation| Some(reservation.place) == next).map(|found| found.token);
         Granted::Allocated { relayed, missing, lifetime_s: allocation.granted_s, token }
     }
-}
-
-/// What relayed addresses an Allocate request wants.
-struct Wish {
-    family: Family,
-    additional: Option<Family>,
-    parity: Parity,
-    token: Option<[u8; 8]>,
-}
-
-impl Wish {
-    fn read(message: &Message<'_>) -> Result<Self, Refusal> {
-        let requested = family_attribute(message, AttributeType::REQUESTED_ADDRESS_FAMILY, Refusal::AddressFamily)?;
-        let additional = family_attribute(message, AttributeType::ADDITIONAL_ADDRESS_FAMILY, Refusal::AddressFamily)?;
-        let parity = match message.attribute(AttributeType::EVEN_PORT) {
-            Some([flags]) if flags & 0x80 != 0 => Parity::EvenPair,
-            Some([_]) => Parity::Even,
-            Some(_) => return Err(Refusal::BadRequest),
-            None => Parity::Any,
-        };
-        let token = match message.attribute(AttributeType::RESERVATION_TOKEN) {
-            Some(token) => Some(*token.as_array::<8>().ok_or(Refusal::BadRequest)?),
-            None => None,
-        };
-        let contradiction = token.is_some() && (parity != Parity::Any || requested.is_some() || additional.is_some())
-            || requested.is_some() && additional.is_some()
-            || additional == Some(Family::V4)
-            || additional.is_some() && parity == Parity::EvenPair;
-        if contradiction {
-            return Err(Refusal::BadRequest);
-        }
-        Ok(Self { family: requested.unwrap_or(Family::V4), additional, parity, token })
-    }
-
-    fn families(&self) -> impl Iterator<Item = Family> + use<> {
-        [Some(self.family), self.additional].into_iter().flatten()
-    }
-}
-
-/// REQUESTED-ADDRESS-FAMILY or ADDITIONAL-ADDRESS-FAMILY; `unknown` is the refusal of a family that there is not.
-fn family_attribute(message: &Message<'_>, kind: AttributeType, unknown: Refusal) -> Result<Option<Family>, Refusal> {
-    let Some(value) = message.attribute(kind) else { return Ok(None) };
-    let &[number, _, _, _] = value else { return Err(Refusal::BadRequest) };
-    Family::from_number(number).map(Some).ok_or(unknown)
-}
-
-/// RFC 8656, section 7.2: never shorter than the usual.
-fn lifetime(message: &Message<'_>) -> u32 {
-    let asked = message.fixed(AttributeType::LIFETIME).map_or(TURN_LIFETIME_S, u32::from_be_bytes);
-    asked.clamp(TURN_LIFETIME_S, TURN_LIFETIME_MAX_S)
 }
