@@ -20,6 +20,7 @@ pub struct Metrics {
     pub message_writes: AtomicU64,
     pub relay_connections: AtomicU64,
     pub command_errors: AtomicU64,
+    pub unreadable_events: AtomicU64,
     errors: [AtomicU64; ERROR_CODES.len()],
     connections: OnceLock<Arc<Connections>>,
 }
@@ -107,6 +108,8 @@ impl Metrics {
         line("plausch_relay_linked", "gauge", "Whether a relay is linked.", &one(u64::from(now.relay_linked)));
         line("plausch_relay_connections_total", "counter", "Links of relays so far.", &of(&self.relay_connections));
         line("plausch_command_errors_total", "counter", "Commands the relay refused.", &of(&self.command_errors));
+        let unreadable = of(&self.unreadable_events);
+        line("plausch_unreadable_events_total", "counter", "Events of relays that are not known here.", &unreadable);
         let errors: Vec<_> = ERROR_CODES
             .iter()
             .zip(&self.errors)

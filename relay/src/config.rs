@@ -54,6 +54,8 @@ pub struct Config {
     pub lock_memory: bool,
     pub handshake_threads: usize,
     pub control: SocketAddr,
+    /// Tells this relay from others of the same control. `None`: host and port do.
+    pub name: Option<String>,
     pub metrics: Option<SocketAddr>,
     /// `None`: switched off.
     pub turn: Option<Turn>,
@@ -164,6 +166,7 @@ struct Media {
 #[serde(deny_unknown_fields)]
 struct Link {
     control: SocketAddr,
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -306,6 +309,15 @@ impl Config {
         if control.port() == 0 || control.ip().is_unspecified() {
             return Err(wrong!("link.control is {control}, but must be the address and port on which control listens"));
         }
+        let name = Some(file.link.name).filter(|name| !name.is_empty());
+        if let Some(name) = &name
+            && !is_relay_name(name)
+        {
+            return Err(wrong!(
+                "link.name is {name:?}, but must be at most {} letters, digits and . : _ -, or empty",
+                limits::RELAY_NAME_BYTES
+            ));
+        }
         let metrics = match (port("PLAUSCH_METRICS_PORT")?, file.metrics.listen.as_str()) {
             (Some(port), _) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
             (None, "") => None,
@@ -351,6 +363,7 @@ impl Config {
             lock_memory: file.media.lock_memory,
             handshake_threads,
             control,
+            name,
             metrics,
             turn,
             state: state_directory(file.state.directory, env)?,
@@ -402,6 +415,12 @@ fn check_addresses(addresses: &[IpAddr]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What control takes as a relay's name, in metrics and in its log.
+fn is_relay_name(name: &str) -> bool {
+    name.len() <= limits::RELAY_NAME_BYTES
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte))
+}
+
 fn within(key: &str, value: usize, most: usize) -> Result<(), ConfigError> {
     if (1..=most).contains(&value) { Ok(()) } else { Err(wrong!("{key} is {value}, but must be from 1 to {most}")) }
 }
@@ -433,7 +452,7 @@ mod tests {
         assert_eq!(config.first_port, 7882);
         assert_eq!(config.control, SocketAddr::from((Ipv4Addr::LOCALHOST, 7900)));
         assert_eq!(config.state, Path::new("/home/somebody/.local/state/plausch"));
-        assert_eq!((config.metrics, config.drain), (None, Duration::ZERO));
+        assert_eq!((config.metrics, config.drain, config.name), (None, Duration::ZERO, None));
         assert_eq!(
             config.limits,
             Limits {
@@ -500,6 +519,7 @@ mod tests {
             ("[media]\ndriver = \"xdp\"", "name it in media.device"),
             ("[link]\ncontrol = \"localhost\"", "section [link]"),
             ("[link]\ncontrol = \"0.0.0.0:1\"", "link.control"),
+            ("[link]\nname = \"two words\"", "link.name is \"two words\""),
             ("[metrics]\nlisten = \"here\"", "metrics.listen"),
             ("[shutdown]\ndrain_seconds = 90000", "shutdown.drain_seconds is 90000"),
             ("[shutdown]\ndrain_seconds = -1", "section [shutdown]"),

@@ -8,7 +8,7 @@ use crate::ring::{Receiver, Sender};
 use crate::shard::{FromShard, Status, Ticket, ToShard};
 use anyhow::{Result, anyhow, bail};
 use plausch_link::{Dialer, Identity};
-use plausch_relay_api::framing::CommandFrame;
+use plausch_relay_api::framing::{CommandFrame, Unreadable};
 use plausch_relay_api::limits::{
     HOST_ADDRESSES_INTERVAL_MS, LINK_IDLE_MS, LINK_REDIAL_MAX_MS, LINK_REDIAL_MS, LOAD_INTERVAL_MS, TURN_SECRETS,
 };
@@ -184,7 +184,8 @@ impl Hub {
             }
             tokio::select! {
                 frame = receiver.recv() => match frame? {
-                    Some(frame) => outgoing.extend(self.dispatch(frame)),
+                    Some(Ok(frame)) => outgoing.extend(self.dispatch(frame)),
+                    Some(Err(unreadable)) => outgoing.extend(refuse(&unreadable)),
                     None => return Ok(()),
                 },
                 () = self.notify.notified() => self.collect(&mut outgoing),
@@ -318,15 +319,16 @@ impl Hub {
         }
     }
 
-    /// Tells the shards, once, that nothing new is to begin.
-    fn tell_draining(&mut self) {
+    /// Tells the shards, once, that nothing new is to begin. `true` when it did.
+    fn tell_draining(&mut self) -> bool {
         if !self.draining.is_on() || std::mem::replace(&mut self.draining_told, true) {
-            return;
+            return false;
         }
         for (to_shard, _) in &mut self.shards {
             to_shard.send(ToShard::Drain);
             to_shard.flush();
         }
+        true
     }
 
     /// The answer to control that a shard's answer leads to.
@@ -345,7 +347,10 @@ impl Hub {
     }
 
     fn collect(&mut self, outgoing: &mut VecDeque<Event>) {
-        self.tell_draining();
+        if self.tell_draining() {
+            // Control places no more rooms here, and that is better known before it tries.
+            outgoing.push_back(self.load());
+        }
         for shard in 0..self.shards.len() {
             // A shard that has news has made room.
             self.shards[shard].0.flush();
@@ -396,7 +401,7 @@ impl Hub {
                 sent_packets: status.driver.sent_packets,
             }
         });
-        Event::Load { shards: measured.collect() }
+        Event::Load { shards: measured.collect(), draining: self.draining.is_on() }
     }
 }
 
@@ -426,6 +431,13 @@ impl HostAddresses {
 struct Load {
     measured_at: Instant,
     busy: Vec<Duration>,
+}
+
+/// The answer to a command of a later release, where it has a number to be answered by.
+fn refuse(unreadable: &Unreadable) -> Option<Event> {
+    tracing::warn!("control of a later release? {unreadable}; it is told so");
+    let result = Err(CommandError::Invalid("unknown command".to_owned()));
+    unreadable.id.map(|id| Event::Done { id, result })
 }
 
 /// A control that does not read is as good as none: the link is given up and dialled again, with a new snapshot.

@@ -168,7 +168,13 @@ impl Relay {
         }
         let draining = Draining::default();
         let (tell, told) = watch::channel(infos.clone());
-        let hello = Hello { version: PROTOCOL_VERSION, fingerprint, shards: infos, turn: bound.turn };
+        let name = match &config.name {
+            Some(name) => name.clone(),
+            None => default_name(infos.iter().flat_map(|info| &info.candidates).map(SocketAddr::port).next()),
+        };
+        // Never 0, which says nothing.
+        let instance = u64::from_ne_bytes(random()?).max(1);
+        let hello = Hello { version: PROTOCOL_VERSION, name, instance, fingerprint, shards: infos, turn: bound.turn };
         Ok(Self {
             identity,
             control: config.control,
@@ -391,6 +397,16 @@ fn drivers(config: &Config, shards: &[ShardSockets]) -> Result<Vec<DriverSetup>>
     })?;
     let device = Arc::new(device);
     Ok((0..shards.len() as u32).map(|number| DriverSetup::Xdp(Queue { device: device.clone(), number })).collect())
+}
+
+/// The name of this host and a port that no second relay has there.
+fn default_name(port: Option<u16>) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let told = host.chars().filter(|char| char.is_ascii_alphanumeric() || ".-_".contains(*char));
+    // A label of a host name has 63 characters at most, and what is longer is cut before the port.
+    let host: String = told.take(63).collect();
+    let host = if host.is_empty() { "relay" } else { &host };
+    format!("{host}:{}", port.unwrap_or(0))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

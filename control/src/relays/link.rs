@@ -3,9 +3,9 @@
 use super::relay::Relay;
 use crate::service::Service;
 use plausch_link::{Connection, Listener, Receiver, Sender};
-use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION};
+use plausch_relay_api::framing::{CommandFrame, PROTOCOL_VERSION, Unreadable};
 use plausch_relay_api::limits::PARTICIPANTS_PER_SHARD;
-use plausch_relay_api::{Event, Hello, ParticipantSnapshot};
+use plausch_relay_api::{CommandError, Event, Hello, ParticipantSnapshot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -45,9 +45,9 @@ async fn serve(
     link: u64,
     mut connection: Connection<Event, CommandFrame>,
 ) -> Result<String, String> {
-    let first = timeout(SNAPSHOT_TIMEOUT, read_snapshot(&mut connection)).await;
+    let first = timeout(SNAPSHOT_TIMEOUT, read_snapshot(service, &mut connection)).await;
     let (hello, snapshot) = first.map_err(|_| "it sent no snapshot in time".to_owned())??;
-    let (relay, queue) = Relay::new(link, hello, connection.is_local());
+    let (relay, queue) = Relay::new(link, hello, connection.peer().is_local());
     let (shards, participants) = (relay.hello.shards.len(), snapshot.len());
     service.relay_arrived(relay, snapshot);
     tracing::info!(shards, participants, "relay connected");
@@ -59,9 +59,12 @@ async fn serve(
 }
 
 async fn read_snapshot(
+    service: &Service,
     connection: &mut Connection<Event, CommandFrame>,
 ) -> Result<(Hello, Vec<ParticipantSnapshot>), String> {
-    let Some(Event::Hello(hello)) = receive(connection).await? else { return Err("it did not say who it is".into()) };
+    let Some(Ok(Event::Hello(hello))) = receive(connection).await? else {
+        return Err("it did not say who it is".into());
+    };
     if hello.version != PROTOCOL_VERSION {
         return Err(format!(
             "it speaks version {} and control {PROTOCOL_VERSION}; install both from the same release",
@@ -72,23 +75,37 @@ async fn read_snapshot(
     let mut snapshot = Vec::new();
     loop {
         match receive(connection).await? {
-            Some(Event::Snapshot(known)) if snapshot.len() < most => snapshot.push(*known),
-            Some(Event::SnapshotEnd) => return Ok((hello, snapshot)),
-            Some(Event::Load { .. } | Event::Speakers { .. }) => {}
-            Some(_) => return Err("its snapshot is interrupted".into()),
+            Some(Ok(Event::Snapshot(known))) if snapshot.len() < most => snapshot.push(*known),
+            Some(Ok(Event::SnapshotEnd)) => return Ok((hello, snapshot)),
+            Some(Ok(Event::Load { .. } | Event::Speakers { .. })) => {}
+            Some(Err(unreadable)) => service.unreadable(&unreadable),
+            Some(Ok(_)) => return Err("its snapshot is interrupted".into()),
             None => return Err("it left".into()),
         }
     }
 }
 
-async fn receive(connection: &mut Connection<Event, CommandFrame>) -> Result<Option<Event>, String> {
+async fn receive(
+    connection: &mut Connection<Event, CommandFrame>,
+) -> Result<Option<Result<Event, Unreadable>>, String> {
     connection.recv().await.map_err(|error| error.to_string())
 }
 
 async fn read(service: &Service, link: u64, mut events: Receiver<Event>) -> String {
     loop {
         match events.recv().await {
-            Ok(Some(event)) => {
+            Ok(Some(Err(unreadable))) => {
+                service.unreadable(&unreadable);
+                // Its command is over, though nobody here knows how.
+                let result = Err(CommandError::Invalid("an answer of a later release".to_owned()));
+                if unreadable.kind.as_deref() == Some("done")
+                    && let Some(id) = unreadable.id
+                    && !service.relay_event(link, Event::Done { id, result })
+                {
+                    return "it is not in use any more".to_owned();
+                }
+            }
+            Ok(Some(Ok(event))) => {
                 if !service.relay_event(link, event) {
                     return "it is not in use any more".to_owned();
                 }

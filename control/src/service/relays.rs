@@ -2,6 +2,7 @@
 
 use super::{Service, State};
 use crate::relays::relay::Relay;
+use plausch_relay_api::framing::Unreadable;
 use plausch_relay_api::{CommandError, Event, ParticipantSnapshot, ShardId};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -56,7 +57,7 @@ impl Service {
                     state.rooms.disconnected(participant, generation, reason, out);
                 }
                 Event::Speakers { room, speakers } => state.rooms.spoke(room, &speakers, out),
-                Event::Load { shards } => relay.loads = shards,
+                Event::Load { shards, .. } => relay.loads = shards,
                 Event::ShardRestarted { shard } => {
                     tracing::warn!(%shard, "a shard of the relay restarted");
                     state.rooms.shard_restarted(shard, out);
@@ -65,6 +66,13 @@ impl Service {
             }
             true
         })
+    }
+
+    /// A relay of a later release said something that is not known here.
+    pub fn unreadable(&self, unreadable: &Unreadable) {
+        if self.metrics.unreadable_events.fetch_add(1, Relaxed) == 0 {
+            tracing::warn!("a relay of a later release? {unreadable}; such frames are left out and counted");
+        }
     }
 }
 

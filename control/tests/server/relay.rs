@@ -7,6 +7,7 @@ use plausch_relay_api::{
     Command, CommandError, Event, Fingerprint, Hello, ParticipantId, ParticipantSnapshot, ShardId, ShardInfo,
     TurnPorts, TurnSettings,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ pub(crate) struct FakeRelay(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
-    events: Option<mpsc::UnboundedSender<Event>>,
+    events: Option<mpsc::UnboundedSender<Value>>,
     /// At which it says that it serves TURN.
     turn_ports: Option<TurnPorts>,
     turn: Option<TurnSettings>,
@@ -34,7 +35,7 @@ impl FakeRelay {
     /// Connects, says hello and serves until the link ends or [`FakeRelay::hang_up`].
     pub(crate) async fn dial(&self, world: &World) {
         let identity = Identity::load_or_create(&world.folder.0.join("link")).unwrap();
-        let mut connection = Dialer::new(&identity, world.server.link()).dial().await.unwrap();
+        let mut connection = Dialer::new(&identity, world.server.link()).dial::<CommandFrame, Value>().await.unwrap();
         let shard = |n: u16| ShardInfo {
             shard: ShardId(n),
             candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
@@ -42,25 +43,27 @@ impl FakeRelay {
         let shards = vec![shard(0), shard(1)];
         let hello = Hello {
             version: PROTOCOL_VERSION,
+            name: "relay".to_owned(),
+            instance: 1,
             fingerprint: Fingerprint::Sha256([0xab; 32]),
             shards,
             turn: self.lock().turn_ports.clone(),
         };
-        connection.send(&Event::Hello(hello)).await.unwrap();
+        connection.send(&json(Event::Hello(hello))).await.unwrap();
         let snapshot: Vec<_> = self.lock().participants.values().cloned().collect();
         for known in snapshot {
-            connection.send(&Event::Snapshot(Box::new(known))).await.unwrap();
+            connection.send(&json(Event::Snapshot(Box::new(known)))).await.unwrap();
         }
-        connection.send(&Event::SnapshotEnd).await.unwrap();
+        connection.send(&json(Event::SnapshotEnd)).await.unwrap();
         let (mut commands, mut sender) = connection.split();
-        let (events, mut queue) = mpsc::unbounded_channel::<Event>();
+        let (events, mut queue) = mpsc::unbounded_channel::<Value>();
         let state = self.clone();
         let answers = events.clone();
         let link = tokio::spawn(async move {
             let reading = async {
-                while let Ok(Some(frame)) = commands.recv().await {
+                while let Ok(Some(Ok(frame))) = commands.recv().await {
                     for event in state.obey(frame) {
-                        let _ = answers.send(event);
+                        let _ = answers.send(json(event));
                     }
                 }
             };
@@ -119,6 +122,11 @@ impl FakeRelay {
     }
 
     pub(crate) fn send(&self, event: Event) {
+        self.say(json(event));
+    }
+
+    /// Says something that may be of a later release.
+    pub(crate) fn say(&self, event: Value) {
         let _ = self.lock().events.as_ref().unwrap().send(event);
     }
 
@@ -160,4 +168,8 @@ impl FakeRelay {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
+}
+
+fn json(event: Event) -> Value {
+    serde_json::to_value(event).unwrap()
 }

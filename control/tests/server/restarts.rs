@@ -1,8 +1,11 @@
 //! Either process restarts.
 
 use super::{Client, StateFolder, World, config, eventually, offer};
+use plausch_control::metrics::Metrics;
 use plausch_control::server::Server;
 use plausch_signalling::{ClientMessage, ErrorCode, ServerMessage};
+use serde_json::json;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 #[tokio::test]
@@ -100,6 +103,22 @@ async fn a_link_that_breaks_for_a_moment_is_not_noticed() {
     while let Some(message) = anna.try_next().await {
         assert!(!matches!(message, ServerMessage::MediaLost));
     }
+}
+
+#[tokio::test]
+async fn what_a_relay_of_a_later_release_says_ends_no_link() {
+    let world = World::new().await;
+    let mut anna = world.joined("r", "Anna").await;
+    world.relay.say(json!({ "type": "sang", "participant": 7, "song": { "verse": 3 } }));
+    world.relay.say(json!({ "type": "done", "id": 1, "result": { "Err": "too-blue" } }));
+    world.relay.say(json!([7]));
+    let participant = world.relay.participants()[0].spec.participant;
+    world.relay.say(json!({ "type": "disconnected", "participant": participant, "generation": 1, "reason": "moon" }));
+    anna.until_media_lost().await;
+    let counted = |metrics: &Metrics| metrics.unreadable_events.load(Relaxed);
+    assert_eq!(counted(&world.server.service.metrics), 3);
+    assert_eq!(world.server.service.metrics.relay_connections.load(Relaxed), 1);
+    assert!(world.server.service.ready());
 }
 
 #[tokio::test]

@@ -24,8 +24,13 @@ pub enum Event {
     Disconnected { participant: ParticipantId, generation: u32, reason: DisconnectReason },
     /// The loudest speakers of a room changed: loudest first, at most `limits::SPEAKERS_PER_EVENT`.
     Speakers { room: RoomId, speakers: Vec<SpeakerLevel> },
-    /// Every `limits::LOAD_INTERVAL_MS`.
-    Load { shards: Vec<ShardLoad> },
+    /// Every `limits::LOAD_INTERVAL_MS`, and when the relay begins to drain.
+    Load {
+        shards: Vec<ShardLoad>,
+        /// The relay is about to end: it takes nobody into new rooms.
+        #[serde(default)]
+        draining: bool,
+    },
     /// The shard died and started again, empty: its participants are gone.
     ShardRestarted { shard: ShardId },
 }
@@ -35,6 +40,13 @@ pub enum Event {
 pub struct Hello {
     /// `framing::PROTOCOL_VERSION` of the relay.
     pub version: u32,
+    /// Tells this relay from the others of the same control: at most `limits::RELAY_NAME_BYTES` letters, digits and
+    /// `.:_-`, the same after a restart. Empty: of a release in which there was one relay only.
+    #[serde(default)]
+    pub name: String,
+    /// Random for each start of the process; 0: not said.
+    #[serde(default)]
+    pub instance: u64,
     /// Of the DTLS certificate with which all shards answer.
     pub fingerprint: Fingerprint,
     pub shards: Vec<ShardInfo>,
@@ -85,6 +97,9 @@ pub enum DisconnectReason {
     DtlsClosed,
     /// No authentic packet of a keyed participant for `limits::KEYED_SILENCE_MS`.
     KeyedSilent,
+    /// A reason that a later release gives.
+    #[serde(other)]
+    Other,
 }
 
 /// How loud somebody is.

@@ -66,6 +66,8 @@ pub const HOST_ADDRESSES_INTERVAL_MS: u64 = 5_000;
 
 /// How long a relay may wait for the end of what runs: a day, the longest conference.
 pub const DRAIN_S: u64 = 86_400;
+/// Bytes of a relay's name: the longest label of a host name (RFC 1035, section 2.3.4), and its port.
+pub const RELAY_NAME_BYTES: usize = 72;
 
 // --- Participants and rooms ---------------------------------------------------------------------------------
 
@@ -308,6 +310,10 @@ pub const LINK_FRAME_BYTES: usize = 1 << 20;
 /// six lost keep-alives in a row do not happen by chance.
 pub const LINK_KEEP_ALIVE_MS: u64 = 500;
 pub const LINK_IDLE_MS: u32 = 3_000;
+/// A peer on this machine from which nothing has come for this time, a keep-alive and some patience, is looked after:
+/// whether its socket is still there shows so often.
+pub const LINK_SILENCE_MS: u64 = 700;
+pub const LINK_LOOK_MS: u64 = 100;
 /// Time for one handshake of the link, and how many run at once: a handful of relays, and room for strangers.
 pub const LINK_DIAL_MS: u64 = 3_000;
 pub const LINK_HANDSHAKES: usize = 16;

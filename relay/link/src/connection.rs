@@ -1,13 +1,16 @@
 //! Typed frames on one QUIC stream.
 
+use crate::watch::{Peer, Watch};
 use crate::{LinkError, Result};
 use bytes::{Buf, BytesMut};
-use plausch_relay_api::framing;
+use plausch_relay_api::framing::{self, Unreadable};
 use plausch_relay_api::limits::LINK_FRAME_BYTES;
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+/// Ends a link on purpose. A connection that is dropped ends with code 0: its process goes on, and something failed.
+const GOODBYE: quinn::VarInt = quinn::VarInt::from_u32(1);
 /// How long [`Sender::close`] waits for the other side to know.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
@@ -50,7 +53,7 @@ impl<In: DeserializeOwned, Out: Serialize> Connection<In, Out> {
     }
 
     /// See [`Receiver::recv`].
-    pub async fn recv(&mut self) -> Result<Option<In>> {
+    pub async fn recv(&mut self) -> Result<Option<Result<In, Unreadable>>> {
         self.receiver.recv().await
     }
 
@@ -59,9 +62,14 @@ impl<In: DeserializeOwned, Out: Serialize> Connection<In, Out> {
         self.sender.send(message).await
     }
 
-    /// The other side runs on this machine.
-    pub fn is_local(&self) -> bool {
-        self.sender.connection.remote_address().ip().to_canonical().is_loopback()
+    /// The other side's socket.
+    pub fn peer(&self) -> Peer {
+        Peer::new(self.sender.connection.remote_address())
+    }
+
+    /// To be told of the other side's death sooner than by the idle timeout.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.sender.connection.clone(), self.peer())
     }
 
     /// Two halves for two tasks. The link lives until the sending half is closed or both are dropped.
@@ -76,8 +84,9 @@ impl<In: DeserializeOwned, Out: Serialize> Connection<In, Out> {
 }
 
 impl<In: DeserializeOwned> Receiver<In> {
-    /// The next message; `None` when the other side ended the link on purpose. May be cancelled.
-    pub async fn recv(&mut self) -> Result<Option<In>> {
+    /// The next message, or what can be said of one that is not understood; `None` when the other side ended the link
+    /// on purpose. May be cancelled.
+    pub async fn recv(&mut self) -> Result<Option<Result<In, Unreadable>>> {
         loop {
             if let Some(message) = framing::decode(&mut self.input)? {
                 return Ok(Some(message));
@@ -86,7 +95,11 @@ impl<In: DeserializeOwned> Receiver<In> {
                 Ok(Some(chunk)) => self.input.extend_from_slice(&chunk.bytes),
                 Ok(None) if self.input.is_empty() => return Ok(None),
                 Ok(None) => return Err(LinkError::Truncated),
-                Err(quinn::ReadError::ConnectionLost(quinn::ConnectionError::ApplicationClosed(_))) => return Ok(None),
+                Err(quinn::ReadError::ConnectionLost(quinn::ConnectionError::ApplicationClosed(close)))
+                    if close.error_code == GOODBYE =>
+                {
+                    return Ok(None);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -106,7 +119,7 @@ impl<Out: Serialize> Sender<Out> {
 
     /// Ends the link, so that the other side need not wait for the idle timeout.
     pub async fn close(self) {
-        self.connection.close(0u32.into(), b"");
+        self.connection.close(GOODBYE, b"");
         // Gives the closing packet time to leave the socket; on control's side other links may go on meanwhile.
         let _ = tokio::time::timeout(CLOSE_WAIT, self.endpoint.wait_idle()).await;
     }

@@ -4,13 +4,12 @@ use crate::connection::Connection;
 use crate::identity::{CONTROL_NAME, Identity};
 use crate::{LinkError, Result, pinning};
 use aws_lc_rs::hmac;
-use plausch_relay_api::Event;
-use plausch_relay_api::framing::CommandFrame;
 use plausch_relay_api::limits::{LINK_DIAL_MS, LINK_HANDSHAKES, LINK_IDLE_MS, LINK_INITIAL_RTT_MS, LINK_KEEP_ALIVE_MS};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
 };
+use serde::{Serialize, de::DeserializeOwned};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +33,11 @@ impl<'a> Dialer<'a> {
 
     /// Connects. The caller speaks first: control takes the connection when its first frame comes. Must be called inside
     /// a tokio runtime, and may be cancelled.
-    pub async fn dial(&mut self) -> Result<Connection<CommandFrame, Event>> {
+    pub async fn dial<In, Out>(&mut self) -> Result<Connection<In, Out>>
+    where
+        In: DeserializeOwned,
+        Out: Serialize,
+    {
         let mut config = quinn::ClientConfig::new(Arc::new(
             QuicClientConfig::try_from(pinning::client(self.identity)?)
                 .map_err(|error| LinkError::Tls(rustls::Error::General(error.to_string())))?,
@@ -72,7 +75,7 @@ impl<'a> Dialer<'a> {
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
-    accepted: Mutex<mpsc::Receiver<Connection<Event, CommandFrame>>>,
+    accepted: Mutex<mpsc::Receiver<Accepted>>,
     accepting: JoinHandle<()>,
 }
 
@@ -102,8 +105,14 @@ impl Listener {
     }
 
     /// The next relay that authenticated itself and sent its first frame. May be cancelled.
-    pub async fn accept(&self) -> Result<Connection<Event, CommandFrame>> {
-        self.accepted.lock().await.recv().await.ok_or(LinkError::Closed)
+    pub async fn accept<In, Out>(&self) -> Result<Connection<In, Out>>
+    where
+        In: DeserializeOwned,
+        Out: Serialize,
+    {
+        let Accepted { connection, send, receive } =
+            self.accepted.lock().await.recv().await.ok_or(LinkError::Closed)?;
+        Ok(Connection::new(self.endpoint.clone(), connection, send, receive))
     }
 }
 
@@ -113,23 +122,31 @@ impl Drop for Listener {
     }
 }
 
-async fn accept_all(endpoint: Endpoint, accepted: mpsc::Sender<Connection<Event, CommandFrame>>) {
+/// A relay that waits for [`Listener::accept`].
+#[derive(Debug)]
+struct Accepted {
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+}
+
+async fn accept_all(endpoint: Endpoint, accepted: mpsc::Sender<Accepted>) {
     let handshakes = Arc::new(Semaphore::new(LINK_HANDSHAKES));
     while let Some(incoming) = endpoint.accept().await {
         let Ok(permit) = handshakes.clone().try_acquire_owned() else {
             incoming.refuse();
             continue;
         };
-        let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+        let accepted = accepted.clone();
         tokio::spawn(async move {
             let _permit = permit;
             let handshake = async {
                 let connection = incoming.await?;
                 let (send, receive) = connection.accept_bi().await?;
-                Ok::<_, LinkError>(Connection::new(endpoint, connection, send, receive))
+                Ok::<_, LinkError>(Accepted { connection, send, receive })
             };
             match timeout(Duration::from_millis(LINK_DIAL_MS), handshake).await {
-                Ok(Ok(connection)) => drop(accepted.send(connection).await),
+                Ok(Ok(relay)) => drop(accepted.send(relay).await),
                 Ok(Err(error)) => tracing::debug!("a link was refused: {error}"),
                 Err(_) => tracing::debug!("a link was refused: {}", LinkError::Timeout),
             }

@@ -9,10 +9,12 @@ mod connection;
 mod endpoint;
 mod identity;
 mod pinning;
+mod watch;
 
 pub use connection::{Connection, Receiver, Sender};
 pub use endpoint::{Dialer, Listener};
 pub use identity::Identity;
+pub use watch::{Peer, Watch};
 
 /// Everything that ends a link or keeps it from beginning. Each text says what to do about it where a person can.
 #[derive(Debug, thiserror::Error)]

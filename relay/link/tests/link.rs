@@ -38,7 +38,7 @@ async fn connected(identity: &Identity) -> (Listener, RelayEnd, ControlEnd) {
     let mut relay = Dialer::new(identity, listener.local_addr().unwrap()).dial().await.unwrap();
     relay.send(&Event::SnapshotEnd).await.unwrap();
     let mut control = timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
-    assert_eq!(control.recv().await.unwrap(), Some(Event::SnapshotEnd));
+    assert_eq!(control.recv().await.unwrap(), Some(Ok(Event::SnapshotEnd)));
     (listener, relay, control)
 }
 
@@ -62,11 +62,11 @@ async fn frames_travel_both_ways_in_order() {
         control_out
     });
     for number in 0..300 {
-        assert_eq!(relay.recv().await.unwrap(), Some(command(number)));
+        assert_eq!(relay.recv().await.unwrap(), Some(Ok(command(number))));
         relay.send(&Event::Done { id: CommandId(number), result: Ok(()) }).await.unwrap();
     }
     for number in 0..300 {
-        assert_eq!(control_in.recv().await.unwrap(), Some(Event::Done { id: CommandId(number), result: Ok(()) }));
+        assert_eq!(control_in.recv().await.unwrap(), Some(Ok(Event::Done { id: CommandId(number), result: Ok(()) })));
     }
     drop(commands.await.unwrap());
 }
@@ -91,21 +91,25 @@ async fn a_certificate_that_is_not_the_pinned_one_is_refused() {
     let address = listener.local_addr().unwrap();
 
     // A stranger refuses our control.
-    assert!(Dialer::new(&stranger, address).dial().await.is_err());
+    assert!(Dialer::new(&stranger, address).dial::<CommandFrame, Event>().await.is_err());
 
     // A stranger that takes our control's certificate is refused by control. With TLS 1.3 it learns that only
     // after its own handshake is finished, so the refusal may come with the first read.
     std::fs::copy(ours.0.join("control.crt"), theirs.0.join("control.crt")).unwrap();
     let stranger = Identity::load_or_create(&theirs.0).unwrap();
-    if let Ok(mut link) = Dialer::new(&stranger, address).dial().await {
+    if let Ok(mut link) = Dialer::new(&stranger, address).dial::<CommandFrame, Event>().await {
         let _ = link.send(&Event::SnapshotEnd).await;
         assert!(link.recv().await.is_err());
     }
-    assert!(timeout(Duration::from_millis(300), listener.accept()).await.is_err(), "no stranger may get through");
+    assert!(
+        timeout(Duration::from_millis(300), listener.accept::<Event, CommandFrame>()).await.is_err(),
+        "no stranger may get through"
+    );
 
-    let mut relay = Dialer::new(&identity, address).dial().await.unwrap();
+    let mut relay: RelayEnd = Dialer::new(&identity, address).dial().await.unwrap();
     relay.send(&Event::SnapshotEnd).await.unwrap();
-    timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
+    let accepted = timeout(Duration::from_secs(2), listener.accept::<Event, CommandFrame>()).await;
+    accepted.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -121,7 +125,7 @@ async fn a_killed_peer_is_noticed_within_the_idle_timeout() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let link = runtime.block_on(async move {
             let identity = Identity::load_or_create(&folder_of_peer).unwrap();
-            let mut link = Dialer::new(&identity, address).dial().await.unwrap();
+            let mut link: RelayEnd = Dialer::new(&identity, address).dial().await.unwrap();
             link.send(&Event::SnapshotEnd).await.unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
             link
@@ -129,11 +133,44 @@ async fn a_killed_peer_is_noticed_within_the_idle_timeout() {
         runtime.shutdown_background();
         std::mem::forget(link);
     });
-    let mut control = listener.accept().await.unwrap();
-    assert_eq!(control.recv().await.unwrap(), Some(Event::SnapshotEnd));
+    let mut control: ControlEnd = listener.accept().await.unwrap();
+    assert_eq!(control.recv().await.unwrap(), Some(Ok(Event::SnapshotEnd)));
     peer.await.unwrap();
     let lost = timeout(Duration::from_millis(6_000), control.recv()).await.expect("the loss must be noticed");
     assert!(lost.is_err(), "a kill is no end on purpose");
+}
+
+#[tokio::test]
+async fn a_dead_process_is_told_from_a_silent_one() {
+    let folder = Folder::new();
+    let identity = Identity::load_or_create(&folder.0).unwrap();
+    let listener = Listener::bind(&identity, LOCAL.into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (kill, killed) = std::sync::mpsc::channel::<()>();
+    let folder_of_peer = folder.0.clone();
+    let peer = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let link = runtime.block_on(async move {
+            let identity = Identity::load_or_create(&folder_of_peer).unwrap();
+            let mut link: RelayEnd = Dialer::new(&identity, address).dial().await.unwrap();
+            link.send(&Event::SnapshotEnd).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            link
+        });
+        // Its only thread waits here: nothing is sent, and the socket is open.
+        killed.recv().unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        drop(link);
+    });
+    let control: ControlEnd = listener.accept().await.unwrap();
+    let (watch, other) = (control.watch(), control.peer());
+    assert!(other.is_local());
+    assert!(timeout(Duration::from_millis(1_500), watch.until_gone()).await.is_err(), "it is silent only");
+    assert!(!other.is_closed().await);
+    kill.send(()).unwrap();
+    peer.await.unwrap();
+    assert!(other.is_closed().await);
+    timeout(Duration::from_secs(5), watch.until_gone()).await.expect("it is gone");
 }
 
 #[tokio::test]
@@ -149,7 +186,7 @@ async fn a_control_that_was_killed_and_is_back_says_so_at_once() {
             let identity = Identity::load_or_create(&folder_of_control).unwrap();
             let listener = Listener::bind(&identity, LOCAL.into()).unwrap();
             told.send(listener.local_addr().unwrap()).unwrap();
-            let mut link = listener.accept().await.unwrap();
+            let mut link: ControlEnd = listener.accept().await.unwrap();
             link.recv().await.unwrap();
             (listener, link)
         });
@@ -159,7 +196,7 @@ async fn a_control_that_was_killed_and_is_back_says_so_at_once() {
         drop(link);
     });
     let address = address.await.unwrap();
-    let mut relay = Dialer::new(&identity, address).dial().await.unwrap();
+    let mut relay: RelayEnd = Dialer::new(&identity, address).dial().await.unwrap();
     relay.send(&Event::SnapshotEnd).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     kill.send(()).unwrap();
@@ -182,11 +219,11 @@ async fn garbage_and_silence_keep_nobody_out() {
     }
     // Authenticated, but it never speaks.
     let mut dialer = Dialer::new(&identity, address);
-    let _silent = dialer.dial().await.unwrap();
-    let mut relay = dialer.dial().await.unwrap();
+    let _silent: RelayEnd = dialer.dial().await.unwrap();
+    let mut relay: RelayEnd = dialer.dial().await.unwrap();
     relay.send(&Event::ShardRestarted { shard: ShardId(3) }).await.unwrap();
-    let mut control = timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
-    assert_eq!(control.recv().await.unwrap(), Some(Event::ShardRestarted { shard: ShardId(3) }));
+    let mut control: ControlEnd = timeout(Duration::from_secs(2), listener.accept()).await.unwrap().unwrap();
+    assert_eq!(control.recv().await.unwrap(), Some(Ok(Event::ShardRestarted { shard: ShardId(3) })));
 }
 
 #[test]

@@ -13,13 +13,7 @@ fn put(participant: ParticipantId) -> Command {
         shard: ShardId(0),
         generation: 1,
         transport: Transport::browser(
-            IceParameters {
-                local_ufrag,
-                local_pwd: local_pwd.into(),
-                remote_ufrag,
-                remote_pwd: remote_pwd.into(),
-                mode: Default::default(),
-            },
+            IceParameters { local_ufrag, local_pwd: local_pwd.into(), remote_ufrag, remote_pwd: remote_pwd.into() },
             Fingerprint::Sha256([0; 32]),
         ),
         codecs: Vec::new(),
@@ -30,15 +24,19 @@ fn put(participant: ParticipantId) -> Command {
     }))
 }
 
+fn hello() -> Hello {
+    let fingerprint = Fingerprint::Sha256([0; 32]);
+    Hello { version: 1, name: "relay".into(), instance: 1, fingerprint, shards: vec![], turn: None }
+}
+
 /// A hub with one shard, whose ring holds `room` commands, and the shard's end of it.
 fn hub(room: usize) -> (Hub, Receiver<ToShard>) {
     let notify = Arc::new(Notify::new());
     let (to_shard, commands) = ring(room, Wake::Task(notify.clone()));
     let (_, from_shard) = ring(1, Wake::Task(notify.clone()));
-    let hello = Hello { version: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards: vec![], turn: None };
     (
         Hub::new(
-            hello,
+            hello(),
             vec![(to_shard, from_shard)],
             vec![Arc::default()],
             notify,
@@ -96,8 +94,10 @@ fn while_it_runs_empty_rooms_go_on_and_none_begins() {
     let (anna, bert, clara) = (ParticipantId(7), ParticipantId(8), ParticipantId(9));
     assert_eq!(dispatch_all(&mut hub, [put(anna)]), [None]);
     hub.draining = Draining::on();
-    hub.collect(&mut VecDeque::new());
-    hub.collect(&mut VecDeque::new());
+    let mut told = VecDeque::new();
+    hub.collect(&mut told);
+    hub.collect(&mut told);
+    assert!(matches!(told.make_contiguous(), [Event::Load { draining: true, .. }]), "{told:?}");
     let elsewhere = |participant| match put(participant) {
         Command::PutParticipant(mut spec) => {
             spec.room = RoomId(2);
@@ -118,6 +118,14 @@ fn while_it_runs_empty_rooms_go_on_and_none_begins() {
         dispatch_all(&mut hub, [put(anna)])[0],
         Some(Event::Done { id: CommandId(1), result: Err(CommandError::Draining) })
     );
+}
+
+#[test]
+fn a_command_of_a_later_release_is_answered_where_it_has_a_number() {
+    let unreadable = |id| Unreadable { id, kind: Some("sing".to_owned()) };
+    let result = Err(CommandError::Invalid("unknown command".to_owned()));
+    assert_eq!(refuse(&unreadable(Some(CommandId(7)))), Some(Event::Done { id: CommandId(7), result }));
+    assert_eq!(refuse(&unreadable(None)), None);
 }
 
 fn settings(secret: &'static [u8]) -> Box<TurnSettings> {
@@ -142,9 +150,8 @@ fn turn_settings_are_done_when_every_shard_has_them_and_a_new_shard_gets_them_to
         ours.push((to_shard, from_shard));
         theirs.push((commands, news));
     }
-    let hello = Hello { version: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards: vec![], turn: None };
     let mut hub = Hub::new(
-        hello,
+        hello(),
         ours,
         vec![Arc::default(), Arc::default()],
         notify,
@@ -153,10 +160,14 @@ fn turn_settings_are_done_when_every_shard_has_them_and_a_new_shard_gets_them_to
         watch::channel(Vec::new()).1,
     );
     let mut told = |hub: &mut Hub, shard: usize| {
-        let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap() else {
+        let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()
+        else {
             panic!("settings of TURN");
         };
-        assert_eq!((settings.secrets.len(), settings.certificate.is_none(), &settings.edge_socket), (1, true, &None));
+        assert_eq!(
+            (settings.secrets.len(), settings.certificate.is_none(), &settings.edge_socket),
+            (1, true, &None)
+        );
         assert_eq!(settings.ports, [7]);
         theirs[shard].1.send(FromShard::Done { ticket, result: Ok(()) });
         let mut outgoing = VecDeque::new();

@@ -380,6 +380,7 @@ pub fn framing() -> Seeds {
         }),
         ("two", [event(Event::SnapshotEnd), event(Event::SnapshotEnd)].concat()),
         ("too-long", vec![0xff, 0xff, 0xff, 0xff, b'{']),
+        ("unknown-command", [&[0, 0, 0, 34][..], br#"{"id":9,"command":{"type":"sing"}}"#].concat()),
         ("empty-frame", vec![0, 0, 0, 0]),
     ])
 }
