@@ -11,7 +11,7 @@ use crate::relays::relay::candidates;
 use crate::rooms::events::RoomEvent;
 use crate::rooms::member::{Capabilities, Capability, Media, Presence, Role};
 use crate::rooms::names::{RoomKey, person_name, room_title};
-use crate::rooms::{EnterError, Entry, Fresh, OfferError, Overview};
+use crate::rooms::{EnterError, Entry, Fresh, OfferError, Overview, Planned};
 use crate::sdp::{LocalSide, RemoteOffer};
 use crate::service::{Queue, Service};
 use plausch_relay_api::limits::{COMMAND_TIMEOUT_MS, RELAY_WAIT_MS};
@@ -126,10 +126,20 @@ impl From<EnterError> for Refusal {
     }
 }
 
+impl From<OfferError> for Refusal {
+    fn from(error: OfferError) -> Self {
+        match error {
+            OfferError::Gone => Self::Replaced,
+            OfferError::Stale | OfferError::Nowhere => Self::NoRelay,
+            OfferError::SlotsChanged | OfferError::CertificateChanged => Self::BadOffer,
+        }
+    }
+}
+
 /// What became of an offer.
 enum Served {
     /// The relay serves it.
-    Answered { spec: Box<ParticipantSpec>, answer: String },
+    Answered { planned: Box<Planned>, answer: String },
     /// It is of a connection that is over, and the client must make a new one.
     Stale,
 }
@@ -157,7 +167,7 @@ impl Service {
         let Request { guest, session, queue, presence, capabilities, claims, media, resume } = request;
         let Guest { ticket, key, title, name } = guest;
         // Before its snapshot nobody knows whether the relay still has the media of who comes back.
-        self.wait_for_relay().await?;
+        self.wait_for_relay(Some(&key)).await?;
         let resumed = resume.and_then(|token| self.secret.verify(&key, &token));
         let participant = resumed.unwrap_or_else(|| ParticipantId(random::id()));
         let place = Place { participant, session, key: key.clone(), queue: queue.clone(), resumed: resumed.is_some() };
@@ -181,10 +191,10 @@ impl Service {
             };
             let new_room = RoomId(random::id());
             let entry = Entry { participant, session, key, title, name, presence, role, capabilities, media, new_room };
-            let shards = state.shards();
+            let locations = state.relays.locations();
             match decision {
-                Decision::Wait => state.rooms.knock(entry, &shards, out)?,
-                Decision::Enter(_) | Decision::Refuse(_) => state.rooms.enter(entry, &shards, out)?,
+                Decision::Wait => state.rooms.knock(entry, &locations, out)?,
+                Decision::Enter(_) | Decision::Refuse(_) => state.rooms.enter(entry, &locations, out)?,
             }
             state.replace(participant);
             match (decision, queue) {
@@ -218,12 +228,10 @@ impl Service {
         let arrival = self.change(|state, out| {
             let (mut answer, mut ice_tag) = (None, None);
             match served {
-                Some(Served::Answered { spec, answer: sdp }) => {
-                    ice_tag = spec.transport.ice().map(|ice| ice.local_ufrag.clone());
+                Some(Served::Answered { planned, answer: sdp }) => {
+                    ice_tag = planned.spec.transport.ice().map(|ice| ice.local_ufrag.clone());
                     answer = Some(sdp);
-                    if !state.rooms.commit(*spec, session, out) {
-                        return Err(Refusal::Replaced);
-                    }
+                    state.rooms.commit(*planned, session, out)?;
                 }
                 _ if state.rooms.session(participant) != Some(session) => return Err(Refusal::Replaced),
                 // Nobody could tell a client without a session to offer again.
@@ -244,10 +252,15 @@ impl Service {
             if media_lost {
                 out.send(participant, RoomEvent::MediaLost);
             }
-            let shard = state.rooms.shard_of(Some(&key), &state.shards());
-            let ice = shard.and_then(|shard| self.ice_servers_at(state, shard, host));
+            let location = state.location_of(Some(&key), self.now());
+            let ice = location.and_then(|location| self.ice_servers_at(state, &location, host));
             Ok(Arrival { participant, key, overview, answer, ice_tag, ice })
-        })?;
+        });
+        if matches!(arrival, Err(Refusal::NoRelay)) {
+            // The room went to another relay meanwhile.
+            self.give_up(participant, session);
+        }
+        let arrival = arrival?;
         self.metrics.joins.fetch_add(1, Relaxed);
         if resumed {
             self.metrics.resumes.fetch_add(1, Relaxed);
@@ -264,56 +277,79 @@ impl Service {
         session: u64,
         offer: &ReadOffer,
     ) -> Result<Option<String>, Refusal> {
-        let Served::Answered { spec, answer } = self.serve(participant, session, offer).await? else {
+        let Served::Answered { planned, answer } = self.serve(participant, session, offer).await? else {
             return Ok(None);
         };
-        let committed = self.change(|state, out| state.rooms.commit(*spec, session, out));
-        Ok(committed.then_some(answer))
+        match self.change(|state, out| state.rooms.commit(*planned, session, out)) {
+            Ok(()) => Ok(Some(answer)),
+            // Whose session is over is told nothing more.
+            Err(OfferError::Gone) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    pub(crate) async fn wait_for_relay(&self) -> Result<(), Refusal> {
-        let mut linked = self.linked.subscribe();
-        let wait = Duration::from_millis(RELAY_WAIT_MS);
-        match timeout(wait, linked.wait_for(|linked| *linked)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Refusal::NoRelay),
-        }
+    /// Waits until the room has a relay, or would have one.
+    pub(crate) async fn wait_for_relay(&self, room: Option<&RoomKey>) -> Result<(), Refusal> {
+        let mut changes = self.relay_changes();
+        let placed = async {
+            loop {
+                let location = self.state().location_of(room, self.now());
+                if location.is_some() || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_millis(RELAY_WAIT_MS), placed).await.map_err(|_| Refusal::NoRelay)
     }
 
     /// Plans, tells the relay and waits until it has done it.
     async fn serve(&self, participant: ParticipantId, session: u64, offer: &ReadOffer) -> Result<Served, Refusal> {
-        let remote = &offer.remote;
-        let planned = self.change(|state, _| {
-            if state.rooms.session(participant) != Some(session) {
-                return Err(Refusal::Replaced);
-            }
-            let shards = state.shards();
-            let spec = match state.rooms.plan(participant, offer.connection, remote, fresh(remote), &shards) {
-                Ok(spec) => spec,
-                Err(OfferError::Stale) => return Ok(None),
-                Err(OfferError::Gone) => return Err(Refusal::Replaced),
-                Err(error @ (OfferError::SlotsChanged | OfferError::CertificateChanged)) => {
-                    tracing::debug!(%participant, "an offer was refused: {error}");
-                    return Err(Refusal::BadOffer);
-                }
+        let Some(mut asked) = self.ask(participant, session, offer)? else { return Ok(Served::Stale) };
+        let mut result = self.wait(asked.done).await?;
+        if result == Err(CommandError::Draining) {
+            // It has begun to drain this moment: the room begins elsewhere, if it can.
+            self.relay_drains(&asked.planned.relay);
+            asked = match self.ask(participant, session, offer)? {
+                Some(asked) => asked,
+                None => return Ok(Served::Stale),
             };
-            let relay = state.relay.as_mut().ok_or(Refusal::NoRelay)?;
-            let hello = relay.hello.clone();
-            let done = relay.ask(put(&spec)).ok_or(Refusal::NoRelay)?;
-            Ok(Some((spec, hello, done)))
-        })?;
-        let Some((spec, hello, done)) = planned else { return Ok(Served::Stale) };
-        match self.wait(done).await? {
+            result = self.wait(asked.done).await?;
+        }
+        let Asked { planned, hello, .. } = asked;
+        match result {
             Ok(()) => {}
             // The relay has this participant from a time that control does not remember.
             Err(CommandError::Moved | CommandError::Stale) => {
-                let done = self.put_again(&spec, session)?;
+                let done = self.put_again(&planned, session)?;
                 self.wait(done).await?.map_err(|error| refusal(participant, &error))?;
             }
             Err(error) => return Err(refusal(participant, &error)),
         }
-        let answer = answer(remote, &spec, &hello, offer.id);
-        Ok(Served::Answered { spec: Box::new(spec), answer })
+        let answer = answer(&offer.remote, &planned.spec, &hello, offer.id);
+        Ok(Served::Answered { planned: Box::new(planned), answer })
+    }
+
+    /// Plans for an offer, and asks the relay for that. `None`: the offer is of a connection that is over.
+    fn ask(&self, participant: ParticipantId, session: u64, offer: &ReadOffer) -> Result<Option<Asked>, Refusal> {
+        let remote = &offer.remote;
+        self.change(|state, _| {
+            if state.rooms.session(participant) != Some(session) {
+                return Err(Refusal::Replaced);
+            }
+            let locations = state.relays.locations();
+            let planned = match state.rooms.plan(participant, offer.connection, remote, fresh(remote), &locations) {
+                Ok(planned) => planned,
+                Err(OfferError::Stale) => return Ok(None),
+                Err(error) => {
+                    tracing::debug!(%participant, "an offer was refused: {error}");
+                    return Err(error.into());
+                }
+            };
+            let relay = state.relays.get_mut(&planned.relay).ok_or(Refusal::NoRelay)?;
+            let hello = relay.hello.clone();
+            let done = relay.ask(put(&planned.spec)).ok_or(Refusal::NoRelay)?;
+            Ok(Some(Asked { planned, hello, done }))
+        })
     }
 
     pub(crate) async fn wait(&self, done: Done) -> Result<Result<(), CommandError>, Refusal> {
@@ -324,13 +360,14 @@ impl Service {
         }
     }
 
-    fn put_again(&self, spec: &ParticipantSpec, session: u64) -> Result<Done, Refusal> {
+    fn put_again(&self, planned: &Planned, session: u64) -> Result<Done, Refusal> {
+        let Planned { relay, spec } = planned;
         self.change(|state, _| {
             // Who was replaced or removed meanwhile would stay with the relay, and nobody would remove them.
             if state.rooms.session(spec.participant) != Some(session) {
                 return Err(Refusal::Replaced);
             }
-            let relay = state.relay.as_mut().ok_or(Refusal::NoRelay)?;
+            let relay = state.relays.get_mut(relay).ok_or(Refusal::NoRelay)?;
             relay.command(Command::RemoveParticipant { participant: spec.participant });
             relay.ask(put(spec)).ok_or(Refusal::NoRelay)
         })
@@ -347,6 +384,14 @@ impl Service {
             }
         });
     }
+}
+
+/// What a relay was asked for an offer.
+struct Asked {
+    planned: Planned,
+    /// Of that relay.
+    hello: Arc<Hello>,
+    done: Done,
 }
 
 type Done = tokio::sync::oneshot::Receiver<Result<(), CommandError>>;

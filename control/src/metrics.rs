@@ -1,6 +1,8 @@
 //! What control counts, as Prometheus text. Numbers only: nothing here tells who was in which room.
 
 use crate::http::connections::Connections;
+use crate::relays::placement::RelayId;
+use crate::relays::set::RelayGauge;
 use plausch_relay_api::ShardLoad;
 use plausch_signalling::ErrorCode;
 use std::fmt::Write;
@@ -53,8 +55,7 @@ pub struct Gauges {
     pub rooms: usize,
     pub participants: usize,
     pub attached: usize,
-    pub relay_linked: bool,
-    pub shards: Vec<ShardLoad>,
+    pub relays: Vec<RelayGauge>,
 }
 
 impl Metrics {
@@ -105,7 +106,15 @@ impl Metrics {
         }
         let lost = one(plausch_daemon::log::lost_lines());
         line("plausch_log_lines_lost_total", "counter", "Lines of the log that could not be written.", &lost);
-        line("plausch_relay_linked", "gauge", "Whether a relay is linked.", &one(u64::from(now.relay_linked)));
+        let linked = now.relays.iter().filter(|relay| relay.linked).count();
+        line("plausch_relay_linked", "gauge", "Relays that are linked.", &one(linked as u64));
+        let by_relay = |value: fn(&RelayGauge) -> bool| -> Vec<_> {
+            now.relays.iter().map(|of| (format!("{{relay=\"{}\"}}", of.relay), u64::from(value(of)))).collect()
+        };
+        let up = by_relay(|relay| relay.linked);
+        line("plausch_relay_up", "gauge", "Whether a relay is linked; one that stays away is forgotten.", &up);
+        let draining = by_relay(|relay| relay.draining);
+        line("plausch_relay_draining", "gauge", "Whether a relay is about to end and takes no new rooms.", &draining);
         line("plausch_relay_connections_total", "counter", "Links of relays so far.", &of(&self.relay_connections));
         line("plausch_command_errors_total", "counter", "Commands the relay refused.", &of(&self.command_errors));
         let unreadable = of(&self.unreadable_events);
@@ -117,7 +126,9 @@ impl Metrics {
             .collect();
         line("plausch_errors_total", "counter", "Errors sent to clients, by code.", &errors);
         let by_shard = |value: fn(&ShardLoad) -> u64| -> Vec<_> {
-            now.shards.iter().map(|load| (format!("{{shard=\"{}\"}}", load.shard), value(load))).collect()
+            let shards = now.relays.iter().flat_map(|of| of.shards.iter().map(move |load| (&of.relay, load)));
+            let labels = |relay: &RelayId, shard| format!("{{relay=\"{relay}\",shard=\"{shard}\"}}");
+            shards.map(|(relay, load)| (labels(relay, load.shard), value(load))).collect()
         };
         let participants = by_shard(|load| u64::from(load.participants));
         line("plausch_shard_participants", "gauge", "Participants on a shard.", &participants);

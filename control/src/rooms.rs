@@ -13,15 +13,16 @@ mod standalone;
 mod tests;
 
 pub use lobby::LobbyError;
-pub use offers::{Fresh, OfferError};
+pub use offers::{Fresh, OfferError, Planned};
 pub use reconcile::Note;
 
 use crate::config::Limits;
+use crate::relays::placement::{Location, Locations, RelayId};
 use events::{FilledSlot, Knock, Outbox, Person, RoomEvent};
 use member::{Capabilities, Flow, Media, Member, Presence, Role, State};
 use names::{RoomKey, RoomTitle, distinct_name, is_numbered};
 use plausch_relay_api::limits::{DETACH_GRACE_MS, DETACH_TIMEOUT_MS};
-use plausch_relay_api::{Command, DisconnectReason, ParticipantId, ParticipantSpec, RoomId, ShardId, SpeakerLevel};
+use plausch_relay_api::{Command, DisconnectReason, ParticipantId, RoomId, SpeakerLevel};
 use room::Room;
 use std::collections::{BTreeSet, HashMap, btree_map};
 use std::time::Duration;
@@ -118,16 +119,16 @@ impl Rooms {
 
     /// Gives a place in the room, or the place that the participant already has. Others learn of somebody new only
     /// by [`Rooms::commit`] or [`Rooms::show`].
-    pub fn enter(&mut self, entry: Entry, shards: &[ShardId], out: &mut Outbox) -> Result<(), EnterError> {
+    pub fn enter(&mut self, entry: Entry, locations: &Locations, out: &mut Outbox) -> Result<(), EnterError> {
         let state = State::Joining { session: entry.session };
-        self.take_place(entry, state, shards, out)
+        self.take_place(entry, state, locations, out)
     }
 
     /// Gives a place in the lobby of the room; moderators are told. Who is in the room already just comes back.
-    pub fn knock(&mut self, entry: Entry, shards: &[ShardId], out: &mut Outbox) -> Result<(), EnterError> {
+    pub fn knock(&mut self, entry: Entry, locations: &Locations, out: &mut Outbox) -> Result<(), EnterError> {
         let participant = entry.participant;
         let state = State::Waiting { session: entry.session };
-        self.take_place(entry, state, shards, out)?;
+        self.take_place(entry, state, locations, out)?;
         if let Some(member) = self.member(participant).filter(|member| member.is_waiting()) {
             let knock = Knock { id: participant, name: member.name.clone().into() };
             self.tell_moderators(participant, RoomEvent::Knocked(knock), out);
@@ -139,16 +140,16 @@ impl Rooms {
         &mut self,
         entry: Entry,
         state: State,
-        shards: &[ShardId],
+        locations: &Locations,
         out: &mut Outbox,
     ) -> Result<(), EnterError> {
         let id = match self.by_key.get(&entry.key) {
             Some(id) => *id,
             None if self.rooms.len() >= self.limits.rooms => return Err(EnterError::ServerFull),
             None => {
-                let shard = self.least_loaded(shards).ok_or(EnterError::NoShard)?;
+                let location = self.place(None, locations).ok_or(EnterError::NoShard)?;
                 self.check_place(&entry, None)?;
-                self.insert_room(Room::new(entry.new_room, entry.key.clone(), entry.title.clone(), shard));
+                self.insert_room(Room::new(entry.new_room, entry.key.clone(), entry.title.clone(), location));
                 entry.new_room
             }
         };
@@ -299,7 +300,7 @@ impl Rooms {
             room.tell_others(participant, RoomEvent::Changed(description), out);
         }
         if let (Some(note), true) = (note, room.members.get(&participant).is_some_and(|m| m.live().is_some())) {
-            out.commands.push(Command::SetNote { participant, note });
+            room.command(Command::SetNote { participant, note }, out);
         }
         room.rearrange(out);
     }
@@ -315,7 +316,7 @@ impl Rooms {
         let Some(member) = room.members.remove(&participant) else { return };
         if !member.is_waiting() {
             // Also when the first command has not been answered: it may be on its way.
-            out.commands.push(Command::RemoveParticipant { participant });
+            room.command(Command::RemoveParticipant { participant }, out);
         }
         if room.members.is_empty() {
             self.by_key.remove(&room.key);
@@ -345,15 +346,16 @@ impl Rooms {
         }
     }
 
-    /// What the passing of time does: to be called about twice a second. While no relay is linked (`linked`),
-    /// nobody else can say whether somebody's media still flows.
-    pub fn tick(&mut self, now: Duration, linked: bool, out: &mut Outbox) {
+    /// What the passing of time does: to be called about twice a second. While a relay is not linked (`linked`),
+    /// nobody else can say whether somebody's media there still flows.
+    pub fn tick(&mut self, now: Duration, linked: impl Fn(&RelayId) -> bool, out: &mut Outbox) {
         for participant in self.detached.clone() {
-            let Some(member) = self.member(participant) else { continue };
+            let Some(room) = self.room_of(participant) else { continue };
+            let Some(member) = room.members.get(&participant) else { continue };
             let away = now.saturating_sub(member.alone_since().unwrap_or(now));
             let media_may_flow = match member.live() {
                 // Who was not connected by now never will be, and the relay's word of that is lost with a link.
-                Some(transport) if linked => transport.flow == Flow::Connected,
+                Some(transport) if linked(&room.location.relay) => transport.flow == Flow::Connected,
                 // The media of WHIP and WHEP is all that there is of them: a link that is down says nothing about it.
                 Some(_) => member.is_its_media(),
                 None => false,
@@ -407,20 +409,36 @@ impl Rooms {
     }
 
     /// All transports of the shard are gone.
-    pub fn shard_restarted(&mut self, shard: ShardId, out: &mut Outbox) {
-        let on_shard = |spec: &ParticipantSpec| spec.shard == shard;
-        let lost: Vec<_> = self.with_media(on_shard).collect();
+    pub fn shard_restarted(&mut self, location: &Location, out: &mut Outbox) {
+        let lost: Vec<_> = self.with_media(|room, _| room.location == *location).collect();
         for participant in lost {
             self.lose(participant, true, out);
         }
     }
 
+    /// All transports of the relay are gone, and its rooms go elsewhere with the next offers.
+    pub fn relay_lost(&mut self, relay: &RelayId, out: &mut Outbox) {
+        let lost: Vec<_> = self.with_media(|room, _| room.location.relay == *relay).collect();
+        for participant in lost {
+            self.lose(participant, true, out);
+        }
+    }
+
+    /// The relay of a participant's room.
+    pub fn relay_of(&self, participant: ParticipantId) -> Option<&RelayId> {
+        self.room_of(participant).map(|room| &room.location.relay)
+    }
+
+    /// The relay of a room.
+    pub fn relay_of_room(&self, room: RoomId) -> Option<&RelayId> {
+        self.rooms.get(&room).map(|room| &room.location.relay)
+    }
+
     /// The participants whose media the relay has, as far as control knows.
-    fn with_media(&self, which: impl Fn(&ParticipantSpec) -> bool) -> impl Iterator<Item = ParticipantId> {
-        let members = self.rooms.values().flat_map(|room| room.members.iter());
-        members
-            .filter(move |(_, member)| member.live().is_some_and(|transport| which(&transport.spec)))
-            .map(|(id, _)| *id)
+    fn with_media(&self, which: impl Fn(&Room, ParticipantId) -> bool) -> impl Iterator<Item = ParticipantId> {
+        let members =
+            self.rooms.values().flat_map(|room| room.members.iter().map(move |(id, member)| (room, *id, member)));
+        members.filter(move |(room, id, member)| member.live().is_some() && which(room, *id)).map(|(_, id, _)| id)
     }
 
     /// The transport of a participant is gone: the browser must offer a new one.
@@ -474,20 +492,23 @@ impl Rooms {
         self.rooms.insert(room.id, room);
     }
 
-    /// The shard of the room, or the one that it would get now.
-    pub fn shard_of(&self, key: Option<&RoomKey>, shards: &[ShardId]) -> Option<ShardId> {
-        let room = key.and_then(|key| self.rooms.get(self.by_key.get(key)?));
-        room.map(|room| room.shard).filter(|shard| shards.contains(shard)).or_else(|| self.least_loaded(shards))
+    /// Where the media of the room is, or would be if somebody came now. `None` while its relay is away for a moment, or
+    /// none takes rooms.
+    pub fn location_of(&self, key: Option<&RoomKey>, locations: &Locations) -> Option<Location> {
+        self.place(key.and_then(|key| self.rooms.get(self.by_key.get(key)?)), locations)
     }
 
-    fn least_loaded(&self, shards: &[ShardId]) -> Option<ShardId> {
-        let mut loads: Vec<_> = shards.iter().map(|shard| (0, *shard)).collect();
-        for room in self.rooms.values() {
-            if let Some((load, _)) = loads.iter_mut().find(|(_, shard)| *shard == room.shard) {
-                *load += room.members();
-            }
+    /// A room with media stays where that is. Without, it stays where rooms may begin, and begins where fewest people are.
+    fn place(&self, room: Option<&Room>, locations: &Locations) -> Option<Location> {
+        let here = room.map(|room| &room.location).filter(|location| locations.contains(location));
+        if room.is_some_and(Room::has_media) || here.is_some_and(|location| locations.is_open(location)) {
+            return here.cloned();
         }
-        loads.into_iter().min().map(|(_, shard)| shard)
+        let mut people: HashMap<&Location, usize> = HashMap::new();
+        for room in self.rooms.values() {
+            *people.entry(&room.location).or_default() += room.members();
+        }
+        locations.least(|location| people.get(location).copied().unwrap_or(0)).or(here).cloned()
     }
 
     /// Control's memory of a participant, for the relay to keep.

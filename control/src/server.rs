@@ -6,7 +6,7 @@ use crate::http::certificate::CertificateStore;
 use crate::http::connections::{Connections, Guard};
 use crate::http::edge::{self, EdgeAcceptor};
 use crate::http::{self, assets};
-use crate::relays::link;
+use crate::relays::{link, memory};
 use crate::service::Service;
 use crate::site::Site;
 use crate::state_dir::StateDir;
@@ -65,6 +65,8 @@ impl Server {
             tracing::warn!("the page {gap}; fill it in, the page shows a mark there");
         }
         let service = Arc::new(Service::new(config, door, &secret));
+        let relays = memory::read(&state);
+        service.expect_relays(relays.iter().cloned());
         service.set_certificate(certificates.present().clone());
         let uid = edge_socket.uid;
         service.set_edge_socket(edge_socket);
@@ -104,6 +106,11 @@ impl Server {
         tasks.spawn(async move {
             links.await;
             bail!("the listener for relays ended")
+        });
+        let memory = memory::keep(service.clone(), state.clone(), relays);
+        tasks.spawn(async move {
+            memory.await;
+            bail!("nobody keeps the names of relays any more")
         });
         let reload = Arc::new(Notify::new());
         tasks.spawn(watch_certificate(service.clone(), certificates, tls, reload.clone()));

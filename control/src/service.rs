@@ -17,7 +17,7 @@ use crate::admission::tokens::ResumeSecret;
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
 use crate::random;
-use crate::relays::relay::Relay;
+use crate::relays::set::Relays;
 use crate::relays::turn::{Edge, TurnKey};
 use crate::rooms::events::{Outbox, RoomEvent};
 use crate::rooms::member::Media;
@@ -39,7 +39,8 @@ pub struct Service {
     turn_key: TurnKey,
     started: Instant,
     state: Mutex<State>,
-    pub(crate) linked: watch::Sender<bool>,
+    /// Told whenever a relay came or left, or time has decided about one.
+    relay_changes: watch::Sender<()>,
     pub(crate) joins: Mutex<PrefixRates>,
     /// How often credentials of TURN may be asked for.
     credentials: Mutex<PrefixRates>,
@@ -50,7 +51,7 @@ pub struct Service {
 pub(crate) struct State {
     pub(crate) rooms: Rooms,
     sessions: HashMap<ParticipantId, Attached>,
-    pub(crate) relay: Option<Relay>,
+    pub(crate) relays: Relays,
     edge: Edge,
 }
 
@@ -84,10 +85,10 @@ impl Service {
             state: Mutex::new(State {
                 rooms: Rooms::new(config.limits, random::id()),
                 sessions: HashMap::new(),
-                relay: None,
+                relays: Relays::default(),
                 edge: Edge::default(),
             }),
-            linked: watch::Sender::new(false),
+            relay_changes: watch::Sender::new(()),
             joins: Mutex::new(PrefixRates::new(config.limits.joins)),
             credentials: Mutex::new(PrefixRates::new(credentials_rate(config.limits.joins))),
             sockets: Share::new("signalling sockets", socket_limits(config.limits.sockets)),
@@ -103,7 +104,7 @@ impl Service {
 
     /// A relay with at least one shard is linked.
     pub fn ready(&self) -> bool {
-        *self.linked.borrow()
+        self.state().relays.linked().any(|relay| !relay.hello.shards.is_empty())
     }
 
     pub fn gauges(&self) -> Gauges {
@@ -112,8 +113,7 @@ impl Service {
             rooms: state.rooms.rooms(),
             participants: state.rooms.participants(),
             attached: state.sessions.len(),
-            relay_linked: state.relay.is_some(),
-            shards: state.relay.as_ref().map(|relay| relay.loads.clone()).unwrap_or_default(),
+            relays: state.relays.gauges(),
         }
     }
 
@@ -182,8 +182,11 @@ impl Service {
     /// To be called about twice a second.
     pub fn tick(&self) {
         self.change(|state, out| {
-            let linked = state.relay.is_some();
-            state.rooms.tick(self.now(), linked, out);
+            state.rooms.tick(self.now(), |relay| state.relays.get(relay).is_some(), out);
+            if state.relays.waits() {
+                state.give_up_relays(self.now(), out);
+                self.relay_changes.send_replace(());
+            }
             state.tell_turn(&self.turn_key, out);
         });
     }
@@ -208,14 +211,14 @@ impl State {
     /// Sends what is to be sent. A client whose queue is full is given up, which others may have to be told.
     fn settle(&mut self, mut out: Outbox, service: &Service) {
         loop {
-            for command in out.commands {
-                if let Some(relay) = &mut self.relay
+            for (id, command) in out.commands {
+                if let Some(relay) = self.relays.get_mut(&id)
                     && !relay.command(command)
                 {
                     // The relay reads nothing: it dials again, and then both agree anew.
-                    tracing::warn!("the link to the relay is closed, because its queue is full");
-                    self.relay = None;
-                    service.linked.send_replace(false);
+                    tracing::warn!(relay = %id, "the link is closed, because its queue is full");
+                    self.relays.unlink(&id, service.now());
+                    service.relay_changes.send_replace(());
                 }
             }
             let mut slow = Vec::new();

@@ -40,6 +40,13 @@ impl StateDir {
             Err(error) => bail!("cannot read {}: {error}; make it readable for this user", path.display()),
         }
         let content = make()?;
+        self.write(name, &content)?;
+        Ok(content)
+    }
+
+    /// Writes a file so that it is there whole or as it was.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.0.join(name);
         let partial = self.0.join(format!(".{name}.{}", std::process::id()));
         let written = fs::OpenOptions::new()
             .write(true)
@@ -47,11 +54,9 @@ impl StateDir {
             .truncate(true)
             .mode(0o600)
             .open(&partial)
-            .and_then(|mut file| file.write_all(&content).and_then(|()| file.sync_all()))
+            .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&partial, &path));
-        written
-            .with_context(|| format!("cannot write {}; check the folder's rights and free space", path.display()))?;
-        Ok(content)
+        written.with_context(|| format!("cannot write {}; check the folder's rights and free space", path.display()))
     }
 }
 

@@ -15,6 +15,7 @@ mod moving;
 mod people;
 mod privacy;
 mod processes;
+mod relays;
 mod restarts;
 mod service;
 mod speech;

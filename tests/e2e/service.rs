@@ -16,8 +16,12 @@ use tokio::time::{sleep, timeout};
 static PLACES: Semaphore = Semaphore::const_new(2);
 /// How long a process may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Ports of one service: HTTP, metrics, link, HTTPS, then media of up to 56 shards, and at the end TURN.
+/// Ports of one service: HTTP, metrics, link, HTTPS, then media of up to 26 shards, the same of a second relay after its
+/// metrics, and at the end TURN.
 const PORT_BLOCK: u16 = 64;
+const SECOND_PLACE: u16 = 30;
+const SECOND_TURN_PLACE: u16 = 56;
+const SECOND_TURN_TLS_PLACE: u16 = 58;
 const TURN_PLACE: u16 = 60;
 const TURN_TLS_PLACE: u16 = 62;
 /// Relay ports of one service, below all of these: the test of TURN's modes takes up to 60 of a family at once, and pairs
@@ -30,11 +34,13 @@ const PORT_BLOCKS: u16 = 50;
 /// The shards publish their numbers every 100 ms.
 const PUBLISHED: Duration = Duration::from_millis(300);
 
-/// Which of the two processes.
+/// Which of the processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Process {
     Control,
     Relay,
+    /// Only where a test starts it.
+    SecondRelay,
 }
 
 impl Process {
@@ -42,6 +48,15 @@ impl Process {
         match self {
             Self::Control => "plausch-control",
             Self::Relay => "plausch-relay",
+            Self::SecondRelay => "plausch-relay-2",
+        }
+    }
+
+    /// Its file.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Control => "plausch-control",
+            Self::Relay | Self::SecondRelay => "plausch-relay",
         }
     }
 }
@@ -113,6 +128,11 @@ impl Ports {
         (self.http..self.http + PORT_BLOCK).chain(self.relay..self.relay + RELAY_PORTS).collect()
     }
 
+    /// From here on the second relay has its media.
+    pub(crate) fn second_media(&self) -> u16 {
+        self.http + SECOND_PLACE + 1
+    }
+
     /// The range of relay ports, as the relay's configuration has it.
     pub(crate) fn relay_ports(&self) -> String {
         format!("{}-{}", self.relay, self.relay + RELAY_PORTS - 1)
@@ -152,6 +172,23 @@ impl Service {
         self.launch(Process::Relay, None);
     }
 
+    /// Starts the second relay and waits until it is linked.
+    pub(crate) async fn start_second_relay(&mut self) {
+        self.launch(Process::SecondRelay, None);
+        let begin = Instant::now();
+        while !self.log(Process::SecondRelay).contains("linked to control") || self.relays().await != 2 {
+            assert!(begin.elapsed() < PATIENCE, "the second relay is not linked");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Relays that are linked to control.
+    pub(crate) async fn relays(&self) -> usize {
+        let (_, text) = get(self.ports.http, "/metrics").await.unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("plausch_relay_linked "));
+        line.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// Starts a process with this configuration instead of its embedded one.
     pub(crate) fn start_with(&mut self, process: Process, configuration: &str) {
         let path = self.dir.join(format!("{}.toml", process.name()));
@@ -188,6 +225,14 @@ impl Service {
             .env("PLAUSCH_TURN_TLS_PORT", self.ports.turn_tls.to_string())
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null());
+        if process == Process::SecondRelay {
+            let base = self.ports.http;
+            command
+                .env("PLAUSCH_METRICS_PORT", (base + SECOND_PLACE).to_string())
+                .env("PLAUSCH_MEDIA_PORT", self.ports.second_media().to_string())
+                .env("PLAUSCH_TURN_PORT", (base + SECOND_TURN_PLACE).to_string())
+                .env("PLAUSCH_TURN_TLS_PORT", (base + SECOND_TURN_TLS_PLACE).to_string());
+        }
         if self.talkative {
             command.env("PLAUSCH_LOG_LEVEL", "trace").env("RUST_LOG", "trace");
         }
@@ -290,7 +335,7 @@ impl Drop for Service {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            for process in [Process::Control, Process::Relay] {
+            for process in [Process::Control, Process::Relay, Process::SecondRelay] {
                 let log = self.log(process);
                 let lines: Vec<&str> = log.lines().collect();
                 eprintln!("--- {}:\n{}", process.name(), lines[lines.len().saturating_sub(40)..].join("\n"));
@@ -320,7 +365,7 @@ pub(crate) async fn wait(child: &mut Child, process: Process) -> ExitStatus {
 fn binary(process: Process) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
-    let binary = folder.join(process.name());
+    let binary = folder.join(process.program());
     assert!(
         binary.is_file(),
         "{} is missing; run `cargo build -p plausch-relay -p plausch-control` first",

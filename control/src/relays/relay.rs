@@ -1,5 +1,6 @@
 //! One relay, as control sees it: who it is, and what it was asked.
 
+use super::placement::RelayId;
 use super::turn::SettingsVersion;
 use plausch_relay_api::framing::CommandFrame;
 use plausch_relay_api::limits::LINK_QUEUE_COMMANDS;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 /// A linked relay. Dropping it ends the link, and the relay dials again.
 #[derive(Debug)]
 pub struct Relay {
+    pub id: RelayId,
     /// Which link this is: events of an earlier one are ignored.
     pub link: u64,
     pub hello: Arc<Hello>,
@@ -20,25 +22,34 @@ pub struct Relay {
     /// What it was told last of TURN.
     pub turn: Option<SettingsVersion>,
     pub loads: Vec<ShardLoad>,
+    /// It is about to end, and takes no new rooms.
+    pub draining: bool,
     commands: mpsc::Sender<CommandFrame>,
     next: u64,
     waiting: HashMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
 }
 
 impl Relay {
-    pub fn new(link: u64, hello: Hello, local: bool) -> (Self, mpsc::Receiver<CommandFrame>) {
+    pub fn new(id: RelayId, link: u64, hello: Hello, local: bool) -> (Self, mpsc::Receiver<CommandFrame>) {
         let (commands, queue) = mpsc::channel(LINK_QUEUE_COMMANDS);
         let relay = Self {
+            id,
             link,
             hello: Arc::new(hello),
             local,
             turn: None,
             loads: Vec::new(),
+            draining: false,
             commands,
             next: 0,
             waiting: HashMap::new(),
         };
         (relay, queue)
+    }
+
+    /// Rooms may begin there.
+    pub fn takes_rooms(&self) -> bool {
+        !self.draining && !self.hello.shards.is_empty()
     }
 
     /// Sends a command whose end nobody waits for. `false` when the queue is full.

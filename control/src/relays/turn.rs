@@ -154,7 +154,14 @@ mod tests {
     fn hello(turn: Option<TurnPorts>) -> Hello {
         let candidates = vec!["192.0.2.1:7882".parse().unwrap()];
         let shards = vec![ShardInfo { shard: ShardId(3), candidates }];
-        Hello { version: 1, name: "relay".to_owned(), instance: 1, fingerprint: Fingerprint::Sha256([0; 32]), shards, turn }
+        Hello {
+            version: 1,
+            name: "relay".to_owned(),
+            instance: 1,
+            fingerprint: Fingerprint::Sha256([0; 32]),
+            shards,
+            turn,
+        }
     }
 
     #[test]

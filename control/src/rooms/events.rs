@@ -2,6 +2,7 @@
 
 use super::member::{Media, Role};
 use super::names::PersonName;
+use crate::relays::placement::RelayId;
 use plausch_relay_api::{Command, ParticipantId, SourceRef};
 
 /// News for members of a room.
@@ -66,7 +67,8 @@ pub struct FilledSlot {
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub events: Vec<(Vec<ParticipantId>, RoomEvent)>,
-    pub commands: Vec<Command>,
+    /// With the relay that each is for.
+    pub commands: Vec<(RelayId, Command)>,
 }
 
 impl Outbox {

@@ -3,9 +3,10 @@
 use super::Rooms;
 use super::events::Outbox;
 use super::member::{Flow, Transport};
+use crate::relays::placement::{Locations, RelayId};
 use crate::sdp::{RemoteOffer, SlotLines};
 use plausch_relay_api::{
-    BrowserTransport, IceParameters, ParticipantId, ParticipantSpec, ShardId, SlotId, SlotSpec, SlotStream,
+    BrowserTransport, Command, IceParameters, ParticipantId, ParticipantSpec, SlotId, SlotSpec, SlotStream,
     Transport as RelayTransport,
 };
 
@@ -28,8 +29,19 @@ pub enum OfferError {
     SlotsChanged,
     #[error("an offer of the same connection must keep the certificate")]
     CertificateChanged,
+    /// The session is over, or the participant is in no room.
     #[error("the participant is not in a room")]
     Gone,
+    /// The room's relay is away for a moment, or the room has just been moved from it; the next offer finds a place.
+    #[error("the room has no relay at the moment")]
+    Nowhere,
+}
+
+/// What a relay must be told so that it serves an offer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    pub relay: RelayId,
+    pub spec: ParticipantSpec,
 }
 
 impl Rooms {
@@ -40,9 +52,9 @@ impl Rooms {
         connection: u32,
         offer: &RemoteOffer,
         fresh: Fresh,
-        shards: &[ShardId],
-    ) -> Result<ParticipantSpec, OfferError> {
-        self.place_room(participant, shards);
+        locations: &Locations,
+    ) -> Result<Planned, OfferError> {
+        self.place_room(participant, locations)?;
         let note = self.note(participant).ok_or(OfferError::Gone)?;
         let room = self.room_of(participant).ok_or(OfferError::Gone)?;
         let member = room.members.get(&participant).ok_or(OfferError::Gone)?;
@@ -91,10 +103,10 @@ impl Rooms {
             let (audio, video) = (stream(&lines.audio, audio_ssrc), stream(&lines.video, video_ssrc));
             slots.push(SlotSpec { slot: SlotId(n as u16), audio, video });
         }
-        Ok(ParticipantSpec {
+        let spec = ParticipantSpec {
             participant,
             room: room.id,
-            shard: room.shard,
+            shard: room.location.shard,
             generation: connection,
             transport: RelayTransport::Browser(BrowserTransport {
                 ice,
@@ -106,35 +118,39 @@ impl Rooms {
             sends: offer.sends.clone(),
             slots,
             note,
-        })
+        };
+        Ok(Planned { relay: room.location.relay.clone(), spec })
     }
 
-    /// A room whose shard is no more moves to another one; its media is lost in any case.
-    fn place_room(&mut self, participant: ParticipantId, shards: &[ShardId]) {
-        let Some(room) = self.room_of(participant) else { return };
-        if shards.contains(&room.shard) {
-            return;
+    /// A room whose relay or shard is no more moves to another one; its media is lost in any case.
+    fn place_room(&mut self, participant: ParticipantId, locations: &Locations) -> Result<(), OfferError> {
+        let room = self.room_of(participant).ok_or(OfferError::Gone)?;
+        let location = self.place(Some(room), locations).ok_or(OfferError::Nowhere)?;
+        if let Some(room) = self.room_of_mut(participant) {
+            room.location = location;
         }
-        if let Some(shard) = self.least_loaded(shards)
-            && let Some(room) = self.room_of_mut(participant)
-        {
-            room.shard = shard;
-        }
+        Ok(())
     }
 
-    /// The relay has done what was planned for this session: the participant is there, with media.
-    /// `false` if the session is over, and nothing was changed.
-    pub fn commit(&mut self, spec: ParticipantSpec, session: u64, out: &mut Outbox) -> bool {
+    /// The relay has done what was planned for this session: the participant is there, with media. On an error nothing
+    /// was changed.
+    pub fn commit(&mut self, planned: Planned, session: u64, out: &mut Outbox) -> Result<(), OfferError> {
+        let Planned { relay, spec } = planned;
         let participant = spec.participant;
-        let Some(room) = self.room_of_mut(participant) else { return false };
-        let Some(member) = room.members.get_mut(&participant) else { return false };
+        let room = self.room_of_mut(participant).ok_or(OfferError::Gone)?;
+        let elsewhere = room.location.relay != relay || room.location.shard != spec.shard;
+        let member = room.members.get_mut(&participant).ok_or(OfferError::Gone)?;
         if member.session() != Some(session) || member.is_waiting() {
-            return false;
+            return Err(OfferError::Gone);
+        }
+        if elsewhere {
+            out.commands.push((relay, Command::RemoveParticipant { participant }));
+            return Err(OfferError::Nowhere);
         }
         let appears = member.sit_down(true);
         let same = member.live().is_some_and(|transport| transport.spec.generation == spec.generation);
         let flow = member.live().filter(|_| same).map_or(Flow::Connecting, |transport| transport.flow);
-        let Some(seat) = member.seat_mut() else { return false };
+        let seat = member.seat_mut().ok_or(OfferError::Gone)?;
         seat.shown.resize(spec.slots.len(), None);
         seat.transport = Some(Transport { spec, flow });
         if appears {
@@ -159,8 +175,8 @@ impl Rooms {
         if let Some(note) = note
             && planned.as_ref() != Some(&note)
         {
-            out.commands.push(plausch_relay_api::Command::SetNote { participant, note });
+            out.commands.push((relay, Command::SetNote { participant, note }));
         }
-        true
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use super::events::Outbox;
 use super::member::{Flow, Media, Member, Presence, Role, Seat, State, Transport, capabilities};
 use super::names::{RoomKey, person_name, room_title};
 use super::room::Room;
+use crate::relays::placement::{Location, RelayId};
 use plausch_relay_api::limits::NOTE_BYTES;
 use plausch_relay_api::{Command, ParticipantId, ParticipantSnapshot};
 use serde::{Deserialize, Serialize};
@@ -67,11 +68,12 @@ impl Note {
 }
 
 impl Rooms {
-    /// Takes over what the relay has: people whom another control let in are adopted, people who left meanwhile are
-    /// removed, and whose media the relay has not is told so.
-    pub fn reconcile(&mut self, snapshot: Vec<ParticipantSnapshot>, now: Duration, out: &mut Outbox) {
+    /// Takes over what the relay has: people whom another control let in are adopted, people who left meanwhile or are at
+    /// another relay by now are removed, and whose media the relay has not is told so.
+    pub fn reconcile(&mut self, relay: &RelayId, snapshot: Vec<ParticipantSnapshot>, now: Duration, out: &mut Outbox) {
         let there: HashSet<_> = snapshot.iter().map(|known| known.spec.participant).collect();
-        let gone: Vec<_> = self.with_media(|spec| !there.contains(&spec.participant)).collect();
+        let missing = |room: &Room, participant| room.location.relay == *relay && !there.contains(&participant);
+        let gone: Vec<_> = self.with_media(missing).collect();
         for participant in gone {
             self.lose(participant, true, out);
         }
@@ -79,19 +81,19 @@ impl Rooms {
         for known in snapshot {
             let participant = known.spec.participant;
             let relays = (known.assignments.clone(), known.spec.note.clone());
-            let same = match self.by_participant.contains_key(&participant) {
-                true => self.compare(&known, out),
-                false => self.adopt(known, now),
+            let same = match self.relay_of(participant) {
+                Some(of) => of == relay && self.compare(&known, out),
+                None => self.adopt(relay, known, now),
             };
             if same {
                 agreed.insert(participant, relays);
-            } else if !self.by_participant.contains_key(&participant) {
-                out.commands.push(Command::RemoveParticipant { participant });
+            } else if self.relay_of(participant) != Some(relay) {
+                out.commands.push((relay.clone(), Command::RemoveParticipant { participant }));
             }
         }
         // Slots first in everybody's memory, then one comparison with the relay's.
         let mut arranged = Outbox::default();
-        for room in self.rooms.values_mut() {
+        for room in self.rooms.values_mut().filter(|room| room.location.relay == *relay) {
             room.rearrange(&mut arranged);
         }
         out.events.append(&mut arranged.events);
@@ -102,7 +104,7 @@ impl Rooms {
             }
             // Also a note of the control before us: the next comparison shall know it as ours.
             if let Some(ours) = self.note(participant).filter(|ours| *ours != note) {
-                out.commands.push(Command::SetNote { participant, note: ours });
+                out.commands.push((relay.clone(), Command::SetNote { participant, note: ours }));
             }
         }
     }
@@ -127,22 +129,23 @@ impl Rooms {
     }
 
     /// Somebody whom only the relay knows. `false` if nobody is to know.
-    fn adopt(&mut self, known: ParticipantSnapshot, now: Duration) -> bool {
+    fn adopt(&mut self, relay: &RelayId, known: ParticipantSnapshot, now: Duration) -> bool {
         let ParticipantSnapshot { spec, assignments, connected } = known;
         let Some(note) = Note::decode(spec.note.reveal()) else { return false };
         // Our own note on somebody whom we do not know: they left while the link was down.
         if note.control == self.control {
             return false;
         }
+        let location = Location { relay: relay.clone(), shard: spec.shard };
         let id = match self.by_key.get(&note.room) {
             Some(id) => *id,
             None => {
-                self.insert_room(Room::new(spec.room, note.room, note.title, spec.shard));
+                self.insert_room(Room::new(spec.room, note.room, note.title, location.clone()));
                 spec.room
             }
         };
         let Some(room) = self.rooms.get_mut(&id) else { return false };
-        if (room.id, room.shard) != (spec.room, spec.shard) {
+        if room.id != spec.room || room.location != location {
             return false;
         }
         let mut shown = vec![None; spec.slots.len()];

@@ -3,7 +3,8 @@
 use super::events::{Outbox, Person, RoomEvent};
 use super::member::Member;
 use super::names::RoomKey;
-use plausch_relay_api::{ParticipantId, RoomId, ShardId};
+use crate::relays::placement::Location;
+use plausch_relay_api::{Command, ParticipantId, RoomId};
 use std::collections::BTreeMap;
 
 /// People who see each other.
@@ -13,19 +14,30 @@ pub struct Room {
     pub key: RoomKey,
     /// The name as it was first typed.
     pub title: String,
-    pub shard: ShardId,
+    /// Where its media is.
+    pub location: Location,
     pub(crate) members: BTreeMap<ParticipantId, Member>,
     /// Counts joins, screens and speeches, so that each of them has an order.
     pub(crate) events: u64,
 }
 
 impl Room {
-    pub fn new(id: RoomId, key: RoomKey, title: String, shard: ShardId) -> Self {
-        Self { id, key, title, shard, members: BTreeMap::new(), events: 0 }
+    pub fn new(id: RoomId, key: RoomKey, title: String, location: Location) -> Self {
+        Self { id, key, title, location, members: BTreeMap::new(), events: 0 }
     }
 
     pub fn members(&self) -> usize {
         self.members.len()
+    }
+
+    /// A relay has media of somebody here, as far as control knows.
+    pub(crate) fn has_media(&self) -> bool {
+        self.members.values().any(|member| member.live().is_some())
+    }
+
+    /// Tells the room's relay something.
+    pub(crate) fn command(&self, command: Command, out: &mut Outbox) {
+        out.commands.push((self.location.relay.clone(), command));
     }
 
     /// A number larger than all before.

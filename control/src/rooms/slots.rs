@@ -29,7 +29,7 @@ impl Room {
     pub(crate) fn command_assignments(&self, participant: ParticipantId, out: &mut Outbox) {
         if self.members.get(&participant).is_some_and(|member| member.live().is_some()) {
             let slots = self.assignments(participant);
-            out.commands.push(Command::AssignSlots { participant, slots });
+            self.command(Command::AssignSlots { participant, slots }, out);
         }
     }
 

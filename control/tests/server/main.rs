@@ -9,6 +9,7 @@ mod first_release;
 mod http;
 mod meeting;
 mod relay;
+mod relays;
 mod restarts;
 mod seam;
 mod turn;

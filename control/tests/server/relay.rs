@@ -8,7 +8,7 @@ use plausch_relay_api::{
     TurnPorts, TurnSettings,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
@@ -17,13 +17,18 @@ pub(crate) struct FakeRelay(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
+    /// Its name, and from which port on its shards are; empty and 0: as all tests with one relay have it.
+    name: &'static str,
+    port: u16,
+    /// Its socket for all links, as with a real relay.
+    dialer: Option<Dialer<'static>>,
     participants: BTreeMap<ParticipantId, ParticipantSnapshot>,
     events: Option<mpsc::UnboundedSender<Value>>,
     /// At which it says that it serves TURN.
     turn_ports: Option<TurnPorts>,
     turn: Option<TurnSettings>,
-    /// What the next `PutParticipant` is answered with.
-    refusal: Option<CommandError>,
+    /// What the next `PutParticipant`s are answered with.
+    refusals: VecDeque<CommandError>,
     /// Answer the next `AssignSlots` as a shard whose ring is full.
     busy: bool,
     /// Say nothing to commands.
@@ -32,20 +37,37 @@ struct State {
 }
 
 impl FakeRelay {
+    /// One of several relays.
+    pub(crate) fn named(name: &'static str, port: u16) -> Self {
+        let relay = Self::default();
+        let mut state = relay.lock();
+        (state.name, state.port) = (name, port);
+        drop(state);
+        relay
+    }
+
     /// Connects, says hello and serves until the link ends or [`FakeRelay::hang_up`].
     pub(crate) async fn dial(&self, world: &World) {
-        let identity = Identity::load_or_create(&world.folder.0.join("link")).unwrap();
-        let mut connection = Dialer::new(&identity, world.server.link()).dial::<CommandFrame, Value>().await.unwrap();
+        let dialer = self.lock().dialer.take();
+        let mut dialer = dialer.filter(|dialer| dialer.control() == world.server.link()).unwrap_or_else(|| {
+            // As long as the test process.
+            let identity = Box::leak(Box::new(Identity::load_or_create(&world.folder.0.join("link")).unwrap()));
+            Dialer::new(identity, world.server.link())
+        });
+        let mut connection = dialer.dial::<CommandFrame, Value>().await.unwrap();
+        self.lock().dialer = Some(dialer);
+        let name = self.lock().name;
+        let port = self.lock().port.max(7000);
         let shard = |n: u16| ShardInfo {
             shard: ShardId(n),
-            candidates: vec![([127, 0, 0, 1], 7000 + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 7000 + n).into()],
+            candidates: vec![([127, 0, 0, 1], port + n).into(), ([0, 0, 0, 0, 0, 0, 0, 1], port + n).into()],
         };
         let shards = vec![shard(0), shard(1)];
         let hello = Hello {
             version: PROTOCOL_VERSION,
-            name: "relay".to_owned(),
+            name: name.to_owned(),
             instance: 1,
-            fingerprint: Fingerprint::Sha256([0xab; 32]),
+            fingerprint: Fingerprint::Sha256([if name.is_empty() { 0xab } else { name.as_bytes()[0] }; 32]),
             shards,
             turn: self.lock().turn_ports.clone(),
         };
@@ -89,7 +111,7 @@ impl FakeRelay {
         let mut events = Vec::new();
         let mut result = Ok(());
         match frame.command {
-            Command::PutParticipant(spec) => match state.refusal.take() {
+            Command::PutParticipant(spec) => match state.refusals.pop_front() {
                 Some(error) => result = Err(error),
                 None => {
                     let (participant, generation) = (spec.participant, spec.generation);
@@ -130,11 +152,17 @@ impl FakeRelay {
         let _ = self.lock().events.as_ref().unwrap().send(event);
     }
 
-    /// Like a relay that was killed: no goodbye. Its memory is kept, for it may dial again.
+    /// Like a link that failed: no goodbye, and the relay goes on. It may dial again.
     pub(crate) fn hang_up(&self) {
         if let Some(link) = self.lock().link.take() {
             link.abort();
         }
+    }
+
+    /// Like a relay that was killed: its socket is closed. Its memory is kept, in case it was not dead after all.
+    pub(crate) fn die(&self) {
+        self.hang_up();
+        self.lock().dialer = None;
     }
 
     pub(crate) fn forget_everybody(&self) {
@@ -142,7 +170,7 @@ impl FakeRelay {
     }
 
     pub(crate) fn refuse_next(&self, error: CommandError) {
-        self.lock().refusal = Some(error);
+        self.lock().refusals.push_back(error);
     }
 
     pub(crate) fn forget_turn(&self) {

@@ -31,6 +31,11 @@ impl<'a> Dialer<'a> {
         Self { identity, control, endpoint: None }
     }
 
+    /// Where control listens.
+    pub fn control(&self) -> SocketAddr {
+        self.control
+    }
+
     /// Connects. The caller speaks first: control takes the connection when its first frame comes. Must be called inside
     /// a tokio runtime, and may be cancelled.
     pub async fn dial<In, Out>(&mut self) -> Result<Connection<In, Out>>

@@ -131,19 +131,18 @@ impl Service {
                 mode: Default::default(),
             };
             self.ticket(prefix)?;
-            if state.relay.is_none() {
-                return Err(Refusal::NoRelay.into());
-            }
+            let relay = state.rooms.relay_of(participant).and_then(|relay| state.relays.get_mut(relay));
+            let relay = relay.ok_or(Refusal::NoRelay)?;
             let (spec, before) = state.rooms.restart_ice(participant, ice).ok_or(Failure::NotFound)?;
-            match state.relay.as_mut().and_then(|relay| relay.ask(put(&spec))) {
-                Some(done) => Ok(Some((spec, before, done))),
+            match relay.ask(put(&spec)) {
+                Some(done) => Ok(Some((spec, before, relay.hello.clone(), done))),
                 None => {
                     state.rooms.undo_restart(&spec, before);
                     Err(Refusal::NoRelay.into())
                 }
             }
         })?;
-        let Some((spec, before, done)) = restart else { return Ok(Patched::Trickled) };
+        let Some((spec, before, hello, done)) = restart else { return Ok(Patched::Trickled) };
         let result = match self.wait(done).await {
             Ok(result) => result.map_err(|error| refusal(spec.participant, &error)),
             Err(refusal) => Err(refusal),
@@ -152,7 +151,6 @@ impl Service {
             self.change(|state, _| state.rooms.undo_restart(&spec, before));
             return Err(refusal.into());
         }
-        let hello = self.state().relay.as_ref().map(|relay| relay.hello.clone()).ok_or(Refusal::NoRelay)?;
         let (kind, mid) = first_line(&spec).ok_or(Failure::NotFound)?;
         let ice = spec.transport.ice().ok_or(Failure::NotFound)?;
         let (ufrag, pwd) = (&ice.local_ufrag, ice.local_pwd.reveal());

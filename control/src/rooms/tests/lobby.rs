@@ -1,6 +1,6 @@
 //! Who waits sees nobody, is seen by moderators, and comes in by their word alone.
 
-use super::world::{Client, SHARDS, World};
+use super::world::{Client, World, locations};
 use super::*;
 
 impl World {
@@ -25,7 +25,7 @@ impl World {
         let entry = self.entry(id, role);
         let session = entry.session;
         self.act(|rooms, _, out| {
-            rooms.enter(entry, &SHARDS, out).unwrap();
+            rooms.enter(entry, &locations(&["east"]), out).unwrap();
             rooms.show(ParticipantId(id), out);
         });
         self.welcome(ParticipantId(id), session);
@@ -34,7 +34,7 @@ impl World {
     fn knock(&mut self, id: u64) {
         let entry = self.entry(id, Role::Guest);
         self.clients.insert(ParticipantId(id), Client { session: entry.session, ..Client::default() });
-        self.act(|rooms, _, out| rooms.knock(entry, &SHARDS, out).unwrap());
+        self.act(|rooms, _, out| rooms.knock(entry, &locations(&["east"]), out).unwrap());
     }
 
     fn knocks(&self, id: u64) -> Vec<u64> {
@@ -96,9 +96,11 @@ fn who_waits_cannot_speak_or_be_given_media() {
         rooms.set_media(ParticipantId(2), Media { screen: true, ..Media::default() }, out);
     });
     let remote = offer(2, "abcd");
-    let spec = world.rooms.plan(ParticipantId(2), 1, &remote, fresh(9, 2), &SHARDS).unwrap();
+    let planned = world.rooms.plan(ParticipantId(2), 1, &remote, fresh(9, 2), &world.locations).unwrap();
     let session = world.rooms.session(ParticipantId(2)).unwrap();
-    world.act(|rooms, _, out| assert!(!rooms.commit(spec, session, out), "a seat without a moderator's word"));
+    world.act(|rooms, _, out| {
+        assert_eq!(rooms.commit(planned, session, out), Err(OfferError::Gone), "a seat without a moderator's word");
+    });
     assert!(world.clients[&ParticipantId(1)].others.is_empty());
     assert!(world.clients[&ParticipantId(2)].others.is_empty());
     world.check();

@@ -2,14 +2,15 @@
 
 mod lobby;
 mod notes;
+mod relays;
 mod world;
 
 use super::*;
 use crate::sdp::RemoteOffer;
-use plausch_relay_api::{Fingerprint, ParticipantSnapshot, Source};
+use plausch_relay_api::{Fingerprint, ParticipantSnapshot, ParticipantSpec, Source};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
-use world::{SHARDS, World, fresh, offer};
+use world::{World, fresh, offer, relay_id};
 
 const PERSON: Source = Source::Person;
 const SCREEN: Source = Source::Screen;
@@ -107,7 +108,7 @@ fn nobody_learns_of_a_join_that_fails() {
         new_room: RoomId(5),
     };
     let mut out = Outbox::default();
-    world.rooms.enter(entry, &SHARDS, &mut out).unwrap();
+    world.rooms.enter(entry, &world.locations, &mut out).unwrap();
     world.settle(out);
     world.check();
     world.act(|rooms, _, out| rooms.abandon(participant, 77, out));
@@ -160,7 +161,7 @@ fn media_lost_with_a_socket_is_offered_again() {
     world.act(|rooms, _, out| rooms.disconnected(ParticipantId(2), 1, DisconnectReason::ConsentExpired, out));
     assert_eq!(world.clients[&ParticipantId(2)].media_lost, 1);
     assert!(!world.clients[&ParticipantId(1)].others[&name(2)].connected);
-    let stale = world.rooms.plan(ParticipantId(2), 1, &offer(2, "abcd"), fresh(1, 2), &SHARDS);
+    let stale = world.rooms.plan(ParticipantId(2), 1, &offer(2, "abcd"), fresh(1, 2), &world.locations);
     assert_eq!(stale, Err(OfferError::Stale));
     world.join(2, "r", 2, 2).unwrap();
     world.check();
@@ -175,7 +176,8 @@ fn an_offer_of_the_same_connection_keeps_what_runs() {
     world.join(1, "r", 2, 1).unwrap();
     let before = world.relay.participants[&ParticipantId(1)].spec.clone();
     let mut plan = |remote: &RemoteOffer, connection| {
-        world.rooms.plan(ParticipantId(1), connection, remote, fresh(900, remote.slots.len()), &SHARDS)
+        let fresh = fresh(900, remote.slots.len());
+        world.rooms.plan(ParticipantId(1), connection, remote, fresh, &world.locations).map(|planned| planned.spec)
     };
     let grown = plan(&offer(4, "abcd"), 1).unwrap();
     assert_eq!((&grown.transport, &grown.slots[..2]), (&before.transport, &before.slots[..]));
@@ -263,7 +265,7 @@ fn a_shard_that_restarted_lost_its_rooms_only() {
     world.join(2, "b", 3, 1).unwrap();
     let shard = world.relay.participants[&ParticipantId(1)].spec.shard;
     world.relay.participants.retain(|_, known| known.spec.shard != shard);
-    world.act(|rooms, _, out| rooms.shard_restarted(shard, out));
+    world.act(|rooms, _, out| rooms.shard_restarted(&Location { relay: relay_id("east"), shard }, out));
     assert_eq!(world.clients[&ParticipantId(1)].media_lost, 1);
     assert_eq!(world.clients[&ParticipantId(2)].media_lost, 0);
     world.join(1, "a", 3, 2).unwrap();

@@ -3,6 +3,7 @@
 
 use crate::admission::rates::Rate;
 use crate::config::Limits;
+use crate::relays::placement::{Location, Locations, RelayId};
 use crate::rooms::events::{FilledSlot, Knock, Outbox, Person, RoomEvent};
 use crate::rooms::member::{Capabilities, Media, Presence, Role};
 use crate::rooms::names::RoomKey;
@@ -14,7 +15,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-pub(super) const SHARDS: [ShardId; 2] = [ShardId(0), ShardId(1)];
+pub(super) fn relay_id(name: &str) -> RelayId {
+    RelayId::new(name).unwrap()
+}
+
+/// Two shards of each.
+pub(super) fn locations(relays: &[&str]) -> Locations {
+    let of = |name: &&str| [0, 1].map(|shard| (Location { relay: relay_id(name), shard: ShardId(shard) }, true));
+    Locations::new(relays.iter().flat_map(of))
+}
 
 pub(super) fn limits() -> Limits {
     let joins = Rate { burst: 1, per_second: 1.0 };
@@ -76,7 +85,10 @@ pub(super) struct Relay {
 pub(super) struct World {
     pub(super) rooms: Rooms,
     pub(super) clients: BTreeMap<ParticipantId, Client>,
+    /// The relay called east, and a second one, which is not linked at first.
     pub(super) relay: Relay,
+    pub(super) west: Relay,
+    pub(super) locations: Locations,
     pub(super) now: Duration,
     pub(super) sessions: u64,
 }
@@ -87,14 +99,16 @@ impl World {
             rooms: Rooms::new(limits(), 1),
             clients: BTreeMap::new(),
             relay: Relay::default(),
+            west: Relay::default(),
+            locations: locations(&["east"]),
             now: Duration::ZERO,
             sessions: 0,
         }
     }
 
     pub(super) fn settle(&mut self, out: Outbox) {
-        for command in out.commands {
-            self.command(command);
+        for (relay, command) in out.commands {
+            self.command(&relay, command);
         }
         for (to, event) in out.events {
             for participant in to {
@@ -105,25 +119,26 @@ impl World {
         }
     }
 
-    pub(super) fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, relay: &RelayId, command: Command) {
+        let relay = if *relay == relay_id("east") { &mut self.relay } else { &mut self.west };
         match command {
             Command::PutParticipant(spec) => {
                 let assignments =
-                    self.relay.participants.get(&spec.participant).map(|p| p.assignments.clone()).unwrap_or_default();
+                    relay.participants.get(&spec.participant).map(|p| p.assignments.clone()).unwrap_or_default();
                 let known = ParticipantSnapshot { spec: *spec, assignments, connected: true };
-                self.relay.participants.insert(known.spec.participant, known);
+                relay.participants.insert(known.spec.participant, known);
             }
             Command::RemoveParticipant { participant } => {
-                self.relay.participants.remove(&participant);
+                relay.participants.remove(&participant);
             }
             Command::AssignSlots { participant, slots } => {
                 for slot in &slots {
-                    assert!(self.relay.participants.contains_key(&slot.source.participant), "an unknown source");
+                    assert!(relay.participants.contains_key(&slot.source.participant), "an unknown source");
                 }
-                self.relay.participants.get_mut(&participant).unwrap().assignments = slots;
+                relay.participants.get_mut(&participant).unwrap().assignments = slots;
             }
             Command::SetNote { participant, note } => {
-                self.relay.participants.get_mut(&participant).unwrap().spec.note = note;
+                relay.participants.get_mut(&participant).unwrap().spec.note = note;
             }
             Command::SetTurn(_) => panic!("rooms know nothing of TURN"),
         }
@@ -152,13 +167,13 @@ impl World {
         let entry = Entry { participant, session, key, title, name, presence, role, capabilities, media, new_room };
         self.clients.remove(&participant);
         let mut out = Outbox::default();
-        self.rooms.enter(entry, &SHARDS, &mut out)?;
+        self.rooms.enter(entry, &self.locations, &mut out)?;
         let remote = offer(slots, "abcd");
         let seed = (id * 50) as u32 + connection;
-        let spec = self.rooms.plan(participant, connection, &remote, fresh(seed, slots), &SHARDS).unwrap();
-        out.commands.push(Command::PutParticipant(Box::new(spec.clone())));
+        let planned = self.rooms.plan(participant, connection, &remote, fresh(seed, slots), &self.locations).unwrap();
+        out.commands.push((planned.relay.clone(), Command::PutParticipant(Box::new(planned.spec.clone()))));
         self.settle(std::mem::take(&mut out));
-        assert!(self.rooms.commit(spec, session, &mut out));
+        self.rooms.commit(planned, session, &mut out).unwrap();
         self.rooms.connected(participant, connection, &mut out);
         self.settle(out);
         self.welcome(participant, session);
@@ -190,7 +205,7 @@ impl World {
             new_room,
         };
         let mut out = Outbox::default();
-        self.rooms.enter(entry, &SHARDS, &mut out).unwrap();
+        self.rooms.enter(entry, &self.locations, &mut out).unwrap();
         self.rooms.show(participant, &mut out);
         self.settle(out);
         self.welcome(participant, session);
@@ -214,12 +229,17 @@ impl World {
 
     pub(super) fn wait(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
-        self.act(|rooms, now, out| rooms.tick(now, true, out));
+        self.act(|rooms, now, out| rooms.tick(now, |_| true, out));
     }
 
     pub(super) fn reconcile(&mut self) {
         let snapshot = self.relay.participants.values().cloned().collect();
-        self.act(|rooms, now, out| rooms.reconcile(snapshot, now, out));
+        self.act(|rooms, now, out| rooms.reconcile(&relay_id("east"), snapshot, now, out));
+    }
+
+    pub(super) fn reconcile_west(&mut self) {
+        let snapshot = self.west.participants.values().cloned().collect();
+        self.act(|rooms, now, out| rooms.reconcile(&relay_id("west"), snapshot, now, out));
     }
 
     /// A new control, which knows nothing; all sockets are gone.
@@ -227,6 +247,7 @@ impl World {
         self.rooms = Rooms::new(limits(), self.rooms.control + 1);
         self.clients.clear();
         self.reconcile();
+        self.reconcile_west();
     }
 
     pub(super) fn slots(&self, id: u64) -> Vec<(u16, ParticipantId, Source)> {
@@ -236,13 +257,16 @@ impl World {
 
     /// What must hold at any time.
     pub(super) fn check(&self) {
-        let mut shards: BTreeMap<RoomId, ShardId> = BTreeMap::new();
-        for (id, known) in &self.relay.participants {
-            assert!(self.rooms.member(*id).is_some(), "the relay keeps {id}, who is in no room");
-            assert_eq!(*shards.entry(known.spec.room).or_insert(known.spec.shard), known.spec.shard);
-            // Whose transport is over is told nothing more, until there is a new one.
-            if self.rooms.has_media(*id) {
-                self.check_assignments(*id, known);
+        for (name, relay) in [("east", &self.relay), ("west", &self.west)] {
+            let mut shards: BTreeMap<RoomId, ShardId> = BTreeMap::new();
+            for (id, known) in &relay.participants {
+                let of = self.rooms.relay_of(*id).unwrap_or_else(|| panic!("{name} keeps {id}, who is in no room"));
+                assert_eq!(*of, relay_id(name), "{id} is elsewhere");
+                assert_eq!(*shards.entry(known.spec.room).or_insert(known.spec.shard), known.spec.shard);
+                // Whose transport is over is told nothing more, until there is a new one.
+                if self.rooms.has_media(*id) {
+                    self.check_assignments(*id, known, relay);
+                }
             }
         }
         for (id, client) in &self.clients {
@@ -262,14 +286,14 @@ impl World {
         }
     }
 
-    pub(super) fn check_assignments(&self, id: ParticipantId, known: &ParticipantSnapshot) {
+    pub(super) fn check_assignments(&self, id: ParticipantId, known: &ParticipantSnapshot, relay: &Relay) {
         let mut slots = HashSet::new();
         let mut sources = HashSet::new();
         for SlotAssignment { slot, source, .. } in &known.assignments {
             assert!(slots.insert(*slot) && sources.insert(*source), "twice: {:?}", known.assignments);
             assert!(usize::from(slot.0) < known.spec.slots.len());
             assert_ne!(source.participant, id, "nobody sees themselves");
-            let other = &self.relay.participants[&source.participant];
+            let other = &relay.participants[&source.participant];
             assert_eq!(other.spec.room, known.spec.room);
         }
         let room = self.rooms.room_of(id).unwrap();
