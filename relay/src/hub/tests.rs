@@ -13,7 +13,13 @@ fn put(participant: ParticipantId) -> Command {
         shard: ShardId(0),
         generation: 1,
         transport: Transport::browser(
-            IceParameters { local_ufrag, local_pwd: local_pwd.into(), remote_ufrag, remote_pwd: remote_pwd.into() },
+            IceParameters {
+                local_ufrag,
+                local_pwd: local_pwd.into(),
+                remote_ufrag,
+                remote_pwd: remote_pwd.into(),
+                mode: Default::default(),
+            },
             Fingerprint::Sha256([0; 32]),
         ),
         codecs: Vec::new(),
@@ -160,14 +166,10 @@ fn turn_settings_are_done_when_every_shard_has_them_and_a_new_shard_gets_them_to
         watch::channel(Vec::new()).1,
     );
     let mut told = |hub: &mut Hub, shard: usize| {
-        let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap()
-        else {
+        let ToShard::Control { ticket, command: Command::SetTurn(settings) } = theirs[shard].0.pop().unwrap() else {
             panic!("settings of TURN");
         };
-        assert_eq!(
-            (settings.secrets.len(), settings.certificate.is_none(), &settings.edge_socket),
-            (1, true, &None)
-        );
+        assert_eq!((settings.secrets.len(), settings.certificate.is_none(), &settings.edge_socket), (1, true, &None));
         assert_eq!(settings.ports, [7]);
         theirs[shard].1.send(FromShard::Done { ticket, result: Ok(()) });
         let mut outgoing = VecDeque::new();

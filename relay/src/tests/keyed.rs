@@ -69,7 +69,8 @@ async fn processes_of_our_own_talk_with_the_keys_of_control() {
         let participant = gateway.spec.participant;
         let put = Command::PutParticipant(Box::new(gateway.spec.clone()));
         control.next_id += 1;
-        control.connection.send(&CommandFrame { id: CommandId(control.next_id), command: put }).await.unwrap();
+        let frame = CommandFrame { id: CommandId(control.next_id), command: put };
+        control.connection.send(&serde_json::to_value(frame).unwrap()).await.unwrap();
         let mut told = Vec::new();
         while told.len() < 2 {
             told.push(control.event().await);
