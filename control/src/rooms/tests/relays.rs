@@ -110,13 +110,10 @@ fn what_a_relay_did_for_a_room_that_has_moved_is_undone() {
 #[test]
 fn a_room_goes_from_a_draining_relay_only_when_nobodys_media_is_there() {
     let mut world = two_rooms();
-    let all = |draining: &str| {
-        let of = |name: &'static str| {
-            [0, 1].map(|shard| (Location { relay: relay_id(name), shard: ShardId(shard) }, name != draining))
-        };
-        Locations::new(["east", "west"].into_iter().flat_map(of))
+    let of = |name: &'static str| {
+        [0, 1].map(|shard| (Location { relay: relay_id(name), shard: ShardId(shard) }, name != "west"))
     };
-    world.locations = all("west");
+    world.locations = Locations::new(["east", "west"].into_iter().flat_map(of));
     world.join(5, "b", 3, 1).unwrap();
     world.check();
     assert_eq!(world.west.participants.len(), 3);
