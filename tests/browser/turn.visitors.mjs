@@ -84,9 +84,9 @@ test('Chromium and Firefox meet on a network that lets only TCP 443 through', as
         people.map(async (person) => {
             await person.page.goto(`${page.url}/Schulnetz`);
             // The page finds out by itself what it can tell the person.
-            const says = () => person.page.evaluate(() => document.body.innerText.includes('Your network is strict'));
-            await until(`${person.name} is told that the network is strict`, says, 20_000);
-            await person.screenshot(`network-strict-${person.name}.png`);
+            const says = () => person.page.evaluate(() => document.body.innerText.includes('Your network allows only a detour.'));
+            await until(`${person.name} is told that the network allows only a detour`, says, 20_000);
+            await person.screenshot(`network-detour-${person.name}.png`);
             await person.enter();
         }),
     );
