@@ -57,6 +57,7 @@ pub enum What {
     Answer {
         participant: ParticipantId,
         generation: u32,
+        transaction: [u8; 12],
     },
     Dtls {
         participant: ParticipantId,
@@ -311,7 +312,8 @@ impl Client {
         };
         let answer = stun::answer_check(datagram, password, seen_as)?;
         let participant = self.setup.spec.participant;
-        let what = What::Answer { participant, generation: self.setup.spec.generation };
+        let transaction = datagram.get(8..20).ok_or("a check cut short")?.try_into().expect("twelve bytes");
+        let what = What::Answer { participant, generation: self.setup.spec.generation, transaction };
         let answer = answer.filter(|_| !self.silent);
         Ok(answer.map(|bytes| Upward { path, bytes: bytes.into(), what }))
     }

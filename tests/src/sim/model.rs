@@ -10,7 +10,7 @@ use plausch_relay_api::{
     Codec, DisconnectReason, ExtensionIds, IceParameters, MediaKind, ParticipantId, SlotAssignment, SlotId, Source,
     TrackKind,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How late the engine may notice that a time is over.
@@ -111,6 +111,7 @@ pub struct Truth {
     pub awaited: Option<Path>,
     /// Paths from which an answer to a check of the engine came, and when the last came from any.
     pub answered: Vec<Path>,
+    pub transactions: BTreeSet<[u8; 12]>,
     pub consent: Option<Time>,
     /// When each path was nominated last.
     pub nominated: Vec<(Path, Time)>,
@@ -286,9 +287,20 @@ impl Model {
     }
 
     /// An answer to a check of the engine arrives: its path may have media from now on.
-    pub fn answer_arrived(&mut self, now: Time, participant: ParticipantId, generation: u32, path: Path) {
+    /// A repeated check has the same transaction, and only its first answer counts.
+    pub fn answer_arrived(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        generation: u32,
+        path: Path,
+        transaction: [u8; 12],
+    ) {
         let Some(truth) = self.participants.get_mut(&participant) else { return };
         if truth.over || truth.setup.spec.generation != generation {
+            return;
+        }
+        if !truth.transactions.insert(transaction) {
             return;
         }
         truth.consent = Some(now);
@@ -482,6 +494,7 @@ impl Truth {
             selected: None,
             awaited: None,
             answered: Vec::new(),
+            transactions: BTreeSet::new(),
             consent: None,
             nominated: Vec::new(),
             disabled: Vec::new(),

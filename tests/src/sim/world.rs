@@ -283,8 +283,8 @@ impl World {
                 self.model.nack_arrived(self.now, *participant, *generation, compound);
                 self.model.keyed_heard(self.now, *participant, *generation);
             }
-            What::Answer { participant, generation } => {
-                self.model.answer_arrived(self.now, *participant, *generation, datagram.path);
+            What::Answer { participant, generation, transaction } => {
+                self.model.answer_arrived(self.now, *participant, *generation, datagram.path, *transaction);
             }
             What::Dtls { .. } | What::Hostile => {}
         }
