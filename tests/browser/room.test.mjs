@@ -235,6 +235,7 @@ test('whoever speaks while muted is told, and can talk by holding the space bar'
     const { person } = await inRoom(t, { others: ['Boris'], before: hums });
     await person.press('Mute microphone');
     await reads(person, 'You are muted. Nobody can hear you.', 20_000);
+    await person.page.bringToFront();
     await person.page.focus('h1');
     await person.page.keyboard.down(' ');
     await person.see('button', 'Mute microphone');
