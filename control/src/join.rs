@@ -40,7 +40,7 @@ pub struct Guest {
 /// What a front asks for in the name of a client.
 pub struct Request {
     pub guest: Guest,
-    /// Of [`Service::next_session`].
+    /// The number that [`Service::next_session`] gave.
     pub session: u64,
     /// Where events go; `None` for somebody who is there by their media alone.
     pub queue: Option<Queue>,
@@ -48,7 +48,7 @@ pub struct Request {
     pub capabilities: Capabilities,
     pub claims: Claims,
     pub media: Media,
-    /// Of an earlier join: come back as the same participant.
+    /// The token of an earlier join: come back as the same participant.
     pub resume: Option<String>,
 }
 
@@ -389,7 +389,7 @@ impl Service {
 /// What a relay was asked for an offer.
 struct Asked {
     planned: Planned,
-    /// Of that relay.
+    /// What that relay said of itself.
     hello: Arc<Hello>,
     done: Done,
 }

@@ -64,7 +64,7 @@ impl fmt::Display for Announced {
 /// What is known of this machine's addresses.
 pub struct Reach {
     announce: Vec<Announced>,
-    /// By entry: what it was last looked up as.
+    /// What each entry was last looked up as.
     found: Vec<Vec<IpAddr>>,
     /// What each shard is bound to, best first.
     bound: Vec<ShardInfo>,

@@ -82,7 +82,7 @@ pub struct Rings {
     pub handshakes: Vec<(Sender<ToHandshake>, Receiver<EngineCommand>)>,
     /// By edge thread.
     pub edges: Vec<ShardEnds>,
-    /// By shard, this one among them.
+    /// One for each shard, this one among them.
     pub neighbours: Arc<[Inbox]>,
 }
 

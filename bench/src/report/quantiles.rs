@@ -34,7 +34,7 @@ impl Quantiles {
 }
 
 impl Times {
-    /// Of microseconds.
+    /// Quantiles in milliseconds, of a histogram in microseconds.
     pub(crate) fn of(histogram: &Histogram) -> Self {
         let ms = |us: Option<u64>| us.map(|us| us as f64 / 1e3);
         Self { p50: ms(histogram.quantile(0.5)), p99: ms(histogram.quantile(0.99)), max: ms(histogram.max()) }

@@ -52,7 +52,7 @@ impl Prefix {
         Networks::of(address).map(Self)
     }
 
-    /// Of a proxy that does not say for whom it asks, also on this machine.
+    /// The prefix of a proxy that does not say for whom it asks, also on this machine.
     pub fn of_proxy(address: IpAddr) -> Self {
         Self(Networks::of_any(address))
     }

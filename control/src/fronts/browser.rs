@@ -101,7 +101,7 @@ struct Session {
     service: Arc<Service>,
     number: u64,
     prefix: Option<Prefix>,
-    /// By which the client asked for this server.
+    /// The host by which the client asked for this server.
     host: Option<Host>,
     seat: Seat,
     speaks: Speaks,
@@ -445,7 +445,7 @@ impl Gathered {
         Instant::now() < self.until
     }
 
-    /// By one write, as far as that goes.
+    /// Writes all of it at once, as far as that goes.
     async fn write(&mut self, socket: &mut WebSocket, service: &Service) -> bool {
         service.metrics.messages_sent.fetch_add(self.messages.into(), Relaxed);
         service.metrics.message_writes.fetch_add(1, Relaxed);

@@ -13,7 +13,7 @@ pub struct Host(String);
 const NAME_BYTES: usize = 255;
 
 impl Host {
-    /// Of a name or address without a port; `None` if it is none.
+    /// Reads a name or address without a port; `None` if it is none.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return address.parse::<Ipv6Addr>().ok().map(|address| Self(format!("[{address}]")));
@@ -24,7 +24,7 @@ impl Host {
         sound.then(|| Self(text.to_owned()))
     }
 
-    /// Of a name or address that a port may follow.
+    /// Reads a name or address that a port may follow.
     fn without_port(text: &str) -> Option<Self> {
         let end = match text.rfind(':') {
             // The last colon of an address in brackets may be within them.
@@ -91,7 +91,7 @@ impl Range {
 }
 
 impl Proxies {
-    /// Of ranges as in `172.16.0.0/12`; the error is the text that is none.
+    /// Reads ranges such as `172.16.0.0/12`; the error is the text that is none.
     pub fn parse(ranges: &[String]) -> Result<Self, &str> {
         ranges.iter().map(|text| Range::parse(text).ok_or(text.as_str())).collect::<Result<_, _>>().map(Self)
     }

@@ -60,7 +60,7 @@ fn bind(folder: &Path) -> io::Result<(UnixListener, EdgeSocket)> {
 #[derive(Clone)]
 pub struct EdgeAcceptor {
     pub connections: Arc<Connections>,
-    /// Of this process.
+    /// The user id of this process.
     pub uid: u32,
     /// For the whole header.
     pub timeout: Duration,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct RelayId(Arc<str>);
 
 impl RelayId {
-    /// Of the name in a relay's `Hello`; `None` where that cannot be one. Relays that say none are one relay.
+    /// Reads the name in a relay's `Hello`; `None` where that cannot be one. Relays that say none are one relay.
     pub fn new(name: &str) -> Option<Self> {
         let name = if name.is_empty() { "relay" } else { name };
         let sound = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte));
@@ -34,7 +34,7 @@ pub struct Location {
 /// The shards of all linked relays.
 #[derive(Clone, Default, Debug)]
 pub struct Locations {
-    /// With whether new rooms may begin there.
+    /// Each location, and whether new rooms may begin there.
     all: Vec<(Location, bool)>,
 }
 
@@ -53,7 +53,7 @@ impl Locations {
         self.all.iter().any(|(other, open)| *open && other == location)
     }
 
-    /// Of those where rooms may begin, the one with the least `load`.
+    /// The location with the least `load` of those where rooms may begin.
     pub fn least(&self, load: impl Fn(&Location) -> usize) -> Option<&Location> {
         let open = self.all.iter().filter(|(_, open)| *open).map(|(location, _)| location);
         open.min_by_key(|location| (load(location), *location))

@@ -58,7 +58,7 @@ impl Away {
     }
 }
 
-/// Of a relay, for metrics.
+/// What metrics say of a relay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RelayGauge {
     pub relay: RelayId,

@@ -67,7 +67,7 @@ pub struct FilledSlot {
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub events: Vec<(Vec<ParticipantId>, RoomEvent)>,
-    /// With the relay that each is for.
+    /// Commands, each with the relay that it is for.
     pub commands: Vec<(RelayId, Command)>,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {
-    /// By a signalling session: there while the session is, or may come back.
+    /// Connected by a signalling session: there while the session is, or may come back.
     #[default]
     Signalling,
     /// WHIP: publishes, and is there for as long as its media flows.

@@ -337,7 +337,7 @@ fn usable(payload_type: u8) -> bool {
     payload_type <= 127 && !(64..=95).contains(&payload_type)
 }
 
-/// Of several payload types that are one codec to us, which to take: non-interleaved mode, and Constrained Baseline
+/// Ranks payload types that are one codec to us, the best lowest: non-interleaved mode, and Constrained Baseline
 /// rather than Baseline.
 fn h264_preference(payload: &Payload<'_>) -> (bool, bool) {
     let format = h264(payload);

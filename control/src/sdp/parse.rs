@@ -81,7 +81,7 @@ impl Direction {
 /// One m-line with its attributes.
 #[derive(Debug)]
 pub(super) struct Media<'a> {
-    /// Of the m-line.
+    /// Where the m-line stands.
     pub(super) place: Place,
     pub(super) kind: &'a str,
     pub(super) port: u16,
@@ -259,7 +259,7 @@ impl<'a> Transport<'a> {
             "ice-pwd" if is_ice(value, 22) => self.pwd = Some(value),
             "ice-ufrag" | "ice-pwd" => return Err(SdpReason::Ice),
             "fingerprint" => {
-                // Of hash functions that are too weak or unknown nothing is read.
+                // Fingerprints by weak or unknown hash functions are ignored.
                 if let Some(found) = parse_fingerprint(value)? {
                     let best = self.fingerprint.filter(|known| known.bytes().len() >= found.bytes().len());
                     self.fingerprint = Some(best.unwrap_or(found));

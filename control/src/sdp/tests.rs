@@ -94,7 +94,7 @@ fn recorded_offers_are_understood() {
 fn the_payload_types_and_tracks_of_chromium() {
     let remote = read(&fixture("chromium-first")).unwrap();
     let codecs: Vec<_> = remote.codecs.iter().map(|mapping| (mapping.codec, mapping.payload_type)).collect();
-    // Of each H.264 profile, packetization-mode 1. High 4:4:4 is offered for receiving only, in lines that come later.
+    // Packetization-mode 1 of each H.264 profile. High 4:4:4 is offered for receiving only, in lines that come later.
     assert_eq!(
         codecs,
         [

@@ -85,7 +85,7 @@ impl Service {
         self.change(|state, out| {
             let Some(relay) = state.relays.by_link(link) else { return false };
             let id = relay.id.clone();
-            // Of people and rooms that are with another relay by now, this one has nothing to say.
+            // This relay has nothing to say of people and rooms that are with another one by now.
             let about = match &event {
                 Event::Connected { participant, .. } | Event::Disconnected { participant, .. } => {
                     state.rooms.relay_of(*participant)

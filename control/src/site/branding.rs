@@ -149,7 +149,7 @@ impl Branding {
         Ok(())
     }
 
-    /// Of the browser's own bars in the light and in the dark.
+    /// Colours of the browser's own bars in the light and in the dark.
     pub fn theme_colours(&self) -> (Colour, Colour) {
         (self.page, DARK_PAGE)
     }

@@ -10,7 +10,7 @@ pub const WHITE: Colour = Colour([255; 3]);
 pub const BLACK: Colour = Colour([0; 3]);
 
 impl Colour {
-    /// Of `#rrggbb`.
+    /// Reads `#rrggbb`.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
         let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();

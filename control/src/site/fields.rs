@@ -54,7 +54,7 @@ pub const FIELDS: &[(&str, Kind, &str)] = &[
 pub struct Fields(BTreeMap<(&'static str, Language), String>);
 
 impl Fields {
-    /// Of `[operator]`: text, or a table of text by language. What is empty counts as missing.
+    /// Reads `[operator]`: text, or a table of text by language. What is empty counts as missing.
     pub fn check(table: toml::Table) -> Result<Self> {
         let mut fields = BTreeMap::new();
         for (name, value) in table {

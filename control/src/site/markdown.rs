@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rendered {
     pub html: String,
-    /// Of its first heading.
+    /// The text of its first heading.
     pub title: String,
     /// The fields that it needs and the operator has not filled in.
     pub missing: BTreeSet<&'static str>,

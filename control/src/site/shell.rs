@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 /// The client's page, and what is put around it.
 pub struct Shell {
-    /// Of the built page: up to `lang`'s value, from there to the title, from there to `</head>`, and the rest.
+    /// The parts of the built page: up to `lang`'s value, from there to the title, from there to `</head>`, and the rest.
     before_language: String,
     before_title: String,
     before_head_end: String,

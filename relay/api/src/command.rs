@@ -60,7 +60,7 @@ pub struct TurnSettings {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EdgeSocket {
     pub path: PathBuf,
-    /// Of control's process: whoever else answers there is an impostor.
+    /// The user id of control's process: whoever else answers there is an impostor.
     pub uid: u32,
 }
 
@@ -104,7 +104,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// By ICE and DTLS.
+    /// The transport of a participant who is reached by ICE and DTLS.
     pub fn browser(ice: IceParameters, remote_fingerprint: Fingerprint) -> Self {
         Self::Browser(BrowserTransport { ice, remote_fingerprint, dtls_role: DtlsRole::Server })
     }
@@ -138,7 +138,7 @@ impl Transport {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BrowserTransport {
     pub ice: IceParameters,
-    /// Of the participant's DTLS certificate.
+    /// The hash of the participant's DTLS certificate.
     pub remote_fingerprint: Fingerprint,
     /// Ours in the handshake.
     #[serde(default, skip_serializing_if = "DtlsRole::is_server")]

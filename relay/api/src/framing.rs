@@ -32,7 +32,7 @@ pub enum FrameError {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a frame of the kind {} is not known here", .kind.as_deref().unwrap_or("(none)"))]
 pub struct Unreadable {
-    /// Of the command, or of the command that this is the answer to, where the frame has one.
+    /// The number of the command, or of the one that this answers, where the frame has one.
     pub id: Option<CommandId>,
     /// The name of the command or event.
     pub kind: Option<String>,

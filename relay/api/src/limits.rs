@@ -149,8 +149,8 @@ pub const TURN_ALLOCATIONS_PER_USER: usize = 32;
 pub const TURN_ALLOCATIONS_PER_ADDRESS: usize = 4_096;
 pub const TURN_ALLOCATIONS_PER_NETWORK: usize = 8_192;
 pub const TURN_ALLOCATIONS_PER_SITE: usize = 16_384;
-/// Of these, users of other programs have at most this part of a shard's relayed addresses, and TURN_ALLOCATIONS_PER_USER in
-/// any case: with 4536 ports on 3 addresses and 2 shards 850 of 6804 go to one address, 1701 to one network.
+/// One in so many of a shard's relayed addresses is what users of other programs have at most, and
+/// TURN_ALLOCATIONS_PER_USER in any case: with 4536 ports on 3 addresses and 2 shards 850 of 6804 go to one address, 1701 to one network.
 pub const TURN_SHARE_OF_ADDRESS: usize = 8;
 pub const TURN_SHARE_OF_NETWORK: usize = 4;
 pub const TURN_SHARE_OF_SITE: usize = 2;

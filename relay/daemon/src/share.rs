@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 pub struct Limits {
     /// In all.
     pub all: usize,
-    /// Of them, for strangers together.
+    /// The part of them that strangers together may take.
     pub strangers: usize,
     /// For one network of each width.
     pub narrow: usize,

@@ -24,7 +24,7 @@ use plausch_relay_api::{
 /// What a transport begins with.
 struct Entrance {
     access: Access,
-    /// Of a keyed participant.
+    /// The SRTP keys of a keyed participant.
     keys: Option<Keys>,
 }
 

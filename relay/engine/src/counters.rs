@@ -165,7 +165,7 @@ counters! {
     Counter turn_refused_capacity;
     /// Checks of ours.
     Counter stun_checks_sent;
-    /// Of these, answered.
+    /// Those of them that were answered.
     Counter stun_checks_answered;
     /// The selected path of a participant changed.
     Counter path_changes;

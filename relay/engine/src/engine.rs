@@ -52,7 +52,7 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
-    /// With the limits of `limits`, without TURN and without addresses for keyed participants, and with a key that is none.
+    /// A configuration with the limits of `limits`, without TURN and without addresses for keyed participants, and with a key that is none.
     pub fn new(shard: ShardId, seed: u64) -> Self {
         Self {
             shard,

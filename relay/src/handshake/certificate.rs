@@ -19,7 +19,7 @@ const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AE
 const GROUPS: &str = "X25519MLKEM768:X25519:P-256:P-384";
 /// For DTLS 1.2; 1.3 has its own, which are all good.
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
-/// Of the other side's certificate: what browsers have, and what tools make (BoringSSL leaves out P-521 and Ed25519 unless asked).
+/// Signatures that the other side's certificate may make: what browsers have, and what tools make (BoringSSL leaves out P-521 and Ed25519 unless asked).
 const SIGNATURES: [SslSignatureAlgorithm; 11] = [
     SslSignatureAlgorithm::ECDSA_SECP256R1_SHA256,
     SslSignatureAlgorithm::ED25519,

@@ -33,7 +33,7 @@ impl HandshakeFailure {
         Self::Protocol,
     ];
 
-    /// By BoringSSL's names of errors, the first of which is the cause.
+    /// Tells the reason from BoringSSL's names of errors, the first of which is the cause.
     pub(super) fn of(errors: Option<&ErrorStack>) -> Self {
         let reasons = errors.into_iter().flat_map(ErrorStack::errors).filter_map(|error| error.reason());
         for reason in reasons {

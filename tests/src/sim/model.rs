@@ -50,7 +50,7 @@ pub struct Counts {
     /// Subscribers' NACKs of packets that the engine sent a moment before.
     pub asked: u64,
     pub connected: u64,
-    /// Of these, keyed.
+    /// The number of these that are keyed.
     pub keyed: u64,
     pub twcc: u64,
     pub sender_reports: u64,

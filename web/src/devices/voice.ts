@@ -5,7 +5,7 @@ const LOOK_EVERY_MS = 100;
 const SAMPLES = 2048;
 /** Louder than room noise, quieter than speech at arm's length. */
 const SPEECH = 0.4;
-/** Of the last second and a half, this many looks with speech: a cough is shorter. */
+/** Looks with speech, among those of the last second and a half: a cough is shorter. */
 const WINDOW = 15;
 const SPOKEN = 6;
 /** A microphone that gives nothing at all for so long is switched off somewhere, or broken. */

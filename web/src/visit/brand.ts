@@ -17,7 +17,7 @@ export interface Brand {
 
 const OURS: Brand = { name: 'Plausch', texts: {} };
 
-/** Of the page's meta element; anything that does not fit is left out. */
+/** Reads the page's meta element; anything that does not fit is left out. */
 export function parseBrand(json: string | null | undefined): Brand {
   let value: unknown;
   try {

@@ -53,7 +53,7 @@ export function guessBits(name: string): number {
   return bits;
 }
 
-/** Of one part, after those before it. */
+/** The surprise of one part, after those before it. */
 function partBits(part: readonly string[], before: readonly string[]): number {
   const text = part.join('');
   let bits = unknownBits(part, text);

@@ -14,7 +14,7 @@ export class View {
   readonly pinned = signal<string | undefined>(undefined);
   /** Whether the own picture is among the tiles. */
   readonly selfShown = signal(true);
-  /** Of the people's tiles, from 0. */
+  /** The page of people's tiles, from 0. */
   readonly page = signal(0);
   /** Others who spoke, the latest first. */
   readonly recent = signal<readonly string[]>([]);

@@ -10,7 +10,7 @@ type Side<'a> = (&'a str, &'a Report);
 /// What a line shows, and its value in each second.
 type Value<'a> = (&'a str, fn(&Second) -> Option<f64>);
 
-/// Of one server, or of two beside each other.
+/// The plots of one server, or of two beside each other.
 pub(super) fn plots(sides: &[Side<'_>]) -> Vec<Plot> {
     // One side needs no name, two need theirs.
     let named = |name: &str, what: &str| match (sides.len(), what) {

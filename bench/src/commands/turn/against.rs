@@ -159,7 +159,7 @@ fn ratio(rounds: &[Vec<Report>], figure: fn(&Report) -> Option<f64>) -> Option<S
     Spread::of(&ratios.collect::<Vec<_>>())
 }
 
-/// Of the processes' CPU per packet, and of all that the servers' CPUs did.
+/// Ratios of the processes' CPU per packet, and of all that the servers' CPUs did.
 pub(crate) fn ratios(rounds: &[Vec<Report>]) -> (Option<Spread>, Option<Spread>) {
     let of = |figure: fn(&Report) -> Option<f64>| ratio(rounds, figure);
     (of(|report| report.cpu_ns_per_packet), of(|report| report.whole_cpu_ns_per_packet))

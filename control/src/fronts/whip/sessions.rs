@@ -23,7 +23,7 @@ pub struct Visit {
     /// The id or name of who is to be watched; only for [`Purpose::Watch`].
     pub follows: Option<String>,
     pub claims: Claims,
-    /// By which the client asked for this server.
+    /// The host by which the client asked for this server.
     pub host: Option<Host>,
     pub sdp: String,
 }

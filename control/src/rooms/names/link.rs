@@ -26,7 +26,7 @@ pub struct RoomLink {
 }
 
 impl Link {
-    /// Of the path of a request as it came, percent signs and all, without what follows a question mark.
+    /// Reads the path of a request as it came, percent signs and all, without what follows a question mark.
     pub fn read(path: &str) -> Self {
         let segment = path.trim_matches('/');
         if segment.is_empty() {

@@ -106,11 +106,11 @@ pub struct TurnLimits {
     /// Of this shard.
     pub allocations: usize,
     pub allocations_per_user: usize,
-    /// Of all clients with one address: a /32 or /64.
+    /// Allocations of all clients with one address: a /32 or /64.
     pub allocations_per_address: usize,
-    /// Of one network: a /24 or /56.
+    /// Allocations of one network: a /24 or /56.
     pub allocations_per_network: usize,
-    /// Of one site: a /48.
+    /// Allocations of one site: a /48.
     pub allocations_per_site: usize,
     /// Open relay ports of this shard.
     pub open_ports: usize,

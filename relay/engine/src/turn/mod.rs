@@ -87,7 +87,7 @@ pub(crate) struct Turn {
     policy: Policy,
     ports: Ports,
     allocations: Slab<Allocation>,
-    /// By the path of their client.
+    /// Allocations by the path of their client.
     clients: HashMap<Path, Key<Allocation>, HashKeys>,
     /// How many allocations they have.
     users: HashMap<UserId, u32, HashKeys>,

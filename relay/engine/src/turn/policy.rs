@@ -81,7 +81,7 @@ pub(super) struct Policy {
     host: Vec<IpAddr>,
     /// Addresses of this host behind NAT, of which it does not know.
     announced: Vec<IpAddr>,
-    /// With relay ports, as clients know them, and as they are here.
+    /// Hosts with relay ports, as clients know them, and as they are here.
     relay_hosts: Vec<IpAddr>,
     relay_locals: Vec<IpAddr>,
     relay_ports: RangeInclusive<u16>,

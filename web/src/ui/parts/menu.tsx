@@ -20,7 +20,7 @@ export interface MenuGroup {
 }
 
 interface MenuProps {
-  /** Of the button and of the menu. */
+  /** Names the button and the menu. */
   name: string;
   class?: string;
   /** What the button shows. */
