@@ -1,14 +1,11 @@
 /** Short tones, made by the browser: no file is loaded for them. */
 
-export type Sound = 'joined' | 'left' | 'message' | 'hand' | 'knock';
+export type Sound = 'joined' | 'left';
 
 /** Frequencies in Hz, one after the other; they rise for who comes and fall for who goes. */
 const TONES: Readonly<Record<Sound, readonly number[]>> = {
   joined: [523, 784],
   left: [784, 523],
-  message: [880],
-  hand: [659, 880, 659],
-  knock: [392, 392, 523],
 };
 const TONE_S = 0.13;
 const VOLUME = 0.08;

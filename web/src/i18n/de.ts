@@ -286,8 +286,6 @@ export const de: Messages = {
     camera: 'Kamera an oder aus',
     share: 'Bildschirm teilen oder Teilen stoppen',
     participants: 'Teilnehmende zeigen oder ausblenden',
-    chat: 'Chat zeigen oder ausblenden',
-    hand: 'Hand heben oder senken',
     view: 'Kachel- oder Sprecheransicht',
     fullScreen: 'Vollbild an oder aus',
     help: 'Diese Übersicht',

@@ -278,8 +278,6 @@ export const en = {
     camera: 'Camera on or off',
     share: 'Share screen or stop sharing',
     participants: 'Show or hide participants',
-    chat: 'Show or hide chat',
-    hand: 'Raise or lower hand',
     view: 'Tile or speaker view',
     fullScreen: 'Full screen on or off',
     help: 'This overview',

@@ -1,8 +1,8 @@
 import { signal } from '@preact/signals';
 import { onBack } from './back';
 
-export type PanelName = 'people' | 'chat' | 'typing';
-export type DialogName = 'invite' | 'settings' | 'shortcuts' | 'leave' | 'security';
+export type PanelName = 'people';
+export type DialogName = 'invite' | 'settings' | 'shortcuts' | 'leave';
 
 /** Where a panel covers the page, "Back" closes it. */
 const COVERS = '(max-width: 48rem), (max-height: 30rem)';

@@ -6,16 +6,10 @@ use super::measure::{Flooded, Measured};
 use super::plots::plots;
 use crate::commands::floor::FloorReport;
 use crate::ground::MachineUse;
-use crate::report::{Circumstances, Mark, Measurement, Quantiles, Times, rounded};
+use crate::report::{Circumstances, IDLE_THREAD, Mark, Measurement, Quantiles, Times, is_disturbed, rounded};
 use plausch_client::Tally;
 use serde::Serialize;
 use std::thread::available_parallelism;
-
-/// Shares of the CPU time above which a run counts as disturbed by others.
-const STEAL_DISTURBS: f64 = 0.02;
-const OTHERS_DISTURB: f64 = 0.05;
-/// Threads that used less than this share of a CPU are left out.
-const IDLE_THREAD: f64 = 0.001;
 
 /// The keys of `--json`; others rely on them.
 #[derive(Clone, Serialize)]
@@ -149,7 +143,7 @@ impl Report {
             threads: threads(measured, share),
             steal_ratio,
             others_ratio,
-            disturbed: steal_ratio > STEAL_DISTURBS || others_ratio > OTHERS_DISTURB,
+            disturbed: is_disturbed(steal_ratio, others_ratio),
             device: measured.target.device.clone(),
             faults: measured.tally.faults(),
             circumstances: Circumstances::now(),

@@ -3,16 +3,11 @@
 use super::payload::Phase;
 use super::run::{Flooded, Measured};
 use crate::report::figures::mib;
-use crate::report::{Mark, Measurement, Times, rounded};
+use crate::report::{IDLE_THREAD, Mark, Measurement, Times, is_disturbed, rounded};
 use plausch_client::Histogram;
 use serde::Serialize;
 use std::thread::available_parallelism;
 
-/// Shares of the machine's CPU time above which a run counts as disturbed by others.
-const STEAL_DISTURBS: f64 = 0.02;
-const OTHERS_DISTURB: f64 = 0.05;
-/// Threads that used less than this share of a CPU are left out of the table.
-const IDLE_THREAD: f64 = 0.001;
 /// A bench that was further behind its schedule than this has made bursts that nobody asked for.
 const BEHIND_MS: f64 = 20.0;
 
@@ -181,7 +176,7 @@ impl Report {
                 .map(|flooded| FloodReport::of(flooded, &tally.latency[Phase::Flooded as usize])),
             steal_ratio,
             others_ratio,
-            disturbed: steal_ratio > STEAL_DISTURBS || others_ratio > OTHERS_DISTURB,
+            disturbed: is_disturbed(steal_ratio, others_ratio),
             behind_ms: rounded(measured.behind.as_secs_f64() * 1e3),
             misrouted: tally.misrouted,
             faults: tally.faults(),
