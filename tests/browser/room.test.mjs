@@ -126,15 +126,24 @@ test('menus and panels by keyboard: arrows, Escape, and the focus comes back', a
     await person.unsee('dialog', 'Keyboard shortcuts');
 });
 
-test('single keys can be switched off', async (t) => {
+test('single keys can be switched off and on again', async (t) => {
     const { person } = await inRoom(t);
-    await person.press('More');
-    await (await person.see('menuitem', 'Settings')).click();
-    await (await person.see('switch', 'Keyboard shortcuts')).click();
-    await person.page.keyboard.press('Escape');
-    await person.unsee('dialog', 'Settings');
+    const flip = async () => {
+        await person.press('More');
+        await (await person.see('menuitem', 'Settings')).click();
+        await (await person.see('switch', 'Keyboard shortcuts')).click();
+        await person.page.keyboard.press('Escape');
+        await person.unsee('dialog', 'Settings');
+    };
+    await flip();
     await person.page.keyboard.press('m');
     await sleep(300);
+    await person.see('button', 'Mute microphone');
+    // The browser remembers the choice, and the tests that follow need the keys.
+    await flip();
+    await person.page.keyboard.press('m');
+    await person.see('button', 'Unmute microphone');
+    await person.page.keyboard.press('m');
     await person.see('button', 'Mute microphone');
 });
 
@@ -212,6 +221,42 @@ test('a second window of the same browser is told, and can take the call over', 
     await second.see('button', 'Leave');
     await reads(person, 'You are now taking part in another window.');
     await until('there is one Marion', async () => (await tiles(second)).length === 1);
+});
+
+test('whoever speaks while muted is told, and can talk by holding the space bar', async (t) => {
+    // The browser's fake microphone only beeps now and then; this one is as steady as a voice.
+    const hums = () => {
+        const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const stream = await original(wanted);
+            const [beeps] = stream.getAudioTracks();
+            if (!beeps) return stream;
+            stream.removeTrack(beeps);
+            const context = new AudioContext();
+            const voice = context.createOscillator();
+            const out = context.createMediaStreamDestination();
+            voice.connect(out);
+            voice.start();
+            stream.addTrack(out.stream.getAudioTracks()[0]);
+            return stream;
+        };
+    };
+    const { person } = await inRoom(t, { others: ['Boris'], before: hums });
+    await person.press('Mute microphone');
+    await reads(person, 'You are muted. Nobody can hear you.', 20_000);
+    await person.page.focus('h1');
+    await person.page.keyboard.down(' ');
+    await person.see('button', 'Mute microphone');
+    await reads(person, 'You are speaking for as long as you hold the space bar.');
+    await person.page.keyboard.up(' ');
+    await person.see('button', 'Unmute microphone');
+    // A click leaves the focus on the button; the space bar must not press it again.
+    await person.press('Unmute microphone');
+    await person.press('Mute microphone');
+    await person.page.keyboard.down(' ');
+    await person.see('button', 'Mute microphone');
+    await person.page.keyboard.up(' ');
+    await person.see('button', 'Unmute microphone');
 });
 
 test('an interrupted camera is said on both sides, and over when the system gives it back', async (t) => {
